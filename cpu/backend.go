@@ -1,0 +1,139 @@
+// Package cpu runs the network on the processor: C micro-kernels behind cgo, chosen by
+// instruction set at run time, or plain Go where cgo is off.
+//
+// Work is cut in one of two ways: by sample, where no sum crosses samples, or by output
+// element, where one thread makes the whole sum in its order. So the bits of a result do
+// not depend on the number of threads.
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"strings"
+
+	"gorgonia.org/tensor"
+
+	"crnn/model"
+)
+
+// Options choose how the CPU is used.
+type Options struct {
+	Threads int    // 0: one for each processor
+	Kernels string // one of Kernels(); empty: the fastest that this processor runs
+}
+
+// MaxThreads is the largest number of threads that New accepts.
+const MaxThreads = 1024
+
+// Backend is the CPU as a model.Backend.
+type Backend struct {
+	kernels
+	pool pool
+
+	// weights counts the changes of any parameter: packed copies are renewed by it.
+	weights int64
+}
+
+var _ model.Backend = (*Backend)(nil)
+
+// Kernels lists the kernels that this build holds and this processor runs, the fastest
+// first; the last is always "go".
+func Kernels() []string {
+	var names []string
+	for _, k := range available() {
+		names = append(names, k.name())
+	}
+	return names
+}
+
+// New returns the CPU with the given options.
+func New(o Options) (*Backend, error) {
+	if o.Threads < 0 || o.Threads > MaxThreads {
+		return nil, fmt.Errorf("threads %d: must be from 1 to %d, or 0 for one a processor", o.Threads, MaxThreads)
+	}
+	if o.Threads == 0 {
+		o.Threads = runtime.GOMAXPROCS(0)
+	}
+	for _, k := range available() {
+		if o.Kernels == "" || o.Kernels == k.name() {
+			return &Backend{kernels: k, pool: pool{threads: o.Threads}}, nil
+		}
+	}
+	return nil, fmt.Errorf("kernels %q: this processor and build offer %s", o.Kernels, strings.Join(Kernels(), ", "))
+}
+
+// Name returns "cpu".
+func (be *Backend) Name() string { return "cpu" }
+
+// KernelName returns the name of the kernels in use, one of Kernels().
+func (be *Backend) KernelName() string { return be.name() }
+
+// Threads returns the number of threads in use.
+func (be *Backend) Threads() int { return be.pool.threads }
+
+// Alloc returns a zeroed array.
+func (be *Backend) Alloc(shape ...int) (*tensor.Dense, error) {
+	n := 1
+	for _, d := range shape {
+		if d < 1 || n > math.MaxInt32/d {
+			return nil, fmt.Errorf("an array of shape %v is too large: at most %d elements", shape, math.MaxInt32)
+		}
+		n *= d
+	}
+	return tensor.New(tensor.WithShape(shape...), tensor.WithBacking(make([]float32, n))), nil
+}
+
+// View returns a part of the flat array a as an array of its own, sharing memory.
+func (be *Backend) View(a *tensor.Dense, offset int, shape ...int) (*tensor.Dense, error) {
+	all, n := values(a), tensor.Shape(shape).TotalSize()
+	if offset < 0 || n > len(all)-offset {
+		return nil, fmt.Errorf("a view of %d elements at %d in an array of %d", n, offset, len(all))
+	}
+	return tensor.New(tensor.WithShape(shape...), tensor.WithBacking(all[offset:offset+n:offset+n])), nil
+}
+
+// Upload copies src into dst.
+func (be *Backend) Upload(dst *tensor.Dense, src []float32) error {
+	be.weights++
+	if len(src) != dst.DataSize() {
+		return fmt.Errorf("upload of %d elements into an array of %d", len(src), dst.DataSize())
+	}
+	copy(values(dst), src)
+	return nil
+}
+
+// Download copies src into dst.
+func (be *Backend) Download(dst []float32, src *tensor.Dense) error {
+	if len(dst) != src.DataSize() {
+		return fmt.Errorf("download of an array of %d elements into %d", src.DataSize(), len(dst))
+	}
+	copy(dst, values(src))
+	return nil
+}
+
+// Sync does nothing: every operator has run when its call returns.
+func (be *Backend) Sync() error { return nil }
+
+// Close does nothing: memory is the garbage collector's, threads end with each operator.
+func (be *Backend) Close() error { return nil }
+
+// values returns the elements of an array.
+func values(a *tensor.Dense) []float32 { return a.Data().([]float32) }
+
+// Adam implements model.Backend.
+func (be *Backend) Adam(p, g, m, v *tensor.Dense, s model.AdamStep) {
+	be.weights++
+	t := float64(s.Step)
+	stepSize := float32(s.LR / (1 - math.Pow(s.Beta1, t)))
+	root := float32(math.Sqrt(1 - math.Pow(s.Beta2, t)))
+	pv, gv, mv, vv := values(p), values(g), values(m), values(v)
+	adam := func(k kernels, lo, hi int) {
+		k.adam(pv[lo:hi], gv[lo:hi], mv[lo:hi], vv[lo:hi],
+			float32(s.Beta1), float32(s.Beta2), stepSize, root, float32(s.Eps))
+	}
+	const chunk = 1 << 14
+	whole := len(pv) / lanes * lanes
+	be.pool.run((whole+chunk-1)/chunk, func(i int) { adam(be.kernels, i*chunk, min((i+1)*chunk, whole)) })
+	adam(goKernels{}, whole, len(pv)) // what fills no vector
+}

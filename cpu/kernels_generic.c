@@ -1,0 +1,12 @@
+// For whatever the compiler targets by default: SSE2 on x86-64, any other processor.
+
+#include <math.h>
+
+#define ISA generic
+#define NAME_STRING "generic"
+#define TARGET
+#define VL 4
+#define MAX_NV 2 // of 16 registers
+#define SQRT(v) ((vf){ sqrtf((v)[0]), sqrtf((v)[1]), sqrtf((v)[2]), sqrtf((v)[3]) })
+#define MUL32(a, b) (((a) & 0xffffffffu) * ((b) & 0xffffffffu))
+#include "kernels_body.h"

@@ -1,0 +1,324 @@
+package cpu
+
+import (
+	"math"
+	"math/big"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"crnn/rng"
+)
+
+// Every table of kernels must agree with the plain Go version on random sizes and values.
+// Sums differ in rounding only (the C kernels use fused multiply-add and sum in another
+// order), so a result may be off by a few units in the last place of the sum of the terms'
+// absolute values; that sum is what the tolerances below are relative to.
+
+// drawn holds the values of one random case.
+type drawn struct {
+	*rapid.T
+	stream rng.Stream
+}
+
+func draw(t *rapid.T) *drawn {
+	return &drawn{t, rng.Stream{Seed: rapid.Uint64().Draw(t, "seed")}}
+}
+
+func (d *drawn) size(name string, lo, hi int) int { return rapid.IntRange(lo, hi).Draw(d.T, name) }
+
+// floats returns n numbers, uniform in [-1, 1).
+func (d *drawn) floats(n int) []float32 {
+	a := make([]float32, n)
+	for i := range a {
+		a[i] = 2*d.stream.Float32() - 1
+	}
+	return a
+}
+
+func (d *drawn) positive(n int) []float32 {
+	a := d.floats(n)
+	for i := range a {
+		a[i] = float32(math.Abs(float64(a[i]))) + 0.1
+	}
+	return a
+}
+
+// equal fails unless got is within tolerance of want everywhere.
+func (d *drawn) equal(what string, got, want []float32, tolerance float64) {
+	d.Helper()
+	if len(got) != len(want) {
+		d.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+	}
+	for i := range want {
+		if !(math.Abs(float64(got[i])-float64(want[i])) <= tolerance) {
+			d.Fatalf("%s[%d] = %v, want %v within %.2g", what, i, got[i], want[i], tolerance)
+		}
+	}
+}
+
+const ulp = 1.0 / (1 << 23)
+
+func clone[T any](a []T) []T { return append([]T(nil), a...) }
+
+// eachKernels runs a property for every table but the plain one.
+func eachKernels(t *testing.T, property func(d *drawn, k kernels)) {
+	for _, k := range available() {
+		if _, plain := k.(goKernels); plain {
+			continue
+		}
+		t.Run(k.name(), func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) { property(draw(t), k) })
+		})
+	}
+}
+
+func TestMatmul(t *testing.T) {
+	eachKernels(t, func(d *drawn, k kernels) {
+		s := matmulShape{
+			m: int64(d.size("m", 1, 30)), n: int64(lanes * d.size("n", 1, 9)),
+			init: int64(d.size("init", initZero, initSum)),
+		}
+		width, spanA := s.n+int64(d.size("gap", 0, 3)), int64(1)
+		terms, spanB := 1, int64(0)
+		for i := range s.count {
+			s.count[i] = int64(d.size("count", 1, 7))
+			s.strideA[i] = int64(d.size("strideA", 0, 20))
+			s.strideB[i] = width * int64(d.size("strideB", 0, 5))
+			terms *= int(s.count[i])
+			spanA += (s.count[i] - 1) * s.strideA[i]
+			spanB += (s.count[i] - 1) * s.strideB[i]
+		}
+		var aOffset, cOffset []int32
+		for i := range int32(s.m) {
+			aOffset = append(aOffset, int32(d.size("offset", 0, 50)))
+			cOffset = append(cOffset, (int32(s.m)-1-i)*int32(width))
+		}
+		a, b, bias := d.floats(50+int(spanA)), d.floats(int(spanB+width)), d.floats(int(s.n))
+		got := d.floats(int(s.m * width))
+		want := clone(got)
+		k.matmul(&s, aOffset, cOffset, a, b, bias, got)
+		goKernels{}.matmul(&s, aOffset, cOffset, a, b, bias, want)
+		// Each of the sums below terms is rounded once a term.
+		d.equal("c", got, want, float64(terms*(terms+1))*ulp/2)
+	})
+}
+
+// The arguments, for exactness in ulp, come from all magnitudes.
+func TestTanh(t *testing.T) {
+	for _, k := range available() {
+		t.Run(k.name(), func(t *testing.T) {
+			var x []float32
+			for i := range 20000 {
+				v := float32(math.Pow(10, -8+10*float64(i)/20000))
+				x = append(x, v, -v)
+			}
+			x = append(x, 0, 9, 9.01, 9.02, 100, -9.02, math.MaxFloat32, -math.MaxFloat32, float32(math.Inf(1)), float32(math.Inf(-1)))
+			for len(x)%lanes != 0 {
+				x = append(x, 0)
+			}
+			y, worst := clone(x), 0.0
+			k.tanhForward(y)
+			for i, v := range x {
+				want := math.Tanh(float64(v)) // far more exact than float32
+				_, exponent := math.Frexp(want)
+				err := math.Abs(float64(y[i])-want) / math.Ldexp(1, exponent-24)
+				if want == 0 {
+					err = math.Abs(float64(y[i])) / math.SmallestNonzeroFloat32
+				}
+				if !(err <= 5) || y[i] > 1 || y[i] < -1 {
+					t.Fatalf("tanh(%v) = %v, want %v: off by %.1f ulp", v, y[i], want, err)
+				}
+				worst = max(worst, err)
+			}
+			t.Logf("largest error %.2f ulp", worst)
+			nan := make([]float32, lanes)
+			nan[3] = float32(math.NaN())
+			k.tanhForward(nan)
+			if nan[3] == nan[3] {
+				t.Errorf("tanh(NaN) = %v", nan[3])
+			}
+		})
+	}
+}
+
+func TestTanhBackward(t *testing.T) {
+	eachKernels(t, func(d *drawn, k kernels) {
+		n := lanes * d.size("n", 1, 20)
+		got, h := d.floats(n), d.floats(n)
+		want := clone(got)
+		k.tanhBackward(got, h)
+		goKernels{}.tanhBackward(want, h)
+		d.equal("dh", got, want, 2*ulp)
+	})
+}
+
+func TestDropoutMask(t *testing.T) {
+	eachKernels(t, func(d *drawn, k kernels) {
+		n := 8 * d.size("blocks", 1, 70)
+		stream := &rng.Stream{
+			Seed:    d.stream.Seed,
+			Purpose: rng.Dropout.Sub(d.size("layer", 0, 255)),
+			Step:    rapid.Uint64().Draw(d.T, "step"),
+		}
+		first := rapid.Uint32().Draw(d.T, "first")
+		threshold := uint32(d.size("threshold", 0, 1<<16))
+		got, want := make([]uint8, n), make([]uint8, n)
+		k.dropoutMask(got, stream, first, threshold)
+		goKernels{}.dropoutMask(want, stream, first, threshold)
+		for i := range want {
+			if got[i] != want[i] {
+				d.Fatalf("keep[%d] = %d, want %d", i, got[i], want[i])
+			}
+		}
+	})
+}
+
+// Of n units with rate p, the number kept is binomial; five standard deviations are exceeded
+// twice in four million. The seeds are fixed, so this never flickers.
+func TestDropoutRate(t *testing.T) {
+	const n = 1 << 20
+	for _, p := range []float64{0, 0.1, 0.4, 0.5, 0.99} {
+		keep := make([]uint8, n)
+		goKernels{}.dropoutMask(keep, &rng.Stream{Seed: 7, Purpose: rng.Dropout}, 0, uint32(math.Round(p*(1<<16))))
+		kept := 0
+		for _, k := range keep {
+			kept += int(k)
+		}
+		if off := math.Abs(float64(kept) - (1-p)*n); off > 5*math.Sqrt(n*p*(1-p))+n/(1<<16) {
+			t.Errorf("rate %v: %d of %d kept", p, kept, n)
+		}
+	}
+}
+
+func TestScaleKept(t *testing.T) {
+	eachKernels(t, func(d *drawn, k kernels) {
+		s := keptShape{rows: int64(d.size("rows", 1, 5)), columns: int64(8 * d.size("columns", 1, 9))}
+		s.stride, s.keepStride = s.columns+int64(d.size("gap", 0, 9)), s.columns+int64(d.size("keep gap", 0, 9))
+		src := d.floats(int(s.rows * s.stride))
+		keep := make([]uint8, s.rows*s.keepStride)
+		for i := range keep {
+			keep[i] = uint8(d.stream.Below(2))
+		}
+		got := d.floats(len(src))
+		want := clone(got)
+		k.scaleKept(&s, got, src, keep, 1.7)
+		goKernels{}.scaleKept(&s, want, src, keep, 1.7)
+		d.equal("dst", got, want, 0)
+	})
+}
+
+func TestTranspose(t *testing.T) {
+	eachKernels(t, func(d *drawn, k kernels) {
+		rows, columns := d.size("rows", 1, 40), d.size("columns", 1, 40)
+		srcRow, dstRow := columns+d.size("gap", 0, 5), rows+d.size("gap", 0, 5)
+		src, got := d.floats(rows*srcRow), d.floats(columns*dstRow)
+		want := clone(got)
+		k.transpose(got, src, rows, columns, dstRow, srcRow)
+		goKernels{}.transpose(want, src, rows, columns, dstRow, srcRow)
+		d.equal("dst", got, want, 0)
+	})
+}
+
+func TestAddRows(t *testing.T) {
+	eachKernels(t, func(d *drawn, k kernels) {
+		rows, columns := d.size("rows", 1, 40), lanes*d.size("columns", 1, 5)
+		got, a := d.floats(columns), d.floats(rows*columns)
+		want := clone(got)
+		k.addRows(got, a)
+		goKernels{}.addRows(want, a)
+		d.equal("sum", got, want, 0) // the same order
+	})
+}
+
+func TestChannelMoments(t *testing.T) {
+	eachKernels(t, func(d *drawn, k kernels) {
+		rows, channels := d.size("rows", 1, 60), lanes*d.size("channels", 1, 5)
+		z := d.floats(rows * channels)
+		var got, want [2][]float32
+		for i := range got {
+			got[i], want[i] = make([]float32, channels), make([]float32, channels)
+		}
+		k.channelMoments(z, got[0], got[1])
+		goKernels{}.channelMoments(z, want[0], want[1])
+		d.equal("mean", got[0], want[0], float64(rows)*ulp)
+		d.equal("m2", got[1], want[1], float64(rows)*4*ulp)
+	})
+}
+
+// A pooled block whose z are few different values has many ties; they are exact in both versions.
+func TestConvBlockKernels(t *testing.T) {
+	eachKernels(t, func(d *drawn, k kernels) {
+		s := &poolShape{
+			height: int64(2 * d.size("height", 1, 5)), width: int64(2 * d.size("width", 1, 5)),
+			channels: int64(lanes * d.size("channels", 1, 4)),
+		}
+		s.outPixel = s.channels + int64(d.size("gap", 0, 2))
+		s.outRow = s.width*s.outPixel + int64(d.size("row gap", 0, 5))
+		c := int(s.channels)
+		z := make([]float32, s.height*s.width*s.channels)
+		for i := range z {
+			z[i] = float32(d.stream.Below(5)) - 2
+		}
+		// Scale ±0.5 and beta in quarters keep (z-mean)·scale+beta exact, fused or not, so
+		// that both versions choose the same element of every window.
+		mean, scale, beta := make([]float32, c), make([]float32, c), make([]float32, c)
+		for i := range c {
+			mean[i], scale[i], beta[i] = float32(d.stream.Below(3))-1, float32(d.stream.Below(3))/2-0.5, float32(d.stream.Below(5))/4-0.5
+		}
+		pooled := len(z) / 4
+		dy, kZ, k1 := d.floats(pooled), d.floats(c), d.floats(c)
+		dz := d.floats(int(s.height * s.outRow))
+		run := func(k kernels) [][]float32 {
+			y, sumG, sumGZ, sumDZ, dz := make([]float32, pooled), make([]float32, c), make([]float32, c), make([]float32, c), clone(dz)
+			k.bnReluPool(s, z, mean, scale, beta, y)
+			k.bnReluPoolSums(s, z, mean, scale, beta, dy, sumG, sumGZ)
+			k.bnReluPoolBackward(s, z, mean, scale, beta, dy, kZ, k1, dz, sumDZ)
+			return [][]float32{y, sumG, sumGZ, dz, sumDZ}
+		}
+		got, want := run(k), run(goKernels{})
+		// A sum of n terms below b may be off by n roundings of partial sums below n·b.
+		sum := func(n, b float64) float64 { return n * n * b * ulp / 2 }
+		tolerance := []float64{0, sum(float64(pooled/c), 1), sum(float64(pooled/c), 4), 8 * ulp, sum(float64(4*pooled/c), 5)}
+		for i, name := range []string{"y", "sumG", "sumGZ", "dz", "sumDZ"} {
+			d.equal(name, got[i], want[i], tolerance[i])
+		}
+	})
+}
+
+func TestAdamKernel(t *testing.T) {
+	eachKernels(t, func(d *drawn, k kernels) {
+		n := lanes * d.size("n", 1, 10)
+		p, g, m, v := d.floats(n), d.floats(n), d.floats(n), d.positive(n)
+		run := func(k kernels) [3][]float32 {
+			p, m, v := clone(p), clone(m), clone(v)
+			k.adam(p, g, m, v, 0.9, 0.999, 0.01, 0.7, 1e-8)
+			return [3][]float32{p, m, v}
+		}
+		got, want := run(k), run(goKernels{})
+		for i, name := range []string{"p", "m", "v"} {
+			d.equal(name, got[i], want[i], 4*ulp)
+		}
+	})
+}
+
+// The plain product against exact arithmetic, so that it is no mere mirror of the C version.
+func TestPlainMatmulIsExact(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := draw(t)
+		s := matmulShape{m: 2, n: lanes, count: [3]int64{2, 3, 4}, strideA: [3]int64{12, 4, 1}, strideB: [3]int64{12 * lanes, 4 * lanes, lanes}}
+		a, b, c := d.floats(48), d.floats(24*lanes), make([]float32, 2*lanes)
+		goKernels{}.matmul(&s, []int32{0, 24}, []int32{lanes, 0}, a, b, nil, c)
+		for m := range 2 {
+			for n := range lanes {
+				sum := new(big.Float).SetPrec(200)
+				for k := range 24 {
+					x, y := big.NewFloat(float64(a[24*m+k])), big.NewFloat(float64(b[k*lanes+n]))
+					sum.Add(sum, new(big.Float).SetPrec(200).Mul(x, y))
+				}
+				want, _ := sum.Float64()
+				d.equal("c", c[(1-m)*lanes+n:][:1], []float32{float32(want)}, 24*ulp)
+			}
+		}
+	})
+}

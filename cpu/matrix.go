@@ -1,0 +1,90 @@
+package cpu
+
+// panelWidth is the number of columns of a matrix that are stored together: with 128 rows
+// of them, a panel fits the nearest cache while many rows of a product pass over it.
+const panelWidth = 64
+
+// panels is a matrix [rows][columns] as right factor of products, cut into panels of
+// columns, each stored row by row. Columns are padded with zeros to a multiple of lanes.
+type panels struct {
+	rows, columns int // columns padded
+	values        []float32
+}
+
+func newPanels(rows, columns int) *panels {
+	columns = padded(columns)
+	return &panels{rows, columns, make([]float32, rows*columns)}
+}
+
+// panel returns the first column, width and values of panel i; width is 0 after the last.
+func (p *panels) panel(i int) (first, width int, values []float32) {
+	first = i * panelWidth
+	width = min(panelWidth, p.columns-first)
+	if width <= 0 {
+		return first, 0, nil
+	}
+	return first, width, p.values[first*p.rows:][:width*p.rows]
+}
+
+// pack copies the row-major matrix a [rows][columns] into p.
+func (p *panels) pack(a []float32, columns int) {
+	for i := 0; ; i++ {
+		first, width, to := p.panel(i)
+		if width == 0 {
+			return
+		}
+		for r := range p.rows {
+			copy(to[r*width:], a[r*columns+first:r*columns+min(first+width, columns)])
+		}
+	}
+}
+
+// packTransposed copies the transpose of the row-major matrix a [columns][rows] into p.
+func (be *Backend) packTransposed(p *panels, a []float32, columns int) {
+	for i := 0; ; i++ {
+		first, width, to := p.panel(i)
+		if width == 0 {
+			return
+		}
+		be.transpose(to, a[first*p.rows:], min(width, columns-first), p.rows, width, p.rows)
+	}
+}
+
+// product computes rows of C = init + A·p: row m of A starts at a[aOffset[m]], with its
+// elements next to each other, row m of C at c[cOffset[m]].
+func (be *Backend) product(aOffset, cOffset []int32, a []float32, p *panels, init int64, bias, c []float32) {
+	for i := 0; ; i++ {
+		first, width, b := p.panel(i)
+		if width == 0 {
+			return
+		}
+		s := matmulShape{
+			m: int64(len(aOffset)), n: int64(width), init: init,
+			count:   [3]int64{1, 1, int64(p.rows)},
+			strideA: [3]int64{0, 0, 1},
+			strideB: [3]int64{0, 0, int64(width)},
+		}
+		if init == initBias {
+			be.matmul(&s, aOffset, cOffset, a, b, bias[first:], c[first:])
+		} else {
+			be.matmul(&s, aOffset, cOffset, a, b, nil, c[first:])
+		}
+	}
+}
+
+// steps returns the offsets of n rows that lie stride elements apart.
+func steps(n, stride int) []int32 {
+	o := make([]int32, n)
+	for i := range o {
+		o[i] = int32(i * stride)
+	}
+	return o
+}
+
+// grow returns a with at least n elements, zeroed when it had to be made anew.
+func grow[T any](a []T, n int) []T {
+	if len(a) >= n {
+		return a
+	}
+	return make([]T, n)
+}

@@ -1,0 +1,177 @@
+package model
+
+import "gorgonia.org/tensor"
+
+// Backend runs the operators of the network on one device. The network is
+// written once on top of it (network.go); a new device is a new Backend.
+//
+// Arrays are *tensor.Dense of float32, row-major, in the layouts stated at each
+// operator (PyTorch's: images [n,C,H,W], sequences [n,T,I]); their memory is the
+// device's, so only Upload and Download may look at it from outside. In all
+// formulas n is the number of samples of the batch at hand: operators are made
+// for at most MaxBatch samples and use the first n rows of their arrays.
+//
+// Operators may run asynchronously in the order in which they are called. What
+// fails on the way is returned by the next call that returns an error.
+//
+// The same calls with the same inputs give the same bits, whatever the number
+// of threads.
+type Backend interface {
+	// Name is the device in the notation of the --device flag: "cpu", "cuda:0".
+	Name() string
+
+	// Alloc returns a zeroed array.
+	Alloc(shape ...int) (*tensor.Dense, error)
+	// View returns shape elements of the one-dimensional array a, from element offset on,
+	// sharing its memory.
+	View(a *tensor.Dense, offset int, shape ...int) (*tensor.Dense, error)
+	// Upload copies host values into dst, Download device values into dst; the lengths must agree.
+	Upload(dst *tensor.Dense, src []float32) error
+	Download(dst []float32, src *tensor.Dense) error
+
+	// NewImages puts a data set on the device: count images of height x width
+	// bytes, and count labels.
+	NewImages(pixels, labels []uint8, height, width int) (Images, error)
+
+	// NewConvBlock, NewRNN and NewHead make the three operators of the network.
+	// They keep what their backward pass needs from the last forward pass with train set.
+	NewConvBlock(spec ConvBlockSpec) (ConvBlock, error)
+	NewRNN(spec RNNSpec) (RNN, error)
+	NewHead(spec HeadSpec) (Head, error)
+
+	// Adam applies one step of Adam (Kingma and Ba, 2015) to the flat array p of
+	// parameters, given their gradients g and the moments m and v, all of one length:
+	//
+	//	m = β1 m + (1-β1) g        v = β2 v + (1-β2) g²
+	//	p = p - LR/(1-β1^t) · m / (√v/√(1-β2^t) + ε)
+	Adam(p, g, m, v *tensor.Dense, step AdamStep)
+
+	// Sync waits until every operator called so far has run.
+	Sync() error
+	// Close releases the device. Nothing made by this Backend may be used after it.
+	Close() error
+}
+
+// Images is a data set on the device.
+type Images interface {
+	// Gather writes the images of the given indices into x [n,1,H,W] as pixel/255
+	// and makes their labels those of the batch at hand in labels.
+	Gather(indices []int32, x *tensor.Dense, labels Labels)
+}
+
+// Labels are the classes of a batch, on the device. NewHead's Head makes them.
+type Labels any
+
+// ConvBlockSpec describes convolution, batch normalisation, ReLU and max pooling
+// as one operator. Parameter arrays are views of the flat buffers.
+type ConvBlockSpec struct {
+	MaxBatch      int
+	In, Out       int // channels
+	Height, Width int // of the input, even
+	Kernel        int // odd; stride 1, padding (Kernel-1)/2, so that the size stays
+	Eps, Momentum float64
+
+	Weight, Bias            *tensor.Dense // [Out,In,K,K], [Out]
+	Gamma, Beta             *tensor.Dense // [Out]
+	RunningMean, RunningVar *tensor.Dense // [Out], updated by Forward with train set
+
+	// Gradients, overwritten by Backward.
+	DWeight, DBias, DGamma, DBeta *tensor.Dense
+}
+
+// ConvBlock is the operator of a ConvBlockSpec.
+type ConvBlock interface {
+	// Forward computes y [n,Out,H/2,W/2] from x [n,In,H,W]:
+	//
+	//	z[b,o,i,j] = Bias[o] + Σ_{c,u,v} Weight[o,c,u,v] · x[b,c,i+u-P,j+v-P]      (x = 0 outside)
+	//	u = Gamma (z - mean) / √(var + Eps) + Beta
+	//	y[b,o,i,j] = max(0, max_{r,s ∈ {0,1}} u[b,o,2i+r,2j+s])
+	//
+	// With train set, mean and var are those of z over b,i,j (var with divisor
+	// n·H·W), and the running ones become (1-Momentum) old + Momentum new, with
+	// the unbiased variance (divisor n·H·W - 1). Without, they are the running ones.
+	Forward(x, y *tensor.Dense, n int, train bool)
+	// Backward computes the parameters' gradients from dy = ∂loss/∂y [n,Out,H/2,W/2],
+	// and dx [n,In,H,W] unless it is nil. x is what Forward was given. Among equal
+	// values of a pool the first in row-major order takes the gradient, as in PyTorch.
+	Backward(x, dy, dx *tensor.Dense, n int)
+}
+
+// RNNSpec describes an Elman RNN of several layers, h0 = 0, read at its last step.
+type RNNSpec struct {
+	MaxBatch          int
+	Steps, In, Hidden int
+	Layers            []RNNLayer
+	Dropout           float64 // of the output of every layer but the last, in [0,1)
+	Seed              uint64  // of the dropout masks
+}
+
+// RNNLayer holds the parameters of one layer and their gradients. In is RNNSpec.In for
+// layer 0 and Hidden above.
+type RNNLayer struct {
+	WeightIH, WeightHH, BiasIH, BiasHH     *tensor.Dense // [Hidden,In], [Hidden,Hidden], [Hidden], [Hidden]
+	DWeightIH, DWeightHH, DBiasIH, DBiasHH *tensor.Dense // overwritten by Backward
+}
+
+// RNN is the operator of an RNNSpec.
+type RNN interface {
+	// Forward computes y [n,Hidden], the last layer's output at the last step, from
+	// x [n,Steps,In]:
+	//
+	//	h_l[t] = tanh(WeightIH_l i_l[t] + BiasIH_l + WeightHH_l h_l[t-1] + BiasHH_l)
+	//	i_0[t] = x[t],  i_l[t] = h_{l-1}[t] ⊙ mask_{l-1}[t] / (1 - Dropout)
+	//
+	// With train unset the masks are 1 and nothing is scaled. step numbers the
+	// training step, for the masks:
+	//
+	// mask_l[b,t,j] is 1 if word ≥ round(2^16 Dropout), else 0, where word is the
+	// 16-bit word j%8 (low halves first: word 2i is the low half of Philox word i)
+	// of block (b·Steps+t)·⌈Hidden/8⌉ + ⌊j/8⌋ of the rng.Stream of Seed,
+	// rng.Dropout.Sub(l) and step. Dropout is thereby rounded to a multiple of
+	// 2^-16, and the scale uses the rounded rate.
+	Forward(x, y *tensor.Dense, n int, train bool, step uint64)
+	// Backward computes the parameters' gradients by backpropagation through time from
+	// dy = ∂loss/∂y, and dx [n,Steps,In]. x is what Forward was given.
+	Backward(x, dy, dx *tensor.Dense, n int)
+}
+
+// HeadSpec describes the linear layer with cross-entropy.
+type HeadSpec struct {
+	MaxBatch       int
+	In, Classes    int
+	Weight, Bias   *tensor.Dense // [Classes,In], [Classes]
+	DWeight, DBias *tensor.Dense // overwritten by Backward
+}
+
+// Head is the operator of a HeadSpec. It owns the labels of a batch and the running totals.
+type Head interface {
+	NewLabels() (Labels, error)
+	// Forward computes logits [n,Classes] = x Weightᵀ + Bias from x [n,In].
+	Forward(x, logits *tensor.Dense, n int)
+	// Loss adds to the totals, of every sample b with label k:
+	//
+	//	loss = log Σ_j exp(logits[b,j]) - logits[b,k]
+	//	hit  = 1 if k is the first largest of logits[b,:], else 0
+	Loss(logits *tensor.Dense, labels Labels, n int)
+	// Backward computes the gradients of the mean loss: with
+	// d[b,j] = (softmax(logits[b,:])[j] - [j = label]) / n, they are DWeight = dᵀ x,
+	// DBias = Σ_b d[b,:] and dx [n,In] = d Weight.
+	Backward(x, logits *tensor.Dense, labels Labels, dx *tensor.Dense, n int)
+
+	// Totals returns the sums over all samples since SetTotals.
+	Totals() (Totals, error)
+	SetTotals(Totals) error
+}
+
+// Totals are sums over samples.
+type Totals struct {
+	Loss  float64
+	Hits  int64
+	Count int64
+}
+
+// AdamStep holds the numbers of one step of Adam; Step counts from 1.
+type AdamStep struct {
+	LR, Beta1, Beta2, Eps float64
+	Step                  int64
+}

@@ -1,0 +1,81 @@
+package model
+
+import (
+	"fmt"
+	"math"
+)
+
+// Config holds the sizes of the network. Default gives the recipe's.
+type Config struct {
+	ImageHeight, ImageWidth int    // of the input, one channel
+	Channels                [2]int // outputs of the two convolutions
+	Kernel                  int    // of both convolutions
+	InputSize               int    // features of the RNN at a time step
+	HiddenSize, NumLayers   int    // of the RNN
+	Classes                 int
+	Dropout                 float64 // of the output of every RNN layer but the last
+}
+
+// Default returns the sizes of the recipe: 209,482 parameters.
+func Default() Config {
+	return Config{
+		ImageHeight: 28, ImageWidth: 28,
+		Channels: [2]int{32, 64}, Kernel: 5,
+		InputSize: 56, HiddenSize: 128, NumLayers: 5,
+		Classes: 10, Dropout: 0.4,
+	}
+}
+
+// Features returns the number of values that the second convolution block gives for
+// an image, which the RNN reads as a sequence.
+func (c Config) Features() int {
+	return c.Channels[1] * (c.ImageHeight / 4) * (c.ImageWidth / 4)
+}
+
+// SeqLen returns the number of time steps, Features/InputSize.
+func (c Config) SeqLen() int { return c.Features() / c.InputSize }
+
+// Limits on sizes, far above what trains in a day; they keep a mistyped or forged
+// size from asking for all of the machine's memory.
+const (
+	maxHidden = 8192
+	maxLayers = 256
+)
+
+// SizeError says which rule a size breaks.
+type SizeError struct {
+	Field string // the command-line flag's name, such as "input-size"
+	Value any
+	Rule  string
+}
+
+func (e *SizeError) Error() string { return fmt.Sprintf("%s %v: %s", e.Field, e.Value, e.Rule) }
+
+// Validate returns a *SizeError for the first rule that c breaks, or nil.
+func (c Config) Validate() error {
+	bad := func(field string, value any, format string, args ...any) error {
+		return &SizeError{field, value, fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case c.ImageHeight < 4 || c.ImageHeight%4 != 0:
+		return bad("image height", c.ImageHeight, "must be a multiple of 4, since two poolings halve it twice")
+	case c.ImageWidth < 4 || c.ImageWidth%4 != 0:
+		return bad("image width", c.ImageWidth, "must be a multiple of 4, since two poolings halve it twice")
+	case c.Channels[0] < 1 || c.Channels[1] < 1:
+		return bad("channels", c.Channels, "must be at least 1")
+	case c.Kernel < 1 || c.Kernel%2 == 0:
+		return bad("kernel", c.Kernel, "must be odd, so that padding keeps the image's size")
+	case c.Classes < 2 || c.Classes > 256:
+		return bad("classes", c.Classes, "must be from 2 to 256, since labels are bytes")
+	case c.HiddenSize < 1 || c.HiddenSize > maxHidden:
+		return bad("hidden-size", c.HiddenSize, "must be from 1 to %d", maxHidden)
+	case c.NumLayers < 1 || c.NumLayers > maxLayers:
+		return bad("num-layers", c.NumLayers, "must be from 1 to %d", maxLayers)
+	case c.InputSize < 1 || c.Features()%c.InputSize != 0:
+		return bad("input-size", c.InputSize, "must divide %d*%d*%d = %d, the values that the second convolution block gives for an image",
+			c.Channels[1], c.ImageHeight/4, c.ImageWidth/4, c.Features())
+	case math.IsNaN(c.Dropout) || c.Dropout < 0 || c.Dropout >= 1:
+		return bad("dropout", c.Dropout, "must be at least 0 and below 1")
+	}
+	return nil
+}
