@@ -23,11 +23,12 @@ type convBlock struct {
 	paddedRow          int // pixels in a row of a padded image
 	paddedSize         int // pixels in a padded image
 	weights            int64
-	forward, backward  *panels // weights as [K·K·In][Out], and as [K·K·outP][In], turned by 180 degrees
-	xPixel, dzPixel    []int32 // offsets of a pixel's patch in a padded image
-	zPixel, dxPixel    []int32 // offsets of a pixel in an image without border
-	patch              []int32 // offsets of a patch's elements from its first
-	gradRow            []int32 // offsets of the rows of dWeight as [K·K·In][Out]
+	forward, backward  *panels   // weights as [K·K·In][Out], and as [K·K·outP][In], turned by 180 degrees
+	rows               []float32 // of either, before it is packed
+	xPixel, dzPixel    []int32   // offsets of a pixel's patch in a padded image
+	zPixel, dxPixel    []int32   // offsets of a pixel in an image without border
+	patch              []int32   // offsets of a patch's elements from its first
+	gradRow            []int32   // offsets of the rows of dWeight as [K·K·In][Out]
 	x, z, pooled       []float32
 	imageMean, imageM2 []float32 // moments of every image's channels
 	mean, scale, beta  []float32 // of the normalisation in force: (z-mean)·scale + beta
@@ -101,19 +102,24 @@ func (c *convBlock) pack() {
 	c.weights = c.be.weights
 	k, in := c.Kernel, c.In
 	w := values(c.Weight)
-	forward := make([]float32, c.forward.rows*c.Out)
-	backward := make([]float32, c.backward.rows*in)
+	c.rows = grow(c.rows, max(c.forward.rows*c.Out, c.backward.rows*in))
 	for o := range c.Out {
 		for i := range in {
 			for tap := range k * k {
-				v := w[(o*in+i)*k*k+tap]
-				forward[(tap*in+i)*c.Out+o] = v
-				backward[((k*k-1-tap)*c.outP+o)*in+i] = v
+				c.rows[(tap*in+i)*c.Out+o] = w[(o*in+i)*k*k+tap]
 			}
 		}
 	}
-	c.forward.pack(forward, c.Out)
-	c.backward.pack(backward, in)
+	c.forward.pack(c.rows, c.Out)
+	clear(c.rows) // of padding channels
+	for o := range c.Out {
+		for i := range in {
+			for tap := range k * k {
+				c.rows[((k*k-1-tap)*c.outP+o)*in+i] = w[(o*in+i)*k*k+tap]
+			}
+		}
+	}
+	c.backward.pack(c.rows, in)
 }
 
 func (c *convBlock) imageSize() int  { return c.Height * c.Width * c.outP }

@@ -83,7 +83,7 @@ type kernels interface {
 	// for one image.
 	bnReluPool(s *poolShape, z, mean, scale, beta, y []float32)
 	// bnReluPoolSums computes, for every channel of one image, sumG = Σ g and sumGZ = Σ g (z-mean),
-	// where g is ∂loss/∂u: dy at the first largest element of a window, if u > 0 there, else 0.
+	// where g is ∂loss/∂u: dy at the first largest element of a window whose u is above 0, else 0.
 	bnReluPoolSums(s *poolShape, z, mean, scale, beta, dy, sumG, sumGZ []float32)
 	// bnReluPoolBackward computes, for one image,
 	//
@@ -106,32 +106,37 @@ func (goKernels) name() string { return "go" }
 func (goKernels) matmul(s *matmulShape, aOffset, cOffset []int32, a, b, bias, c []float32) {
 	for m := range s.m {
 		a, c := a[aOffset[m]:], c[cOffset[m]:][:s.n]
-		// Four columns at a time keep their sums in registers.
-		for n := int64(0); n < s.n; n += 4 {
-			c := c[n : n+4 : n+4]
-			var c0, c1, c2, c3 float32
+		// Eight columns at a time: their sums stay in registers and do not wait for each other.
+		for n := int64(0); n < s.n; n += 8 {
+			c := (*[8]float32)(c[n:])
+			var sum [8]float32
 			switch s.init {
 			case initBias:
-				c0, c1, c2, c3 = bias[n], bias[n+1], bias[n+2], bias[n+3]
+				sum = [8]float32(bias[n:])
 			case initSum:
-				c0, c1, c2, c3 = c[0], c[1], c[2], c[3]
+				sum = *c
 			}
+			s0, s1, s2, s3, s4, s5, s6, s7 := sum[0], sum[1], sum[2], sum[3], sum[4], sum[5], sum[6], sum[7]
 			for x := range s.count[0] {
 				for y := range s.count[1] {
 					at := x*s.strideA[0] + y*s.strideA[1]
 					from := x*s.strideB[0] + y*s.strideB[1] + n
 					for range s.count[2] {
-						v, b := a[at], b[from:from+4:from+4]
-						c0 += v * b[0]
-						c1 += v * b[1]
-						c2 += v * b[2]
-						c3 += v * b[3]
+						v, b := a[at], (*[8]float32)(b[from:])
+						s0 += v * b[0]
+						s1 += v * b[1]
+						s2 += v * b[2]
+						s3 += v * b[3]
+						s4 += v * b[4]
+						s5 += v * b[5]
+						s6 += v * b[6]
+						s7 += v * b[7]
 						at += s.strideA[2]
 						from += s.strideB[2]
 					}
 				}
 			}
-			c[0], c[1], c[2], c[3] = c0, c1, c2, c3
+			*c = [8]float32{s0, s1, s2, s3, s4, s5, s6, s7}
 		}
 	}
 }
@@ -212,7 +217,7 @@ func (s *poolShape) window(z []float32, at int64, mean, scale, beta float32) (in
 	offsets := [4]int64{0, s.channels, s.width * s.channels, (s.width + 1) * s.channels}
 	for k, o := range offsets {
 		u := (z[at+o]-mean)*scale + beta
-		if k == 0 || u > best {
+		if k == 0 || u > best || u != u { // NaN counts as largest, as in PyTorch
 			index, chosen, best = int64(k), at+o, u
 		}
 	}
@@ -244,7 +249,7 @@ func (goKernels) bnReluPoolSums(s *poolShape, z, mean, scale, beta, dy, sumG, su
 	clear(sumG)
 	clear(sumGZ)
 	s.windows(func(at, pooled, c, _, _ int64) {
-		if _, chosen, best := s.window(z, at, mean[c], scale[c], beta[c]); best > 0 {
+		if _, chosen, best := s.window(z, at, mean[c], scale[c], beta[c]); !(best <= 0) {
 			sumG[c] += dy[pooled]
 			sumGZ[c] += dy[pooled] * (z[chosen] - mean[c])
 		}
@@ -258,7 +263,7 @@ func (goKernels) bnReluPoolBackward(s *poolShape, z, mean, scale, beta, dy, kZ, 
 		for k := range int64(4) {
 			row, pixel := k/2, k%2
 			d := kZ[c]*(z[at+(row*s.width+pixel)*s.channels]-mean[c]) + k1[c]
-			if k == index && best > 0 {
+			if k == index && !(best <= 0) {
 				d += scale[c] * dy[pooled]
 			}
 			dz[(i+row)*s.outRow+(j+pixel)*s.outPixel+c] = d

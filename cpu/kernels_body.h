@@ -116,7 +116,7 @@ KERNEL void NAME(matmul)(const struct matmul_shape *s, const int32_t *a_offset, 
 
 // tanh as an odd rational function, x P(x²)/Q(x²) on |x| <= 9.01, beyond which it rounds
 // to ±1 in float32. The coefficients minimise the largest relative error, 9.4e-10
-// (scripts/fit-tanh); rounding on the way adds at most 5 ulp (TestTanh). NaN stays NaN.
+// (scripts/fit-tanh); rounding on the way adds at most 6 ulp (TestTanh). NaN stays NaN.
 INLINE vf tanh_vector(vf x) {
 	const vf top = splat(9.01f), one = splat(1);
 	vf t = choose(x > top, top, choose(x < -top, -top, x));
@@ -186,13 +186,24 @@ KERNEL void NAME(scale_kept)(const struct kept_shape *s, float *dst, const float
 			dst[r * s->stride + i] = (float)keep[r * s->keep_stride + i] * (src[r * s->stride + i] * scale);
 }
 
+INLINE void transpose_block(float *dst, const float *src, int64_t rows, int64_t columns, int64_t dst_row, int64_t src_row) {
+	for (int64_t c = 0; c < columns; c++)
+		for (int64_t r = 0; r < rows; r++)
+			dst[c * dst_row + r] = src[r * src_row + c];
+}
+
 KERNEL void NAME(transpose)(float *dst, const float *src, int64_t rows, int64_t columns, int64_t dst_row, int64_t src_row) {
-	// In squares of 16, so that the lines of dst that a square touches stay in the cache.
-	for (int64_t r0 = 0; r0 < rows; r0 += 16)
-		for (int64_t c0 = 0; c0 < columns; c0 += 16)
-			for (int64_t c = c0; c < columns && c < c0 + 16; c++)
-				for (int64_t r = r0; r < rows && r < r0 + 16; r++)
-					dst[c * dst_row + r] = src[r * src_row + c];
+	// In blocks of 8 by 8, whose lines all stay in the cache; their known size lets the
+	// compiler unroll them.
+	for (int64_t r = 0; r < rows; r += 8)
+		for (int64_t c = 0; c < columns; c += 8) {
+			float *to = dst + c * dst_row + r;
+			const float *from = src + r * src_row + c;
+			if (rows - r >= 8 && columns - c >= 8)
+				transpose_block(to, from, 8, 8, dst_row, src_row);
+			else
+				transpose_block(to, from, rows - r < 8 ? rows - r : 8, columns - c < 8 ? columns - c : 8, dst_row, src_row);
+		}
 }
 
 KERNEL void NAME(add_rows)(float *sum, const float *a, int64_t rows, int64_t columns) {
@@ -221,7 +232,8 @@ KERNEL void NAME(channel_moments)(const float *z, int64_t rows, int64_t channels
 	}
 }
 
-// One window of the pooling at z: the largest of its four normalised values, and which.
+// One window of the pooling at z: the largest of its four normalised values, and which. NaN
+// counts as largest, as in PyTorch: a network that has diverged must not look healthy.
 struct window {
 	vf best;
 	vi index;
@@ -231,7 +243,7 @@ INLINE struct window pool_window(const float *z, int64_t row, int64_t pixel, vf 
 	struct window w = { (load(at[0]) - mean) * scale + beta, (vi){} };
 	for (int k = 1; k < 4; k++) {
 		vf u = (load(at[k]) - mean) * scale + beta;
-		vi more = u > w.best;
+		vi more = (u > w.best) | (u != u);
 		w.best = choose(more, u, w.best);
 		w.index = (more & k) | (~more & w.index);
 	}
@@ -246,7 +258,7 @@ KERNEL void NAME(bn_relu_pool)(const struct pool_shape *s, const float *z, const
 			for (int64_t c = 0; c < s->channels; c += VL) {
 				struct window w = pool_window(z + i * row + j * pixel + c, row, pixel,
 				                              load(mean + c), load(scale + c), load(beta + c));
-				store(y + c, choose(w.best > 0, w.best, (vf){}));
+				store(y + c, choose(w.best <= 0, (vf){}, w.best));
 			}
 }
 
@@ -262,7 +274,7 @@ KERNEL void NAME(bn_relu_pool_sums)(const struct pool_shape *s, const float *z, 
 			for (int64_t j = 0; j < s->width; j += 2, g_at += s->channels) {
 				const float *at = z + i * row + j * pixel + c;
 				struct window w = pool_window(at, row, pixel, mu, sc, be);
-				vf g = choose(w.best > 0, load(g_at), (vf){});
+				vf g = choose(w.best <= 0, (vf){}, load(g_at));
 				vf chosen = choose(w.index == 0, load(at),
 				            choose(w.index == 1, load(at + pixel),
 				            choose(w.index == 2, load(at + row), load(at + row + pixel))));
@@ -288,7 +300,7 @@ KERNEL void NAME(bn_relu_pool_backward)(const struct pool_shape *s, const float 
 				const float *at = z + i * row + j * pixel + c;
 				float *to = dz + i * s->out_row + j * s->out_pixel + c;
 				struct window w = pool_window(at, row, pixel, mu, sc, be);
-				vf g = choose(w.best > 0, sc * load(g_at), (vf){});
+				vf g = choose(w.best <= 0, (vf){}, sc * load(g_at));
 				for (int k = 0; k < 4; k++) {
 					int64_t r = k >> 1, q = k & 1;
 					vf d = choose(w.index == k, g, (vf){}) +
