@@ -125,13 +125,15 @@ func values(a *tensor.Dense) []float32 { return a.Data().([]float32) }
 func (be *Backend) Adam(p, g, m, v *tensor.Dense, s model.AdamStep) {
 	be.weights++
 	t := float64(s.Step)
-	stepSize := float32(s.LR / (1 - math.Pow(s.Beta1, t)))
-	root := float32(math.Sqrt(1 - math.Pow(s.Beta2, t)))
-	pv, gv, mv, vv := values(p), values(g), values(m), values(v)
-	adam := func(k kernels, lo, hi int) {
-		k.adam(pv[lo:hi], gv[lo:hi], mv[lo:hi], vv[lo:hi],
-			float32(s.Beta1), float32(s.Beta2), stepSize, root, float32(s.Eps))
+	k := &adamStep{
+		beta2:         float32(s.Beta2),
+		oneMinusBeta1: float32(1 - s.Beta1), oneMinusBeta2: float32(1 - s.Beta2),
+		stepSize:        float32(s.LR / (1 - math.Pow(s.Beta1, t))),
+		rootCorrection2: float32(math.Sqrt(1 - math.Pow(s.Beta2, t))),
+		eps:             float32(s.Eps),
 	}
+	pv, gv, mv, vv := values(p), values(g), values(m), values(v)
+	adam := func(with kernels, lo, hi int) { with.adam(k, pv[lo:hi], gv[lo:hi], mv[lo:hi], vv[lo:hi]) }
 	const chunk = 1 << 14
 	whole := len(pv) / lanes * lanes
 	be.pool.run((whole+chunk-1)/chunk, func(i int) { adam(be.kernels, i*chunk, min((i+1)*chunk, whole)) })

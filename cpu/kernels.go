@@ -42,6 +42,15 @@ type keptShape struct {
 	stride, keepStride int64 // between rows, of dst and src, and of keep
 }
 
+// adamStep holds the numbers of a step of Adam, computed in float64 (1-0.999 in float32 is
+// off by 1.3e-5). The C kernels read the same struct.
+type adamStep struct {
+	beta2, oneMinusBeta1, oneMinusBeta2 float32
+	stepSize                            float32 // LR/(1-β1^t)
+	rootCorrection2                     float32 // √(1-β2^t)
+	eps                                 float32
+}
+
 // kernels are the inner loops, each of which runs on one thread. Images are
 // [height·width][channels] here (channels innermost and padded), so that a vector holds
 // the same pixel of several channels.
@@ -92,9 +101,8 @@ type kernels interface {
 	// and, for every channel, sumDZ = Σ dz.
 	bnReluPoolBackward(s *poolShape, z, mean, scale, beta, dy, kZ, k1, dz, sumDZ []float32)
 
-	// adam updates p, m and v as model.Backend.Adam says, with stepSize = LR/(1-β1^t) and
-	// rootCorrection2 = √(1-β2^t).
-	adam(p, g, m, v []float32, beta1, beta2, stepSize, rootCorrection2, eps float32)
+	// adam updates p, m and v as model.Backend.Adam says.
+	adam(s *adamStep, p, g, m, v []float32)
 }
 
 // goKernels are the plain versions: the definition that the C kernels are tested against,
@@ -272,10 +280,10 @@ func (goKernels) bnReluPoolBackward(s *poolShape, z, mean, scale, beta, dy, kZ, 
 	})
 }
 
-func (goKernels) adam(p, g, m, v []float32, beta1, beta2, stepSize, rootCorrection2, eps float32) {
+func (goKernels) adam(s *adamStep, p, g, m, v []float32) {
 	for i, g := range g {
-		m[i] += (1 - beta1) * (g - m[i])
-		v[i] = beta2*v[i] + (1-beta2)*(g*g)
-		p[i] -= stepSize * (m[i] / (float32(math.Sqrt(float64(v[i])))/rootCorrection2 + eps))
+		m[i] += s.oneMinusBeta1 * (g - m[i])
+		v[i] = s.beta2*v[i] + s.oneMinusBeta2*(g*g)
+		p[i] -= s.stepSize * (m[i] / (float32(math.Sqrt(float64(v[i])))/s.rootCorrection2 + s.eps))
 	}
 }

@@ -31,6 +31,11 @@ struct kept_shape {
 	int64_t stride, keep_stride; // between rows, of dst and src, and of keep
 };
 
+// The numbers of a step of Adam; adamStep in kernels.go is the same struct.
+struct adam_step {
+	float beta2, one_minus_beta1, one_minus_beta2, step_size, root_correction2, eps;
+};
+
 struct kernels {
 	const char *name;
 	void (*matmul)(const struct matmul_shape *s, const int32_t *a_offset, const int32_t *c_offset,
@@ -51,8 +56,7 @@ struct kernels {
 	void (*bn_relu_pool_backward)(const struct pool_shape *s, const float *z, const float *mean,
 	                              const float *scale, const float *beta, const float *dy,
 	                              const float *k_z, const float *k_1, float *dz, float *sum_dz);
-	void (*adam)(float *p, const float *g, float *m, float *v, int64_t n,
-	             float beta1, float beta2, float step_size, float root_correction2, float eps);
+	void (*adam)(const struct adam_step *s, float *p, const float *g, float *m, float *v, int64_t n);
 };
 
 // The tables that this build holds, from the fastest to the plainest.

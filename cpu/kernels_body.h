@@ -313,15 +313,14 @@ KERNEL void NAME(bn_relu_pool_backward)(const struct pool_shape *s, const float 
 	}
 }
 
-KERNEL void NAME(adam)(float *p, const float *g, float *m, float *v, int64_t n,
-                       float beta1, float beta2, float step_size, float root_correction2, float eps) {
+KERNEL void NAME(adam)(const struct adam_step *s, float *p, const float *g, float *m, float *v, int64_t n) {
 	for (int64_t i = 0; i < n; i += VL) {
 		vf gi = load(g + i), mi = load(m + i);
-		mi += (1 - beta1) * (gi - mi);
-		vf square = beta2 * load(v + i) + (1 - beta2) * (gi * gi);
+		mi += s->one_minus_beta1 * (gi - mi);
+		vf square = s->beta2 * load(v + i) + s->one_minus_beta2 * (gi * gi);
 		store(m + i, mi);
 		store(v + i, square);
-		store(p + i, load(p + i) - step_size * (mi / (SQRT(square) / root_correction2 + eps)));
+		store(p + i, load(p + i) - s->step_size * (mi / (SQRT(square) / s->root_correction2 + s->eps)));
 	}
 }
 

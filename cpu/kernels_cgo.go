@@ -44,9 +44,8 @@ static void crnn_bn_relu_pool_backward(const struct kernels *k, const struct poo
                                        float *dz, float *sum_dz) {
 	k->bn_relu_pool_backward(s, z, mean, scale, beta, dy, kz, k1, dz, sum_dz);
 }
-static void crnn_adam(const struct kernels *k, float *p, const float *g, float *m, float *v, int64_t n,
-                      float beta1, float beta2, float step_size, float root_correction2, float eps) {
-	k->adam(p, g, m, v, n, beta1, beta2, step_size, root_correction2, eps);
+static void crnn_adam(const struct kernels *k, const struct adam_step *s, float *p, const float *g, float *m, float *v, int64_t n) {
+	k->adam(s, p, g, m, v, n);
 }
 
 #cgo noescape crnn_matmul
@@ -140,14 +139,14 @@ func (k cKernels) bnReluPoolBackward(s *poolShape, z, mean, scale, beta, dy, kZ,
 	C.crnn_bn_relu_pool_backward(k.table, s.c(), floats(z), floats(mean), floats(scale), floats(beta), floats(dy), floats(kZ), floats(k1), floats(dz), floats(sumDZ))
 }
 
-func (k cKernels) adam(p, g, m, v []float32, beta1, beta2, stepSize, rootCorrection2, eps float32) {
-	C.crnn_adam(k.table, floats(p), floats(g), floats(m), floats(v), C.int64_t(len(p)),
-		C.float(beta1), C.float(beta2), C.float(stepSize), C.float(rootCorrection2), C.float(eps))
+func (k cKernels) adam(s *adamStep, p, g, m, v []float32) {
+	C.crnn_adam(k.table, (*C.struct_adam_step)(unsafe.Pointer(s)), floats(p), floats(g), floats(m), floats(v), C.int64_t(len(p)))
 }
 
 // The structs that Go and C share are equally long, or this does not compile.
 var (
 	_ [unsafe.Sizeof(matmulShape{})]byte = [C.sizeof_struct_matmul_shape]byte{}
 	_ [unsafe.Sizeof(keptShape{})]byte   = [C.sizeof_struct_kept_shape]byte{}
+	_ [unsafe.Sizeof(adamStep{})]byte    = [C.sizeof_struct_adam_step]byte{}
 	_ [unsafe.Sizeof(poolShape{})]byte   = [C.sizeof_struct_pool_shape]byte{}
 )

@@ -292,7 +292,7 @@ func TestAdamKernel(t *testing.T) {
 		p, g, m, v := d.floats(n), d.floats(n), d.floats(n), d.positive(n)
 		run := func(k kernels) [3][]float32 {
 			p, m, v := clone(p), clone(m), clone(v)
-			k.adam(p, g, m, v, 0.9, 0.999, 0.01, 0.7, 1e-8)
+			k.adam(&adamStep{0.999, 0.1, 0.001, 0.01, 0.7, 1e-8}, p, g, m, v)
 			return [3][]float32{p, m, v}
 		}
 		got, want := run(k), run(goKernels{})

@@ -1,0 +1,83 @@
+package cpu_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"crnn/cpu"
+	"crnn/data"
+	"crnn/internal/backendtest"
+	"crnn/model"
+)
+
+func device(kernels string, threads int) backendtest.Device {
+	return func(t testing.TB) model.Backend {
+		t.Helper()
+		be, err := cpu.New(cpu.Options{Kernels: kernels, Threads: threads})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := be.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return be
+	}
+}
+
+func TestBackend(t *testing.T) {
+	for _, kernels := range cpu.Kernels() {
+		for _, threads := range []int{1, 3} {
+			t.Run(fmt.Sprintf("%s/threads=%d", kernels, threads), func(t *testing.T) {
+				backendtest.Run(t, device(kernels, threads))
+			})
+		}
+	}
+}
+
+func TestThreadsGiveTheSameBits(t *testing.T) {
+	for _, kernels := range cpu.Kernels() {
+		for _, threads := range []int{2, 3, 8, 61} {
+			t.Run(fmt.Sprintf("%s/threads=%d", kernels, threads), func(t *testing.T) {
+				backendtest.SameBits(t, device(kernels, threads), device(kernels, 1))
+			})
+		}
+	}
+}
+
+func TestTrajectory(t *testing.T) {
+	dir, err := data.Locate("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := data.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kernels := range cpu.Kernels() {
+		steps := 30
+		if kernels == "go" {
+			steps = 5 // a step takes seconds
+		}
+		t.Run(kernels, func(t *testing.T) {
+			backendtest.Trajectory(t, device(kernels, 2)(t), set.Train, steps)
+		})
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for _, c := range []struct {
+		options cpu.Options
+		want    string
+	}{
+		{cpu.Options{Threads: -1}, "threads -1"},
+		{cpu.Options{Threads: 1 << 20}, "threads 1048576"},
+		{cpu.Options{Kernels: "mmx"}, `kernels "mmx"`},
+	} {
+		if _, err := cpu.New(c.options); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want an error with %q", c.options, err, c.want)
+		}
+	}
+}

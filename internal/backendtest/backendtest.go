@@ -1,0 +1,282 @@
+// Package backendtest holds the tests that every model.Backend must pass: the operators, the
+// whole network and training against PyTorch's fixtures, gradients against finite
+// differences, and determinism. The backends' own tests call it.
+package backendtest
+
+import (
+	"math"
+	"strconv"
+	"testing"
+
+	"gorgonia.org/tensor"
+
+	"crnn/internal/fixture"
+	"crnn/model"
+)
+
+// Device opens a backend for a test, which closes it when it ends.
+type Device func(t testing.TB) model.Backend
+
+// Run runs every test on a device that computes in fp32.
+func Run(t *testing.T, open Device) {
+	t.Run("ConvBlock", func(t *testing.T) { eachFixture(t, open, "convblock", convBlock) })
+	t.Run("RNN", func(t *testing.T) { eachFixture(t, open, "rnn", rnn) })
+	t.Run("Head", func(t *testing.T) { eachFixture(t, open, "head", head) })
+	t.Run("Adam", func(t *testing.T) { eachFixture(t, open, "adam", adam) })
+	t.Run("Network", func(t *testing.T) { eachFixture(t, open, "network", network) })
+	t.Run("FiniteDifferences", func(t *testing.T) { finiteDifferences(t, open(t)) })
+	t.Run("PartialBatch", func(t *testing.T) { partialBatch(t, open(t)) })
+	t.Run("Repeats", func(t *testing.T) { repeats(t, open) })
+}
+
+func eachFixture(t *testing.T, open Device, folder string, test func(*bench)) {
+	for _, name := range fixture.Names(t, folder) {
+		t.Run(name, func(t *testing.T) {
+			b := &bench{T: t, File: fixture.Load(t, folder+"/"+name), be: open(t), factor: 4}
+			if name == "large-mean" {
+				// Values of 1000 with a spread of 1: each rounding of a sum, with or without
+				// fused multiply-add, is a thousand times as large as elsewhere.
+				b.factor = 16
+			}
+			test(b)
+		})
+	}
+}
+
+// bench is a test with a fixture and a device.
+type bench struct {
+	*testing.T
+	*fixture.File
+	be     model.Backend
+	factor float64 // see tolerance
+}
+
+func (b *bench) must(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b *bench) int(key string) int {
+	b.Helper()
+	n, err := strconv.Atoi(b.Meta(key))
+	b.must(err)
+	return n
+}
+
+func (b *bench) float(key string) float64 {
+	b.Helper()
+	f, err := strconv.ParseFloat(b.Meta(key), 64)
+	b.must(err)
+	return f
+}
+
+// upload returns the fixture's array of that name on the device.
+func (b *bench) upload(name string) *tensor.Dense {
+	b.Helper()
+	a := b.alloc(b.Shape(name)...)
+	b.must(b.be.Upload(a, b.F32(name)))
+	return a
+}
+
+// alloc returns an array of NaN: an operator that leaves an element unwritten, or reads one
+// that it should write, is found out.
+func (b *bench) alloc(shape ...int) *tensor.Dense {
+	b.Helper()
+	a, err := b.be.Alloc(shape...)
+	b.must(err)
+	nan := make([]float32, a.DataSize())
+	for i := range nan {
+		nan[i] = float32(math.NaN())
+	}
+	b.must(b.be.Upload(a, nan))
+	return a
+}
+
+func (b *bench) download(a *tensor.Dense) []float32 {
+	b.Helper()
+	values := make([]float32, a.DataSize())
+	b.must(b.be.Download(values, a))
+	return values
+}
+
+// check compares an array on the device with the fixture's array of that name.
+func (b *bench) check(name string, a *tensor.Dense) {
+	b.Helper()
+	b.checkValues(name, b.download(a))
+}
+
+// checkValues compares values with the fixture's array of that name, which PyTorch computed
+// in float64.
+func (b *bench) checkValues(name string, got []float32) {
+	b.Helper()
+	fixture.Compare(b, name, got, b.F32(name), b.tolerance(name))
+}
+
+// tolerance returns how far an array may be from the fixture's, relative to the largest
+// magnitude. The metadata float32_error.NAME is how far PyTorch's own float32 result is from its
+// float64 one. Ours may be factor times as far, since we sum in another order, and where a
+// processor has no fused multiply-add round twice as often; but at least 2e-6, some sixteen
+// units in the last place: now and then PyTorch's result is exact by luck.
+func (b *bench) tolerance(name string) float64 {
+	b.Helper()
+	return max(b.factor*b.float("float32_error."+name), 2e-6)
+}
+
+func convBlock(b *bench) {
+	n, out := b.int("batch"), b.int("out")
+	spec := model.ConvBlockSpec{
+		MaxBatch: n, In: b.int("in"), Out: out, Height: b.int("height"), Width: b.int("width"),
+		Kernel: b.int("kernel"), Eps: 1e-5, Momentum: 0.1,
+		Weight: b.upload("weight"), Bias: b.upload("bias"), Gamma: b.upload("gamma"), Beta: b.upload("beta"),
+		RunningMean: b.upload("running_mean"), RunningVar: b.upload("running_var"),
+		DWeight: b.alloc(b.Shape("weight")...), DBias: b.alloc(out), DGamma: b.alloc(out), DBeta: b.alloc(out),
+	}
+	block, err := b.be.NewConvBlock(spec)
+	b.must(err)
+	x, dy := b.upload("x"), b.upload("dy")
+	y, dx := b.alloc(b.Shape("y")...), b.alloc(b.Shape("x")...)
+
+	block.Forward(x, y, n, false)
+	b.check("y_eval", y)
+	for range 2 { // the second pass finds every buffer used
+		b.must(b.be.Upload(spec.RunningMean, b.F32("running_mean")))
+		b.must(b.be.Upload(spec.RunningVar, b.F32("running_var")))
+		block.Forward(x, y, n, true)
+		block.Backward(x, dy, dx, n)
+		b.check("y", y)
+		b.check("running_mean_after", spec.RunningMean)
+		b.check("running_var_after", spec.RunningVar)
+		b.check("dx", dx)
+		b.check("dweight", spec.DWeight)
+		// Batch normalisation takes the bias away again: its gradient is 0, and what is left is
+		// the rounding of sums of some thousand terms below 1, or more in PyTorch's case.
+		fixture.Compare(b, "dbias", b.download(spec.DBias), b.F32("dbias"), max(b.tolerance("dbias"), 1e-5))
+		b.check("dgamma", spec.DGamma)
+		b.check("dbeta", spec.DBeta)
+	}
+	dw := b.download(spec.DWeight)
+	block.Backward(x, dy, nil, n) // as of the first block, whose dx nobody needs
+	fixture.Compare(b, "dweight without dx", b.download(spec.DWeight), dw, 0)
+}
+
+func rnn(b *bench) {
+	n := b.int("batch")
+	spec := model.RNNSpec{
+		MaxBatch: n, Steps: b.int("steps"), In: b.int("in"), Hidden: b.int("hidden"),
+		Dropout: b.float("dropout"),
+	}
+	step := uint64(0)
+	if spec.Dropout > 0 {
+		var err error
+		spec.Seed, err = strconv.ParseUint(b.Meta("seed"), 10, 64)
+		b.must(err)
+		step, err = strconv.ParseUint(b.Meta("step"), 10, 64)
+		b.must(err)
+	}
+	for l := range b.int("layers") {
+		name := func(s string) string { return s + "_l" + strconv.Itoa(l) }
+		spec.Layers = append(spec.Layers, model.RNNLayer{
+			WeightIH: b.upload(name("weight_ih")), WeightHH: b.upload(name("weight_hh")),
+			BiasIH: b.upload(name("bias_ih")), BiasHH: b.upload(name("bias_hh")),
+			DWeightIH: b.alloc(b.Shape(name("weight_ih"))...), DWeightHH: b.alloc(b.Shape(name("weight_hh"))...),
+			DBiasIH: b.alloc(spec.Hidden), DBiasHH: b.alloc(spec.Hidden),
+		})
+	}
+	r, err := b.be.NewRNN(spec)
+	b.must(err)
+	x, dy := b.upload("x"), b.upload("dy")
+	y, dx := b.alloc(b.Shape("y")...), b.alloc(b.Shape("x")...)
+	if spec.Dropout == 0 {
+		r.Forward(x, y, n, false, step)
+		b.check("y", y)
+	}
+	for range 2 { // the second pass finds every buffer used
+		r.Forward(x, y, n, true, step)
+		r.Backward(x, dy, dx, n)
+		b.check("y", y)
+		b.check("dx", dx)
+		for l, p := range spec.Layers {
+			name := func(s string) string { return "d" + s + "_l" + strconv.Itoa(l) }
+			b.check(name("weight_ih"), p.DWeightIH)
+			b.check(name("weight_hh"), p.DWeightHH)
+			b.check(name("bias_ih"), p.DBiasIH)
+			b.check(name("bias_hh"), p.DBiasHH)
+		}
+	}
+}
+
+func head(b *bench) {
+	n, classes := b.int("batch"), b.int("classes")
+	spec := model.HeadSpec{
+		MaxBatch: n, In: b.int("in"), Classes: classes,
+		Weight: b.upload("weight"), Bias: b.upload("bias"),
+		DWeight: b.alloc(b.Shape("weight")...), DBias: b.alloc(classes),
+	}
+	h, err := b.be.NewHead(spec)
+	b.must(err)
+	labels, err := h.NewLabels()
+	b.must(err)
+	b.gatherLabels(labels, b.U8("labels"))
+	x := b.upload("x")
+	logits, dx := b.alloc(n, classes), b.alloc(b.Shape("x")...)
+	b.must(h.SetTotals(model.Totals{Loss: 3, Hits: 5, Count: 7}))
+	h.Forward(x, logits, n)
+	h.Loss(logits, labels, n)
+	h.Backward(x, logits, labels, dx, n)
+	b.check("logits", logits)
+	b.check("dweight", spec.DWeight)
+	b.check("dbias", spec.DBias)
+	b.check("dx", dx)
+	b.checkTotals(h, model.Totals{Loss: 3, Hits: 5, Count: 7}, n)
+}
+
+// totals is what a Head and a Network have in common.
+type totals interface{ Totals() (model.Totals, error) }
+
+// checkTotals compares what was added to the totals before with the fixture's loss and hits.
+func (b *bench) checkTotals(of totals, before model.Totals, n int) {
+	b.Helper()
+	got, err := of.Totals()
+	b.must(err)
+	want := b.F64("loss_sum")[0]
+	if off := math.Abs(got.Loss - before.Loss - want); !(off <= b.tolerance("loss_sum")*want) {
+		b.Errorf("loss %v, want %v", got.Loss-before.Loss, want)
+	}
+	if hits := got.Hits - before.Hits; hits != b.I64("hits")[0] {
+		b.Errorf("%d hits, want %d", hits, b.I64("hits")[0])
+	}
+	if count := got.Count - before.Count; count != int64(n) {
+		b.Errorf("count %d, want %d", count, n)
+	}
+}
+
+// gatherLabels sets the labels of a batch, as Images.Gather does for images of 4x4 pixels.
+func (b *bench) gatherLabels(labels model.Labels, classes []uint8) {
+	b.Helper()
+	images, err := b.be.NewImages(make([]uint8, 16*len(classes)), classes, 4, 4)
+	b.must(err)
+	indices := make([]int32, len(classes))
+	for i := range indices {
+		indices[i] = int32(i)
+	}
+	images.Gather(indices, b.alloc(len(classes), 1, 4, 4), labels)
+}
+
+func adam(b *bench) {
+	steps, n := b.int("steps"), b.Shape("p")[0]
+	p, m, v, g := b.upload("p"), b.upload("m"), b.upload("v"), b.alloc(n)
+	var trace []float32
+	for i := range steps {
+		b.must(b.be.Upload(g, b.F32("g")[i*n:][:n]))
+		b.be.Adam(p, g, m, v, model.AdamStep{
+			LR: b.float("lr"), Beta1: b.float("beta1"), Beta2: b.float("beta2"), Eps: b.float("eps"),
+			Step: int64(b.int("first_step") + i),
+		})
+		trace = append(trace, b.download(p)...)
+	}
+	b.checkValues("p_after", trace)
+	b.check("m_after", m)
+	b.check("v_after", v)
+}

@@ -1,0 +1,263 @@
+package backendtest
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"crnn/data"
+	"crnn/internal/fixture"
+	"crnn/model"
+	"crnn/rng"
+)
+
+// adamStep is the recipe's step t of Adam.
+func adamStep(t int) model.AdamStep {
+	return model.AdamStep{LR: 5e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: int64(t)}
+}
+
+// newNetwork returns a network without dropout that has the weights of a fixture.
+func (b *bench) newNetwork(maxBatch int) *model.Network {
+	b.Helper()
+	state, err := model.ReadWeights(fixture.Path(b, b.Meta("weights")))
+	b.must(err)
+	state.Dropout = 0
+	net, err := model.New(b.be, state.Config, maxBatch, 1)
+	b.must(err)
+	b.must(net.SetState(state))
+	return net
+}
+
+func network(b *bench) {
+	n := b.int("batch")
+	net := b.newNetwork(n)
+	shape := b.Shape("images")
+	images, err := b.be.NewImages(b.U8("images"), b.U8("labels"), shape[1], shape[2])
+	b.must(err)
+	indices := make([]int32, n)
+	for i := range indices {
+		indices[i] = int32(i)
+	}
+	net.Gather(images, indices)
+	net.Forward(true)
+	net.Loss()
+	net.Backward()
+	logits, err := net.Logits()
+	b.must(err)
+	b.checkValues("logits", logits)
+	b.checkTotals(net, model.Totals{}, n)
+
+	grads := b.download(net.Grads)
+	for _, p := range net.Layout.Params {
+		got := grads[p.Offset:][:p.Len()]
+		if strings.HasSuffix(p.Name, ".0.bias") {
+			// Batch normalisation takes the bias away again: its gradient is 0, and what is
+			// left is the rounding of sums of some thousand terms below 1.
+			for i, v := range got {
+				if !(math.Abs(float64(v)) <= 1e-5) {
+					b.Errorf("grad.%s[%d] = %v, want 0 within 1e-5", p.Name, i, v)
+				}
+			}
+			continue
+		}
+		b.checkValues("grad."+p.Name, got)
+	}
+	state, err := net.State()
+	b.must(err)
+	for _, p := range net.Layout.Buffers {
+		b.checkValues("after."+p.Name, state.Buffers[p.Offset:][:p.Len()])
+	}
+	if want := b.I64("after.layer1.1.num_batches_tracked")[0]; state.NumBatchesTracked != want {
+		b.Errorf("num_batches_tracked %d, want %d", state.NumBatchesTracked, want)
+	}
+	net.Forward(false)
+	logits, err = net.Logits()
+	b.must(err)
+	b.checkValues("logits_eval", logits)
+}
+
+// Trajectory trains steps (at most 30) steps of the recipe without dropout on the first images
+// of the training set, from given weights, and compares each step's loss with PyTorch's.
+func Trajectory(t *testing.T, be model.Backend, set *data.Set, steps int) {
+	b := &bench{T: t, File: fixture.Load(t, "trajectory"), be: be}
+	n := b.int("batch")
+	net := b.newNetwork(n)
+	images, err := be.NewImages(set.Images, set.Labels, set.Height, set.Width)
+	b.must(err)
+	double, single := b.F64("losses"), b.F64("losses_float32")
+	worst := 0.0
+	for i := range steps {
+		indices := make([]int32, n)
+		for j := range indices {
+			indices[j] = int32(i*n + j)
+		}
+		b.must(net.SetTotals(model.Totals{}))
+		net.Gather(images, indices)
+		net.Forward(true)
+		net.Loss()
+		net.Backward()
+		net.Adam(adamStep(i + 1))
+		sum, err := net.Totals()
+		b.must(err)
+		loss := sum.Loss / float64(n)
+		off := func(want float64) float64 { return math.Abs(loss/want - 1) }
+		worst = max(worst, off(double[i]))
+		// PyTorch's own float32 run is up to 1.5e-4 from its float64 run: a gradient that is
+		// only rounding (of a convolution's bias) is blown up by Adam. So a loss is right that
+		// is within 1e-4 of either, or between them.
+		if !(off(double[i]) <= 1e-4 || off(single[i]) <= 1e-4 || (loss-double[i])*(loss-single[i]) <= 0) {
+			t.Errorf("step %d: loss %v, PyTorch's %v in float32 and %v in float64", i+1, loss, single[i], double[i])
+		}
+	}
+	t.Logf("largest difference from PyTorch in float64: %.2g", worst)
+}
+
+// small is a network of odd sizes with dropout, whose every operator has something to pad.
+func small() model.Config {
+	return model.Config{
+		ImageHeight: 8, ImageWidth: 12, Channels: [2]int{3, 5}, Kernel: 3,
+		InputSize: 6, HiddenSize: 7, NumLayers: 3, Classes: 4, Dropout: 0.3,
+	}
+}
+
+// randomImages returns n images of c's size; more images begin with fewer.
+func randomImages(c model.Config, n int) (pixels, labels []uint8) {
+	stream := rng.Stream{Seed: 99}
+	for range n {
+		labels = append(labels, uint8(stream.Below(uint32(c.Classes))))
+		for range c.ImageHeight * c.ImageWidth {
+			pixels = append(pixels, uint8(stream.Below(256)))
+		}
+	}
+	return
+}
+
+func count(n int) []int32 {
+	a := make([]int32, n)
+	for i := range a {
+		a[i] = int32(i)
+	}
+	return a
+}
+
+// finiteDifferences compares the gradient of a small network, dropout on, with differences of
+// its loss in float64.
+func finiteDifferences(t *testing.T, be model.Backend) {
+	b := &bench{T: t, be: be}
+	c := small()
+	const n, seed, step = 4, 3, 11
+	net, err := model.New(be, c, n, seed)
+	b.must(err)
+	b.must(net.Init(5))
+	net.SetStep(step)
+	pixels, labels := randomImages(c, n)
+	images, err := be.NewImages(pixels, labels, c.ImageHeight, c.ImageWidth)
+	b.must(err)
+	net.Gather(images, count(n))
+	net.Forward(true)
+	net.Loss()
+	net.Backward()
+
+	state, err := net.State()
+	b.must(err)
+	r := &reference{Config: c, params: map[string][]float64{}, seed: seed, step: step}
+	for _, p := range net.Layout.Params {
+		for _, v := range state.Params[p.Offset:][:p.Len()] {
+			r.params[p.Name] = append(r.params[p.Name], float64(v))
+		}
+	}
+	var inputs []image
+	for i := range n {
+		m := newImage(1, c.ImageHeight, c.ImageWidth)
+		for j := range m.v {
+			m.v[j] = float64(pixels[i*len(m.v)+j]) / 255
+		}
+		inputs = append(inputs, m)
+	}
+
+	sum, err := net.Totals()
+	b.must(err)
+	if want := r.loss(inputs, labels); math.Abs(sum.Loss/n-want) > 1e-6 {
+		t.Errorf("loss %v, want %v", sum.Loss/n, want)
+	}
+	grads := b.download(net.Grads)
+	for _, p := range net.Layout.Params {
+		values := r.params[p.Name]
+		for i := 0; i < p.Len(); i += max(1, p.Len()/25) {
+			const h = 1e-6 // the loss rounds to 1e-16, so a difference errs by 1e-10 and by h²
+			at := values[i]
+			values[i] = at + h
+			up := r.loss(inputs, labels)
+			values[i] = at - h
+			down := r.loss(inputs, labels)
+			values[i] = at
+			want, got := (up-down)/(2*h), float64(grads[p.Offset+i])
+			// float32 loses some 1e-6 of the largest gradients, which are below 1 here.
+			if !(math.Abs(got-want) <= 2e-6) {
+				t.Errorf("gradient of %s[%d] = %v, want %v", p.Name, i, got, want)
+			}
+		}
+	}
+}
+
+// run makes some training steps of the small network with n images a step and returns all
+// bits that came of them.
+func run(t testing.TB, be model.Backend, maxBatch, n int) []float32 {
+	b := &bench{T: t.(*testing.T), be: be}
+	c := small()
+	net, err := model.New(be, c, maxBatch, 3)
+	b.must(err)
+	b.must(net.Init(5))
+	pixels, labels := randomImages(c, maxBatch)
+	images, err := be.NewImages(pixels, labels, c.ImageHeight, c.ImageWidth)
+	b.must(err)
+	if maxBatch > n { // leave something behind in the rest of every buffer
+		net.Gather(images, count(maxBatch))
+		net.Forward(true)
+		net.Backward()
+		b.must(net.Init(5))
+	}
+	for step := range 3 {
+		net.Gather(images, count(n))
+		net.Forward(true)
+		net.Loss()
+		net.Backward()
+		net.Adam(adamStep(step + 1))
+	}
+	net.Forward(false)
+	logits, err := net.Logits()
+	b.must(err)
+	return slices.Concat(b.download(net.Params), b.download(net.Grads), b.download(net.Buffers), logits)
+}
+
+// partialBatch checks that a network for larger batches gives a smaller one the same bits.
+func partialBatch(t *testing.T, be model.Backend) {
+	sameBits(t, run(t, be, 9, 5), run(t, be, 5, 5))
+}
+
+func repeats(t *testing.T, open Device) {
+	sameBits(t, run(t, open(t), 9, 9), run(t, open(t), 9, 9))
+}
+
+// SameBits trains a network on two devices, which must give the same bits.
+func SameBits(t *testing.T, open, other Device) {
+	for _, n := range []int{1, 2, 9, 40} {
+		t.Run("batch="+strconv.Itoa(n), func(t *testing.T) {
+			sameBits(t, run(t, open(t), n, n), run(t, other(t), n, n))
+		})
+	}
+}
+
+func sameBits(t *testing.T, got, want []float32) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d values, want %d", len(got), len(want))
+	}
+	for i := range want {
+		if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+			t.Fatalf("value %d of %d is %v, want %v", i, len(want), got[i], want[i])
+		}
+	}
+}

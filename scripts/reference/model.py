@@ -1,0 +1,56 @@
+"""The network of the recipe in plain PyTorch: two convolution blocks, an RNN that reads
+their output as a sequence, a linear layer on its last time step."""
+
+import torch
+from torch import nn
+
+
+def conv_block(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    """[n,inputs,H,W] to [n,outputs,H/2,W/2]."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride=1, padding=(kernel - 1) // 2),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    )
+
+
+class CRNN(nn.Module):
+    """Images [n,1,28,28] in [0, 1] to logits [n,classes]. The defaults are the recipe's."""
+
+    def __init__(self, channels=(32, 64), kernel=5, input_size=56, hidden_size=128,
+                 num_layers=5, classes=10, dropout=0.4):
+        super().__init__()
+        self.input_size = input_size
+        self.layer1 = conv_block(1, channels[0], kernel)
+        self.layer2 = conv_block(channels[0], channels[1], kernel)
+        # PyTorch warns of a dropout that one layer alone has no use for.
+        self.rnn = nn.RNN(input_size, hidden_size, num_layers, batch_first=True,
+                          dropout=dropout if num_layers > 1 else 0.0)
+        self.fc = nn.Linear(hidden_size, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.layer2(self.layer1(x))
+        x = x.reshape(len(x), -1, self.input_size)
+        out, _ = self.rnn(x)
+        return self.fc(out[:, -1])
+
+
+def from_state_dict(state: dict[str, torch.Tensor]) -> CRNN:
+    """A network of the sizes that the weights have, with these weights, in eval mode."""
+    first, second = state["layer1.0.weight"], state["layer2.0.weight"]
+    net = CRNN(
+        channels=(first.shape[0], second.shape[0]),
+        kernel=first.shape[2],
+        input_size=state["rnn.weight_ih_l0"].shape[1],
+        hidden_size=state["rnn.weight_hh_l0"].shape[1],
+        num_layers=sum(key.startswith("rnn.weight_ih_l") for key in state),
+        classes=state["fc.weight"].shape[0],
+    )
+    net.load_state_dict(state, strict=True)
+    return net.eval()
+
+
+def to_input(images: torch.Tensor, dtype=torch.float32) -> torch.Tensor:
+    """Bytes [n,H,W] to the network's input [n,1,H,W] in [0, 1]."""
+    return images.unsqueeze(1).to(dtype) / 255
