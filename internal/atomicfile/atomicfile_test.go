@@ -1,0 +1,158 @@
+package atomicfile
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+func writeString(s string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := io.WriteString(w, s)
+		return err
+	}
+}
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, e := range entries {
+		list = append(list, e.Name())
+	}
+	return list
+}
+
+func check(t *testing.T, path, want string) {
+	t.Helper()
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("%s holds %q, want %q", filepath.Base(path), got, want)
+	}
+	if list := names(t, filepath.Dir(path)); len(list) != 1 {
+		t.Errorf("the folder holds %q, want the file alone", list)
+	}
+}
+
+func TestWriteCreatesAndReplaces(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	for _, s := range []string{"first, the longer one", "second", ""} {
+		if err := Write(path, 0o640, writeString(s)); err != nil {
+			t.Fatal(err)
+		}
+		check(t, path, s)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// No usual umask takes the owner's bits away; the others' must be no more than asked for.
+	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && (mode&0o700 != 0o600 || mode&^0o640 != 0) {
+		t.Errorf("permissions %o, want 640 less the umask", mode)
+	}
+}
+
+func TestWriteErrorKeepsTheOldFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := Write(path, 0o644, writeString("old")); err != nil {
+		t.Fatal(err)
+	}
+	failure := errors.New("out of ideas")
+	err := Write(path, 0o644, func(w io.Writer) error {
+		// More than any buffer, so that half of the new file does reach the disk.
+		if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+			t.Error(err)
+		}
+		if list := names(t, filepath.Dir(path)); len(list) != 2 {
+			t.Errorf("while writing the folder holds %q, want file and temporary file", list)
+		}
+		return failure
+	})
+	if err != failure {
+		t.Errorf("error %v, want %v", err, failure)
+	}
+	check(t, path, "old")
+}
+
+// A folder of the file's name can neither be replaced nor leave a temporary file behind.
+func TestWriteErrorOfRename(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "folder")
+	if err := os.MkdirAll(filepath.Join(path, "full"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(path, 0o644, writeString("new")); err == nil {
+		t.Error("no error")
+	}
+	if list := names(t, dir); len(list) != 1 {
+		t.Errorf("the folder holds %q, want nothing new", list)
+	}
+}
+
+func TestWriteIntoNoFolder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "absent", "file")
+	if err := Write(path, 0o644, writeString("")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("error %v, want one of a folder that does not exist", err)
+	}
+}
+
+func TestPreserve(t *testing.T) {
+	dir := t.TempDir()
+	path, before := filepath.Join(dir, "file"), filepath.Join(dir, "before")
+	write := func(s string) {
+		t.Helper()
+		if err := Write(path, 0o644, writeString(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(path, want string) {
+		t.Helper()
+		if got, err := os.ReadFile(path); err != nil || string(got) != want {
+			t.Errorf("%s holds %q (%v), want %q", filepath.Base(path), got, err, want)
+		}
+	}
+	write("1")
+	for _, next := range []string{"2", "3"} {
+		for range 2 { // the second time both names are the same file
+			if err := Preserve(path, before); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(next)
+		expect(path, next)
+		expect(before, map[string]string{"2": "1", "3": "2"}[next])
+	}
+	if list := names(t, dir); len(list) != 2 {
+		t.Errorf("the folder holds %q, want the two files alone", list)
+	}
+	if err := Preserve(filepath.Join(dir, "absent"), before); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("error %v, want one of a file that does not exist", err)
+	}
+	expect(before, "2")
+}
+
+func TestRemoveStale(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "keep.tmp-x")
+	if err := Write(path, 0o644, writeString("kept")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := createTemp(path, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if err := RemoveStale(dir); err != nil {
+		t.Fatal(err)
+	}
+	check(t, path, "kept")
+}
