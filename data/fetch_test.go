@@ -1,0 +1,706 @@
+package data
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// mirror is a server that has files, and remembers what it was asked for.
+type mirror struct {
+	*httptest.Server
+	mu       sync.Mutex
+	requests []*http.Request
+}
+
+// serve starts a mirror. answer, if not nil, may answer the request of number n, from 0,
+// itself, in which case it reports true.
+func serve(t *testing.T, files map[string][]byte, answer func(w http.ResponseWriter, r *http.Request, n int) bool) *mirror {
+	t.Helper()
+	m := &mirror{}
+	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.mu.Lock()
+		n := len(m.requests)
+		m.requests = append(m.requests, r)
+		m.mu.Unlock()
+		if answer != nil && answer(w, r, n) {
+			return
+		}
+		name := strings.TrimPrefix(r.URL.Path, "/")
+		b, ok := files[name]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("ETag", `"version-1"`)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
+	}))
+	t.Cleanup(m.Close)
+	return m
+}
+
+// asked lists the requests: the file, and the range if one was asked for.
+func (m *mirror) asked() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []string
+	for _, r := range m.requests {
+		list = append(list, strings.TrimSpace(strings.TrimPrefix(r.URL.Path, "/")+" "+r.Header.Get("Range")))
+	}
+	return list
+}
+
+func urls(mirrors ...*mirror) []string {
+	var list []string
+	for _, m := range mirrors {
+		list = append(list, m.URL+"/")
+	}
+	return list
+}
+
+// allFiles are the files of the catalog in the order in which they are fetched.
+func allFiles() []string {
+	var list []string
+	for _, f := range fashionMNIST {
+		list = append(list, f.name+".gz")
+	}
+	return list
+}
+
+// testFetcher fetches the test catalog, waits for nothing, and has no Debian package.
+func testFetcher(dir string, mirrors ...string) *fetcher {
+	c, _ := testCatalog()
+	f := newFetcher(c, dir, FetchOptions{Mirrors: mirrors})
+	f.client.RetryWaitMin = time.Millisecond
+	f.pause = 0
+	f.fallback = func(context.Context, []dataFile) error { return errors.New("no package in tests") }
+	return f
+}
+
+// wantFetched checks that dir holds the test catalog and nothing else but the lock.
+func wantFetched(t *testing.T, dir string) {
+	t.Helper()
+	c, files := testCatalog()
+	for name, want := range files {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is not what was served, error %v", name, err)
+		}
+	}
+	d, err := c.load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Warnings) > 0 {
+		t.Errorf("warnings %q", d.Warnings)
+	}
+	want := []string{".lock", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"}
+	if diff := cmp.Diff(want, names(t, dir)); diff != "" {
+		t.Errorf("directory (-want +got):\n%s", diff)
+	}
+}
+
+// wantNoData checks that no file in dir has the name of data.
+func wantNoData(t *testing.T, dir string) {
+	t.Helper()
+	for _, f := range fashionMNIST {
+		if path, err := f.find(dir); err == nil {
+			t.Errorf("%s is taken for data", path)
+		}
+	}
+}
+
+func TestFetch(t *testing.T) {
+	_, files := testCatalog()
+	m := serve(t, files, nil)
+	dir := filepath.Join(t.TempDir(), "new", "directory")
+	f := testFetcher(dir, m.URL+"/")
+	last := map[string][2]int64{}
+	f.Progress = func(file string, done, total int64) {
+		if before := last[file]; done < before[0] {
+			t.Errorf("progress of %s goes back from %d to %d", file, before[0], done)
+		}
+		last[file] = [2]int64{done, total}
+	}
+	if err := f.run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	wantFetched(t, dir)
+	if diff := cmp.Diff(allFiles(), m.asked()); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+	for name, b := range files {
+		if n := int64(len(b)); last[name] != [2]int64{n, n} {
+			t.Errorf("progress of %s ended at %v, want %d", name, last[name], n)
+		}
+	}
+	// A second time nothing is left to do, not even a lock.
+	if err := os.Remove(filepath.Join(dir, ".lock")); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.asked()) != 4 || len(names(t, dir)) != 4 {
+		t.Errorf("requests %q, files %q", m.asked(), names(t, dir))
+	}
+}
+
+func TestFetchReplacesOnlyWhatIsDamaged(t *testing.T) {
+	_, files := testCatalog()
+	dir := writeFiles(t, files)
+	path := filepath.Join(dir, "t10k-images-idx3-ubyte.gz")
+	if err := os.Truncate(path, 5000); err != nil {
+		t.Fatal(err)
+	}
+	m := serve(t, files, nil)
+	if err := testFetcher(dir, m.URL+"/").run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	wantFetched(t, dir)
+	if diff := cmp.Diff([]string{"t10k-images-idx3-ubyte.gz"}, m.asked()); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+}
+
+func TestFetchLeavesOnesOwnDataAlone(t *testing.T) {
+	own := ownFiles()
+	delete(own, "train-images-idx3-ubyte")
+	dir := writeFiles(t, own)
+	_, files := testCatalog()
+	m := serve(t, files, nil)
+	err := testFetcher(dir, m.URL+"/").run(context.Background())
+	wantError(t, err, filepath.Join(dir, "train-labels-idx1-ubyte"), "not the file of Fashion-MNIST", "move it away")
+	if len(m.asked()) > 0 || len(names(t, dir)) != 3 {
+		t.Errorf("requests %q, files %q", m.asked(), names(t, dir))
+	}
+}
+
+// Each way for a mirror to fail gives its reason and makes way for the next.
+func TestFetchFailsOver(t *testing.T) {
+	_, files := testCatalog()
+	status := func(code int) func(http.ResponseWriter, *http.Request, int) bool {
+		return func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+			http.Error(w, "a page", code)
+			return true
+		}
+	}
+	send := func(b []byte) func(http.ResponseWriter, *http.Request, int) bool {
+		return func(w http.ResponseWriter, _ *http.Request, _ int) bool { w.Write(b); return true }
+	}
+	// Cut, so that whoever decompressed all of it would say so.
+	bomb := zip(make([]byte, 8<<20))
+	bomb = bomb[:len(bomb)-100]
+	for _, test := range []struct {
+		name     string
+		answer   func(http.ResponseWriter, *http.Request, int) bool
+		requests int
+		want     string
+	}{
+		{"not found", status(404), 1, "404 Not Found"},
+		{"unavailable", status(503), 3, "503 Service Unavailable"},
+		{"error page", send([]byte("<!DOCTYPE html><title>Log in</title>")), 1, "train-images-idx3-ubyte.gz is not the data set's: its SHA-256 is"},
+		{"nothing", send(nil), 1, "is not the data set's"},
+		{"other data", send(zip(idxImages(make([]byte, imageSize)))), 1, "is not the data set's: its SHA-256 is"},
+		{"damaged", send(files["train-images-idx3-ubyte.gz"][:5000]), 1, "is not the data set's: byte"},
+		{"bomb", send(bomb), 1, "is not the data set's: its SHA-256 is"},
+		{"too long", func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+			w.Header().Set("Content-Length", "1000000000000")
+			return true
+		}, 1, "sends 1000000000000 bytes, which is more than"},
+		{"endless", func(w http.ResponseWriter, r *http.Request, _ int) bool {
+			for b := make([]byte, 1<<16); r.Context().Err() == nil; {
+				w.Write(b)
+			}
+			return true
+		}, 1, "sends more bytes than"},
+		{"breaks off always", func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+			w.Write([]byte{0x1f, 0x8b, 0})
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}, maxTries, "broken off after 3 bytes: unexpected EOF"},
+		{"redirects in a circle", func(w http.ResponseWriter, r *http.Request, _ int) bool {
+			http.Redirect(w, r, r.URL.Path, http.StatusFound)
+			return true
+		}, 10, "stopped after 10 redirects"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bad := serve(t, nil, test.answer)
+			good := serve(t, files, nil)
+			dir := t.TempDir()
+			f := testFetcher(dir, urls(bad, good)...)
+			var log []string
+			f.Log = func(line string) { log = append(log, line) }
+			if err := f.run(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			wantFetched(t, dir)
+			if got := bad.asked(); len(got) != test.requests {
+				t.Errorf("the bad mirror was asked %q, want %d requests", got, test.requests)
+			}
+			if got := good.asked(); len(got) != len(allFiles()) {
+				t.Errorf("the good mirror was asked %q, want one request a file", got)
+			}
+			host := strings.TrimPrefix(bad.URL, "http://")
+			if len(log) != 1 || !strings.HasPrefix(log[0], host+": ") || !strings.Contains(log[0], test.want) {
+				t.Errorf("log %q, want %s: ... %s", log, host, test.want)
+			}
+		})
+	}
+}
+
+func TestFetchRetries(t *testing.T) {
+	_, files := testCatalog()
+	m := serve(t, files, func(w http.ResponseWriter, _ *http.Request, n int) bool {
+		if n%3 == 2 {
+			return false
+		}
+		w.WriteHeader([]int{http.StatusServiceUnavailable, http.StatusTooManyRequests}[n%2])
+		return true
+	})
+	dir := t.TempDir()
+	if err := testFetcher(dir, m.URL+"/").run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	wantFetched(t, dir)
+}
+
+// A server that asks for an hour's patience is not given it.
+func TestRetryAfterIsCapped(t *testing.T) {
+	c := newRetryClient(http.DefaultClient)
+	resp := &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"3600"}}}
+	if wait := c.Backoff(c.RetryWaitMin, c.RetryWaitMax, 0, resp); wait != c.RetryWaitMax {
+		t.Errorf("waits %v, want %v", wait, c.RetryWaitMax)
+	}
+}
+
+// breakOff sends the first n bytes of what the handler would send, then breaks the
+// connection.
+func breakOff(w http.ResponseWriter, b []byte, n int, etag string) {
+	w.Header().Set("ETag", etag)
+	w.Header().Set("Content-Length", fmt.Sprint(len(b)))
+	w.Write(b[:n])
+	w.(http.Flusher).Flush()
+	panic(http.ErrAbortHandler)
+}
+
+const bigFile = "train-images-idx3-ubyte.gz"
+
+func TestFetchResumesABrokenDownload(t *testing.T) {
+	_, files := testCatalog()
+	m := serve(t, files, func(w http.ResponseWriter, r *http.Request, n int) bool {
+		if n == 0 {
+			breakOff(w, files[bigFile], 100000, `"version-1"`)
+		}
+		return false
+	})
+	dir := t.TempDir()
+	f := testFetcher(dir, m.URL+"/")
+	var zeros int
+	f.Progress = func(file string, done, _ int64) {
+		if file == bigFile && done == 0 {
+			zeros++
+		}
+	}
+	if err := f.run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	wantFetched(t, dir)
+	if zeros != 1 {
+		t.Errorf("the download begins %d times, want once", zeros)
+	}
+	want := append([]string{bigFile, bigFile + " bytes=100000-"}, allFiles()[1:]...)
+	if diff := cmp.Diff(want, m.asked()); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+	if got := m.requests[1].Header.Get("If-Range"); got != `"version-1"` {
+		t.Errorf("If-Range %s", got)
+	}
+}
+
+// As many breaks as may be, so long as every connection gets on.
+func TestFetchResumesManyTimes(t *testing.T) {
+	_, files := testCatalog()
+	b := files[bigFile]
+	m := serve(t, files, func(w http.ResponseWriter, r *http.Request, n int) bool {
+		from := n * getOn
+		if from+getOn >= len(b) {
+			return false
+		}
+		if n == 0 {
+			breakOff(w, b, getOn, `"version-1"`)
+		}
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(b)-1, len(b)))
+		w.Header().Set("Content-Length", fmt.Sprint(len(b)-from))
+		w.WriteHeader(http.StatusPartialContent)
+		w.Write(b[from : from+getOn])
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	dir := t.TempDir()
+	if err := testFetcher(dir, m.URL+"/").run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	wantFetched(t, dir)
+	if breaks := len(m.asked()) - 4; breaks <= maxTries {
+		t.Errorf("%d breaks are too few for this test", breaks)
+	}
+}
+
+// A fetch that broke off leaves nothing that is taken for data, and the next one resumes
+// it, but only from the same place in its same version.
+func TestNextFetchResumes(t *testing.T) {
+	_, files := testCatalog()
+	b := files[bigFile]
+	resumed := append([]string{bigFile + " bytes=100000-"}, allFiles()[1:]...)
+	for _, test := range []struct {
+		name        string
+		etag        string // of the first download
+		otherMirror bool
+		spoil       bool // what the first download left
+		answer      func(http.ResponseWriter, *http.Request, int) bool
+		from        int64 // where the next download begins
+		want        []string
+	}{
+		{name: "same version", etag: `"version-1"`, from: 100000, want: resumed},
+		// The server then sends everything, with status 200.
+		{name: "other version", etag: `"version-0"`, want: resumed},
+		{name: "weak validator", etag: `W/"version-1"`, want: allFiles()},
+		{name: "other mirror", etag: `"version-1"`, otherMirror: true, want: allFiles()},
+		{name: "damaged part", etag: `"version-1"`, spoil: true, from: 100000,
+			want: append([]string{bigFile + " bytes=100000-"}, allFiles()...)},
+		{name: "wrong range", etag: `"version-1"`,
+			answer: func(w http.ResponseWriter, _ *http.Request, n int) bool {
+				if n > 0 {
+					return false
+				}
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%[1]d", len(b)-1))
+				w.WriteHeader(http.StatusPartialContent)
+				return true
+			},
+			want: append([]string{bigFile + " bytes=100000-"}, allFiles()...)},
+		{name: "shorter now", etag: `"version-1"`,
+			answer: func(w http.ResponseWriter, _ *http.Request, n int) bool {
+				if n == 0 {
+					w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+				}
+				return n == 0
+			},
+			want: append([]string{bigFile + " bytes=100000-"}, allFiles()...)},
+		{name: "no ranges", etag: `"version-1"`,
+			answer: func(w http.ResponseWriter, r *http.Request, n int) bool {
+				w.Write(files[strings.TrimPrefix(r.URL.Path, "/")])
+				return true
+			},
+			want: resumed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			ctx, cancel := context.WithCancel(context.Background())
+			down := true
+			m := serve(t, files, func(w http.ResponseWriter, r *http.Request, n int) bool {
+				if down {
+					breakOff(w, b, 100000, test.etag)
+				}
+				return test.answer != nil && test.answer(w, r, n)
+			})
+			f := testFetcher(dir, m.URL+"/")
+			f.Progress = func(_ string, done, _ int64) {
+				if done == 100000 {
+					cancel()
+				}
+			}
+			err := f.run(ctx)
+			wantError(t, err, "interrupted", "fetch again to go on")
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v, want one of a cancelled context", err)
+			}
+			wantNoData(t, dir)
+			down = false
+
+			m.mu.Lock()
+			m.requests = nil
+			m.mu.Unlock()
+			second := m
+			if test.otherMirror {
+				second = serve(t, files, nil)
+			}
+			f = testFetcher(dir, second.URL+"/")
+			if test.spoil {
+				part := f.partial(f.catalog[0])
+				if err := os.WriteFile(part.path, make([]byte, 100000), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			from := int64(-1)
+			f.Progress = func(_ string, done, _ int64) {
+				if from < 0 {
+					from = done
+				}
+			}
+			if err := f.run(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			wantFetched(t, dir)
+			if from != test.from {
+				t.Errorf("the download begins at byte %d, want %d", from, test.from)
+			}
+			if diff := cmp.Diff(test.want, second.asked()); diff != "" {
+				t.Errorf("requests (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The crash came between the last byte and the name.
+func TestFetchNamesACompletePart(t *testing.T) {
+	_, files := testCatalog()
+	m := serve(t, files, nil)
+	dir := t.TempDir()
+	f := testFetcher(dir, m.URL+"/")
+	if err := os.WriteFile(f.partial(f.catalog[0]).path, files[bigFile], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	wantFetched(t, dir)
+	if diff := cmp.Diff(allFiles()[1:], m.asked()); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+}
+
+func TestFetchGivesUpASilentConnection(t *testing.T) {
+	_, files := testCatalog()
+	silent := serve(t, nil, func(w http.ResponseWriter, r *http.Request, _ int) bool {
+		w.Write([]byte("a few bytes"))
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		return true
+	})
+	good := serve(t, files, nil)
+	dir := t.TempDir()
+	f := testFetcher(dir, urls(silent, good)...)
+	f.idle = 500 * time.Millisecond // the good mirror answers well within that
+	var log []string
+	f.Log = func(line string) { log = append(log, line) }
+	if err := f.run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	wantFetched(t, dir)
+	if len(log) != 1 || !strings.Contains(log[0], "broken off after 11 bytes: sends nothing for 500ms") {
+		t.Errorf("log %q", log)
+	}
+}
+
+// A connection that is slow, but never silent for long, is not given up.
+func TestFetchIsPatientWithASlowConnection(t *testing.T) {
+	_, files := testCatalog()
+	const pieces = 8
+	m := serve(t, files, func(w http.ResponseWriter, _ *http.Request, n int) bool {
+		if n > 0 {
+			return false
+		}
+		b := files[bigFile]
+		for i := range pieces {
+			w.Write(b[i*len(b)/pieces : (i+1)*len(b)/pieces])
+			w.(http.Flusher).Flush()
+			time.Sleep(300 * time.Millisecond)
+		}
+		return true
+	})
+	dir := t.TempDir()
+	f := testFetcher(dir, m.URL+"/")
+	f.idle = 2 * time.Second // less than all the pauses, far more than each
+	if err := f.run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	wantFetched(t, dir)
+	if diff := cmp.Diff(allFiles(), m.asked()); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+}
+
+// Without a network every mirror is tried once, for one file, and the error names all.
+func TestFetchWithoutNetwork(t *testing.T) {
+	var dialled []string
+	client := newHTTPClient()
+	client.Transport.(*http.Transport).DialContext = func(_ context.Context, _, addr string) (net.Conn, error) {
+		dialled = append(dialled, addr)
+		host, _, _ := net.SplitHostPort(addr)
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}}
+	}
+	// A proxy in the environment would be dialled in the mirrors' place.
+	client.Transport.(*http.Transport).Proxy = nil
+	dir := t.TempDir()
+	f := newFetcher(fashionMNIST, dir, FetchOptions{Client: client})
+	f.fallback = func(_ context.Context, files []dataFile) error {
+		if len(files) != 4 {
+			t.Errorf("%d files are asked of the package, want 4", len(files))
+		}
+		return errors.New("no package in tests")
+	}
+	err := f.run(context.Background())
+	want := []string{"no package in tests", "check the network or the proxy", "put the four files into " + dir}
+	var hosts []string
+	for _, m := range Mirrors {
+		u, err := url.Parse(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, u.Host+": name lookup: no such host")
+		hosts = append(hosts, u.Host)
+	}
+	wantError(t, err, want...)
+	if len(dialled) != len(hosts) {
+		t.Errorf("dialled %q, want each of %q once", dialled, hosts)
+	}
+	wantNoData(t, dir)
+}
+
+func TestFetchThroughAProxyThatRefuses(t *testing.T) {
+	connects := 0
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		connects++
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer proxy.Close()
+	at, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := newHTTPClient()
+	client.Transport.(*http.Transport).Proxy = http.ProxyURL(at)
+	f := testFetcher(t.TempDir(), "https://mirror.invalid/")
+	f.client = newRetryClient(client)
+	wantError(t, f.run(context.Background()), "mirror.invalid: the proxy answers 403 Forbidden")
+	if connects != 1 {
+		t.Errorf("the proxy was asked %d times, want once", connects)
+	}
+}
+
+func TestFetchOntoAFullDisk(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("the system has no /dev/full, the device that behaves like a full disk")
+	}
+	_, files := testCatalog()
+	m := serve(t, files, nil)
+	other := serve(t, files, nil)
+	dir := t.TempDir()
+	f := testFetcher(dir, urls(m, other)...)
+	part := f.partial(f.catalog[0]).path
+	if err := os.Symlink("/dev/full", part); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, f.run(context.Background()), "cannot write "+part, "no space left on device", "free 100 MB")
+	wantNoData(t, dir)
+	if len(m.asked()) != 1 || len(other.asked()) != 0 {
+		t.Errorf("requests %q and %q, want one in all: another mirror does not help", m.asked(), other.asked())
+	}
+}
+
+func TestFetchIntoADirectoryThatCannotBeWritten(t *testing.T) {
+	_, files := testCatalog()
+	m := serve(t, files, nil)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("file in the way", func(t *testing.T) {
+		wantError(t, testFetcher(filepath.Join(file, "dir"), m.URL+"/").run(context.Background()),
+			"cannot write "+filepath.Join(file, "dir"), "not a directory")
+	})
+	t.Run("directory in the file's place", func(t *testing.T) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, bigFile)
+		if err := os.MkdirAll(filepath.Join(path, "full"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, testFetcher(dir, m.URL+"/").run(context.Background()), "cannot write "+path)
+	})
+	t.Run("read-only", func(t *testing.T) {
+		if runtime.GOOS == "windows" || os.Geteuid() == 0 {
+			t.Skip("there is no directory that root, or anybody on Windows, may not write to by its mode")
+		}
+		dir := t.TempDir()
+		if err := os.Chmod(dir, 0o555); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, testFetcher(dir, m.URL+"/").run(context.Background()), "cannot write "+dir, "permission denied", "make it writable")
+	})
+	if len(m.asked()) > 1 {
+		t.Errorf("requests %q", m.asked())
+	}
+}
+
+// Who waits for another process can be interrupted.
+func TestFetchInterruptedWhileWaiting(t *testing.T) {
+	_, files := testCatalog()
+	m := serve(t, files, nil)
+	dir := t.TempDir()
+	lock, err := testFetcher(dir).lock(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	f := testFetcher(dir, m.URL+"/")
+	f.Log = func(string) { cancel() }
+	err = f.run(ctx)
+	wantError(t, err, "fetching into "+dir+" was interrupted")
+	if !errors.Is(err, context.Canceled) || len(m.asked()) > 0 {
+		t.Errorf("error %v, requests %q", err, m.asked())
+	}
+}
+
+func TestFetchWhoseContextIsDone(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, files := testCatalog()
+	m := serve(t, files, nil)
+	dir := t.TempDir()
+	if err := testFetcher(dir, m.URL+"/").run(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	wantNoData(t, dir)
+}
+
+// What mirrors gave stays when the package gives the rest.
+func TestPackageGivesTheRest(t *testing.T) {
+	_, files := testCatalog()
+	m := serve(t, files, func(w http.ResponseWriter, r *http.Request, n int) bool {
+		if n < 2 {
+			return false
+		}
+		io.WriteString(w, "nothing more today")
+		return true
+	})
+	f := testFetcher(t.TempDir(), m.URL+"/")
+	var rest []string
+	f.fallback = func(_ context.Context, files []dataFile) error {
+		for _, file := range files {
+			rest = append(rest, file.name+".gz")
+		}
+		return nil
+	}
+	if err := f.run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(allFiles()[2:], rest); diff != "" {
+		t.Errorf("asked of the package (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,85 @@
+package data
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+)
+
+// newHTTPClient makes a client that soon gives up on a network that does not answer, so
+// that a machine without the internet gets to Debian's package in seconds.
+func newHTTPClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: 4 * time.Second}).DialContext, // name lookup included
+		TLSHandshakeTimeout:    8 * time.Second,
+		ResponseHeaderTimeout:  15 * time.Second,
+		OnProxyConnectResponse: checkProxy,
+		DisableCompression:     true, // the files are compressed, and ranges count their own bytes
+	}}
+}
+
+// proxyError is the refusal of a proxy to make a connection.
+type proxyError struct{ status string }
+
+func (e *proxyError) Error() string { return "the proxy answers " + e.status }
+
+func checkProxy(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode != http.StatusOK {
+		return &proxyError{resp.Status}
+	}
+	return nil
+}
+
+// newRetryClient makes requests again that failed in a way that may pass.
+func newRetryClient(c *http.Client) *retryablehttp.Client {
+	const longest = 5 * time.Second
+	return &retryablehttp.Client{
+		HTTPClient:   c,
+		RetryMax:     2,
+		RetryWaitMin: 500 * time.Millisecond,
+		RetryWaitMax: longest,
+		CheckRetry:   mayPass,
+		// A server may ask for hours by Retry-After; there are other mirrors.
+		Backoff: func(lo, hi time.Duration, attempt int, resp *http.Response) time.Duration {
+			return min(retryablehttp.DefaultBackoff(lo, hi, attempt, resp), longest)
+		},
+		ErrorHandler: retryablehttp.PassthroughErrorHandler, // gives the response and its status
+	}
+}
+
+// mayPass tells whether a request that failed should be made again: not if there was no
+// connection in the first place, nor after the wait for an answer.
+func mayPass(ctx context.Context, resp *http.Response, err error) (bool, error) {
+	var dns *net.DNSError
+	var op *net.OpError
+	var proxy *proxyError
+	var wait net.Error
+	switch {
+	case errors.As(err, &dns), errors.As(err, &proxy),
+		errors.As(err, &op) && op.Op != "read" && op.Op != "write",
+		errors.As(err, &wait) && wait.Timeout():
+		return false, nil
+	}
+	return retryablehttp.DefaultRetryPolicy(ctx, resp, err)
+}
+
+// reason is err without the URL, which is long and begins with the mirror's name.
+func reason(err error) error {
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err
+	}
+	var op *net.OpError
+	var dns *net.DNSError
+	if errors.As(err, &dns) && errors.As(err, &op) && op.Op == "dial" { // not that of a proxy's name
+		return fmt.Errorf("name lookup: %s", dns.Err)
+	}
+	return err
+}

@@ -1,0 +1,273 @@
+package data
+
+import (
+	"bufio"
+	"compress/flate"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"math"
+)
+
+// An IDX file is a big-endian header and then unsigned bytes:
+//
+//	images  0x00000803, count, height, width, count*height*width pixels
+//	labels  0x00000801, count, count labels
+//
+// The low byte of the magic number is the number of dimensions, the byte before it the
+// type of the elements (http://yann.lecun.com/exdb/mnist).
+type kind struct {
+	items string // what the file holds
+	magic uint32
+	shape []uint32 // of one item
+}
+
+var (
+	imageKind = &kind{"images", 0x00000803, []uint32{imageHeight, imageWidth}}
+	labelKind = &kind{"labels", 0x00000801, nil}
+)
+
+func (k *kind) headerLen() int { return 8 + 4*len(k.shape) }
+
+func (k *kind) itemLen() int {
+	n := 1
+	for _, d := range k.shape {
+		n *= int(d)
+	}
+	return n
+}
+
+// maxCount is the greatest number of images that is read: 8,388,608, or 6.6 GB, where an
+// int has 64 bits. The largest set known in this format has 8.1 million.
+const maxCount = min(1<<23, math.MaxInt/imageSize)
+
+// content is what an IDX file holds.
+type content struct {
+	items      []uint8
+	count      int
+	compressed bool
+	bytes      int64 // of the whole file, decompressed
+	sum        [sha256.Size]byte
+}
+
+// FormatError says where and how the bytes of an IDX file break the format.
+type FormatError struct {
+	Offset     int64 // in bytes from the file's start
+	Compressed bool  // Offset counts decompressed bytes
+	Problem    string
+}
+
+func (e *FormatError) Error() string {
+	if e.Compressed {
+		return fmt.Sprintf("byte %d (decompressed): %s", e.Offset, e.Problem)
+	}
+	return fmt.Sprintf("byte %d: %s", e.Offset, e.Problem)
+}
+
+// ReadImages reads an IDX file of 28x28 images, compressed with gzip or not, and returns
+// the pixels [count,28,28]. Errors are *FormatError, or what r returns. The memory used is
+// in proportion to the bytes that r delivers, whatever the header says.
+func ReadImages(r io.Reader) (pixels []uint8, count int, err error) {
+	c, err := readIDX(r, imageKind, -1)
+	if err != nil {
+		return nil, 0, err
+	}
+	return c.items, c.count, nil
+}
+
+// ReadLabels reads an IDX file of labels from 0 to 9 in the same way.
+func ReadLabels(r io.Reader) ([]uint8, error) {
+	c, err := readIDX(r, labelKind, -1)
+	if err != nil {
+		return nil, err
+	}
+	return c.items, nil
+}
+
+// readIDX reads a file of kind k that must hold count items; -1 leaves count to the file.
+func readIDX(r io.Reader, k *kind, count int) (*content, error) {
+	s, err := newStream(r)
+	if err != nil {
+		return nil, err
+	}
+	header, err := s.readHeader(k)
+	if err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(header[4:])
+	fail := func(offset int64, format string, args ...any) error {
+		return &FormatError{offset, s.compressed, fmt.Sprintf(format, args...)}
+	}
+	for i, want := range k.shape {
+		at := 8 + 4*i
+		if got := binary.BigEndian.Uint32(header[at:]); got != want {
+			return nil, fail(int64(at), "the images' %s is %d, expected %d",
+				[]string{"height", "width"}[i], got, want)
+		}
+	}
+	switch {
+	case n == 0:
+		return nil, fail(4, "holds no %s", k.items)
+	case n > maxCount:
+		return nil, fail(4, "the header promises %d %s, at most %d are read", n, k.items, maxCount)
+	case count >= 0 && int64(n) != int64(count):
+		return nil, fail(4, "holds %d %s, but there are %d labels", n, k.items, count)
+	}
+
+	c := &content{count: int(n), compressed: s.compressed}
+	total := int64(k.headerLen()) + int64(n)*int64(k.itemLen())
+	c.items, err = s.readBody(int(n) * k.itemLen())
+	if err == io.ErrUnexpectedEOF {
+		return nil, fail(s.offset, "the file ends, but its header promises %d %s, which make %d bytes", n, k.items, total)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.expectEnd(); err != nil {
+		return nil, err
+	}
+	if k == labelKind {
+		for i, label := range c.items {
+			if label >= numClasses {
+				return nil, fail(int64(k.headerLen()+i), "image %d has label %d, expected 0 to %d", i, label, numClasses-1)
+			}
+		}
+	}
+	c.bytes = total
+	s.hash.Sum(c.sum[:0])
+	return c, nil
+}
+
+// stream reads the decompressed bytes of a file and hashes them on the way.
+type stream struct {
+	r          io.Reader
+	compressed bool
+	offset     int64
+	hash       hash.Hash
+}
+
+func newStream(r io.Reader) (*stream, error) {
+	r, compressed, err := decompress(r)
+	if err != nil {
+		return nil, err
+	}
+	return &stream{r: r, compressed: compressed, hash: sha256.New()}, nil
+}
+
+// decompress tells by the first bytes whether r is compressed with gzip.
+func decompress(r io.Reader) (_ io.Reader, compressed bool, err error) {
+	buffered := bufio.NewReaderSize(r, 1<<16)
+	start, err := buffered.Peek(2)
+	if err != nil && err != io.EOF {
+		return nil, false, err
+	}
+	if string(start) != "\x1f\x8b" {
+		return buffered, false, nil
+	}
+	zip, err := gzip.NewReader(buffered)
+	if err != nil {
+		return nil, true, gzipError(err, 0)
+	}
+	return zip, true, nil
+}
+
+// gzipError makes a *FormatError of what compress/gzip says about bytes that are not right
+// at the decompressed offset; other errors it returns as they are.
+func gzipError(err error, offset int64) error {
+	var corrupt flate.CorruptInputError
+	switch {
+	case err == io.EOF || err == io.ErrUnexpectedEOF:
+		return &FormatError{offset, true, "the compressed data is cut short"}
+	case err == gzip.ErrChecksum:
+		return &FormatError{offset, true, "the compressed data does not have the checksum that it gives"}
+	case err == gzip.ErrHeader && offset == 0:
+		return &FormatError{offset, true, "damaged gzip header"}
+	case err == gzip.ErrHeader:
+		return &FormatError{offset, true, "foreign bytes follow the compressed data"}
+	case errors.As(err, &corrupt):
+		return &FormatError{offset, true, fmt.Sprintf("damaged compressed data before byte %d of the file", int64(corrupt))}
+	}
+	return err
+}
+
+// fill reads len(buf) bytes; it returns io.ErrUnexpectedEOF if the file ends before.
+func (s *stream) fill(buf []byte) error {
+	n, err := io.ReadFull(s.r, buf)
+	s.offset += int64(n)
+	s.hash.Write(buf[:n])
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	if err != nil && err != io.ErrUnexpectedEOF && s.compressed {
+		return gzipError(err, s.offset)
+	}
+	return err
+}
+
+func (s *stream) readHeader(k *kind) ([]byte, error) {
+	header := make([]byte, k.headerLen())
+	magic := header[:4]
+	err := s.fill(magic)
+	if err == nil {
+		if err := s.checkMagic(binary.BigEndian.Uint32(magic), k); err != nil {
+			return nil, err
+		}
+		err = s.fill(header[4:])
+	}
+	if err == io.ErrUnexpectedEOF {
+		problem := fmt.Sprintf("the file ends within the header, which has %d bytes", len(header))
+		if s.offset == 0 {
+			problem = "the file is empty"
+		}
+		return nil, &FormatError{s.offset, s.compressed, problem}
+	}
+	return header, err
+}
+
+func (s *stream) checkMagic(magic uint32, k *kind) error {
+	if magic == k.magic {
+		return nil
+	}
+	for _, other := range []*kind{imageKind, labelKind} {
+		if magic == other.magic {
+			return &FormatError{0, s.compressed, fmt.Sprintf(
+				"a file of %s, expected one of %s: are the two swapped?", other.items, k.items)}
+		}
+	}
+	return &FormatError{0, s.compressed, fmt.Sprintf(
+		"not an IDX file of %s: it begins with %#08x, expected %#08x", k.items, magic, k.magic)}
+}
+
+// readBody reads n bytes. The buffer grows with what was read, so that a header that
+// promises more than the file holds does not cost the memory.
+func (s *stream) readBody(n int) ([]byte, error) {
+	body := make([]byte, min(n, 1<<20))
+	for have := 0; ; {
+		if err := s.fill(body[have:]); err != nil {
+			return nil, err
+		}
+		if have = len(body); have == n {
+			return body, nil
+		}
+		body = append(make([]byte, 0, min(n, 2*have)), body...)
+		body = body[:cap(body)]
+	}
+}
+
+// expectEnd also has gzip compare the checksum that ends the compressed data.
+func (s *stream) expectEnd() error {
+	switch n, err := io.ReadFull(s.r, make([]byte, 1)); {
+	case n > 0:
+		return &FormatError{s.offset, s.compressed, "the file goes on, but by its header it should end here"}
+	case err == io.EOF:
+		return nil
+	case s.compressed:
+		return gzipError(err, s.offset)
+	default:
+		return err
+	}
+}

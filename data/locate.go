@@ -1,0 +1,76 @@
+package data
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/adrg/xdg"
+)
+
+// EnvVar is the environment variable that names the directory of the data set.
+const EnvVar = "CRNN_DATA"
+
+// systemDir is where Debian's package puts the data set.
+const systemDir = "/usr/share/datasets/fashion-mnist"
+
+// ErrNotFound is what errors.Is finds in the error of a data set, or one of its files,
+// that is not there.
+var ErrNotFound = errors.New("data set not found")
+
+// notFoundError is an ErrNotFound that says what is not where.
+type notFoundError string
+
+func (e notFoundError) Error() string        { return string(e) }
+func (e notFoundError) Is(target error) bool { return target == ErrNotFound }
+
+// CacheDir is the directory that Fetch is meant for, in the user's cache directory
+// ($XDG_CACHE_HOME, or what the system has in its place).
+func CacheDir() string { return filepath.Join(xdg.CacheHome, "crnn", "fashion-mnist") }
+
+// Locate returns the directory of the data set: explicit (the flag --data) if it is not
+// empty, else the directory that CRNN_DATA names, else the user's cache directory if the
+// data set is there, else the system's. A directory that the user named is never passed
+// over: if it lacks a file, that is an error. If the data set was not found where it was
+// looked for of our own accord, and can therefore be fetched, the error is ErrNotFound.
+func Locate(explicit string) (string, error) {
+	if explicit != "" {
+		return named("--data", explicit)
+	}
+	if dir := os.Getenv(EnvVar); dir != "" {
+		return named(EnvVar, dir)
+	}
+	places := []string{CacheDir(), systemDir}
+	for _, dir := range places {
+		if Check(dir) == nil {
+			return dir, nil
+		}
+	}
+	return "", notFoundError(fmt.Sprintf(
+		"the data set is neither in %s: get it with crnn data fetch, or name its directory with --data or %s",
+		strings.Join(places, " nor in "), EnvVar))
+}
+
+// named returns dir, which the user named by a flag or variable. Its error is not
+// ErrNotFound: to fetch the data set elsewhere would not be what the user asked for.
+func named(by, dir string) (string, error) {
+	if err := Check(dir); err != nil {
+		return "", fmt.Errorf("%s: %v", by, err)
+	}
+	return dir, nil
+}
+
+// Check returns an error unless dir holds the four files of a data set. It does not open them.
+func Check(dir string) error {
+	if err := checkDir(dir); err != nil {
+		return err
+	}
+	for _, f := range fashionMNIST {
+		if _, err := f.find(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package data
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The test binary, started with these variables, is a process that fetches.
+const (
+	fetchInto = "CRNN_TEST_FETCH_INTO"
+	fetchFrom = "CRNN_TEST_FETCH_FROM"
+)
+
+func TestMain(m *testing.M) {
+	dir := os.Getenv(fetchInto)
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	f := testFetcher(dir, os.Getenv(fetchFrom))
+	f.Log = func(line string) { fmt.Println(line) }
+	if err := f.run(context.Background()); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// startFetch starts a process that fetches, and gives what it prints line by line.
+func startFetch(t *testing.T, dir, from string) (*exec.Cmd, *bufio.Scanner) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), fetchInto+"="+dir, fetchFrom+"="+from)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, bufio.NewScanner(out)
+}
+
+// holding serves files, but holds the first request after half of the big file until
+// released.
+func holding(t *testing.T, files map[string][]byte) (m *mirror, held chan struct{}, release func()) {
+	held = make(chan struct{})
+	released := make(chan struct{})
+	release = sync.OnceFunc(func() { close(released) })
+	m = serve(t, files, func(w http.ResponseWriter, r *http.Request, n int) bool {
+		if n > 0 {
+			return false
+		}
+		b := files[bigFile]
+		w.Header().Set("ETag", `"version-1"`)
+		w.Header().Set("Content-Length", fmt.Sprint(len(b)))
+		w.Write(b[:200000])
+		w.(http.Flusher).Flush()
+		close(held)
+		<-released
+		w.Write(b[200000:])
+		return true
+	})
+	t.Cleanup(release) // before the server's own, which waits for its requests
+	return m, held, release
+}
+
+func TestTwoProcessesFetchOnce(t *testing.T) {
+	_, files := testCatalog()
+	m, held, release := holding(t, files)
+	dir := t.TempDir()
+	first, firstOut := startFetch(t, dir, m.URL+"/")
+	<-held
+	second, secondOut := startFetch(t, dir, m.URL+"/")
+	if !secondOut.Scan() || secondOut.Text() != "another process is fetching into "+dir+", waiting for it" {
+		t.Errorf("the second process says %q, want that it waits", secondOut.Text())
+	}
+	time.Sleep(300 * time.Millisecond) // in which a process that does not wait would begin to download
+	wantNoData(t, dir)
+	release()
+	for firstOut.Scan() {
+		t.Errorf("the first process says %q", firstOut.Text())
+	}
+	for secondOut.Scan() {
+		t.Errorf("the second process says %q", secondOut.Text())
+	}
+	for _, cmd := range []*exec.Cmd{first, second} {
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	wantFetched(t, dir)
+	if diff := cmp.Diff(allFiles(), m.asked()); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+}
+
+// A process killed in the middle leaves neither data nor a lock, and its bytes are used.
+func TestKilledFetch(t *testing.T) {
+	_, files := testCatalog()
+	m, held, release := holding(t, files)
+	dir := t.TempDir()
+	cmd, _ := startFetch(t, dir, m.URL+"/")
+	<-held
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait() // tells that it was killed
+	release()
+	wantNoData(t, dir)
+	if err := testFetcher(dir, m.URL+"/").run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	wantFetched(t, dir)
+	// How much the process had written when it was killed is a matter of chance.
+	if asked := m.asked(); len(asked) != 5 || !strings.HasPrefix(asked[1], bigFile) {
+		t.Errorf("requests %q", asked)
+	}
+}

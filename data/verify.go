@@ -1,0 +1,97 @@
+package data
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+)
+
+// State is what checking a file of a data set has shown.
+type State int
+
+const (
+	Match   State = iota // the file of Fashion-MNIST
+	Differs              // in order, but not Fashion-MNIST's
+	Damaged              // not an IDX file that can be used
+	Missing
+)
+
+func (s State) String() string {
+	return [...]string{"match", "differs", "damaged", "missing"}[s]
+}
+
+// FileStatus is the state of one file of a data set.
+type FileStatus struct {
+	Name       string // without .gz
+	Path       string // "" if the file is missing
+	State      State
+	Err        error // one line that tells what is wrong with a file that is damaged or missing
+	Compressed bool
+	Count      int    // images or labels
+	Bytes      int64  // decompressed
+	SHA256     string // of the decompressed bytes, in hexadecimal
+}
+
+// Verify checks the four files of dir: that each can be read, has the format's magic
+// number, 28x28 images or labels from 0 to 9, the length that its header gives and, if
+// compressed, its checksum; that there are as many labels as images; and whether it is,
+// byte for byte after decompression, the file of Fashion-MNIST. The error is about dir.
+func Verify(dir string) ([]FileStatus, error) {
+	if err := checkDir(dir); err != nil {
+		return nil, err
+	}
+	train, test := fashionMNIST.read(dir)
+	return append(train.status[:], test.status[:]...), nil
+}
+
+// read reads and checks f in dir. With labels given, there must be as many images. The
+// content is nil if the file is damaged or missing.
+func (f dataFile) read(dir string, labels *content) (*content, FileStatus) {
+	status := FileStatus{Name: f.name}
+	var err error
+	if status.Path, err = f.find(dir); err != nil {
+		status.State, status.Err = Damaged, err
+		if errors.Is(err, ErrNotFound) {
+			status.State = Missing
+		}
+		return nil, status
+	}
+	c, err := f.readPath(status.Path, labels)
+	if err != nil {
+		status.State, status.Err = Damaged, err
+		return nil, status
+	}
+	status.Compressed, status.Count, status.Bytes = c.compressed, c.count, c.bytes
+	status.SHA256 = hex.EncodeToString(c.sum[:])
+	if status.SHA256 != f.sum {
+		status.State = Differs
+	}
+	return c, status
+}
+
+func (f dataFile) readPath(path string, labels *content) (*content, error) {
+	file, _, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	count := -1
+	if labels != nil {
+		count = labels.count
+	}
+	c, err := readIDX(file, f.kind, count)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; replace the file (crnn data fetch gets the original)", path, cause(err))
+	}
+	return c, nil
+}
+
+// warning tells about a file that differs.
+func (c catalog) warning(s FileStatus) string {
+	for _, f := range c {
+		if s.SHA256 == f.sum {
+			return fmt.Sprintf("%s: holds the %s of Fashion-MNIST; used as it is", s.Path, f.name)
+		}
+	}
+	return fmt.Sprintf("%s: in order, but not the file of Fashion-MNIST (SHA-256 %s); used as it is", s.Path, s.SHA256)
+}
