@@ -1,0 +1,265 @@
+package train
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+
+	"crnn/internal/atomicfile"
+	"crnn/model"
+	"crnn/model/safetensors"
+)
+
+// A checkpoint file is
+//
+//	 8 bytes  "CRNNCKPT"
+//	 4 bytes  checkpointVersion, little-endian
+//	 8 bytes  length of the body, little-endian
+//	32 bytes  SHA-256 of the body
+//	the body  a safetensors file: the tensors of the network led by "last.", Adam's moments
+//	          by "adam_m." and "adam_v.", the best model by "best.", and a checkpointRecord
+//	          as JSON in the metadata "run"
+//
+// Its version changes when a program of the version before could not go on from it to the
+// same bits.
+const (
+	checkpointMagic   = "CRNNCKPT"
+	checkpointVersion = 1
+)
+
+// Checkpoint is a run between two steps: all that it takes to go on to the same bits.
+type Checkpoint struct {
+	Config   Config
+	Progress Progress
+	DataID   string // of the data set, see dataID
+
+	Last         *model.State // the network
+	AdamM, AdamV []float32    // Adam's moments, flat like Last.Params
+	Best         *model.State // nil before the first epoch's end
+}
+
+// Progress is how far a run has come.
+type Progress struct {
+	Step  int64 // steps made
+	Epoch int   // epochs ended
+
+	// Of the epoch at hand.
+	EpochSteps int // steps made
+	Totals     model.Totals
+	Seconds    float64
+
+	// Of the epochs ended.
+	BestEpoch    int     // that the best model is from, 0 before the first
+	BestAccuracy float64 // validation accuracy of the best model, percent
+	BestLoss     float64 // smallest validation loss
+	Waited       int     // epochs since BestLoss
+
+	Test *Test // the result of a run that is finished
+}
+
+// checkpointRecord is what a checkpoint holds beside tensors.
+type checkpointRecord struct {
+	Config   Config
+	Sizes    model.Config
+	Progress Progress
+	DataID   string
+}
+
+// ErrDamaged is the error of a checkpoint that was cut or changed.
+var ErrDamaged = errors.New("the checkpoint is damaged")
+
+// Extend lets the run go on to the given number of epochs. It returns a *FieldError if they
+// are fewer than the run was to have. A run that ended for another reason, --max-steps or
+// early stopping, stays finished.
+func (ck *Checkpoint) Extend(epochs int) error {
+	c := ck.Config
+	c.Epochs = epochs
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if epochs < ck.Config.Epochs {
+		return &FieldError{"epochs", epochs, fmt.Sprintf("must be at least %d, what the run was started with", ck.Config.Epochs)}
+	}
+	ck.Config = c
+	if !ck.Progress.done(c) {
+		ck.Progress.Test = nil
+	}
+	return nil
+}
+
+// Finished returns the test's result, nil if the run can go on.
+func (ck *Checkpoint) Finished() *Test { return ck.Progress.Test }
+
+// done reports whether the last epoch of a run has ended.
+func (p *Progress) done(c Config) bool {
+	return p.EpochSteps == 0 && // or the epoch at hand waits for its end
+		(p.Epoch >= c.Epochs || c.MaxSteps > 0 && p.Step >= int64(c.MaxSteps) || p.stoppedEarly(c))
+}
+
+func (p *Progress) stoppedEarly(c Config) bool {
+	return c.EarlyStopping > 0 && p.Waited >= c.EarlyStopping
+}
+
+// valid reports whether p can be that of a run; it guards the arithmetic of the loop
+// against a forged file, whose checksum is right.
+func (p *Progress) valid() bool {
+	for _, x := range []float64{p.Totals.Loss, p.Seconds, p.BestAccuracy, p.BestLoss} {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return false
+		}
+	}
+	return p.Step >= 0 && p.Epoch >= 0 && p.Epoch <= maxEpochs &&
+		p.EpochSteps >= 0 && p.EpochSteps <= math.MaxInt32 && int64(p.EpochSteps) <= p.Step &&
+		p.BestEpoch >= 0 && p.BestEpoch <= p.Epoch && (p.BestEpoch == 0) == (p.Epoch == 0) && p.Waited >= 0
+}
+
+// WriteCheckpoint replaces the file at path by ck.
+func WriteCheckpoint(path string, ck *Checkpoint) error {
+	b, err := encodeCheckpoint(ck)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(path, 0o644, func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	})
+}
+
+func encodeCheckpoint(ck *Checkpoint) ([]byte, error) {
+	record, err := json.Marshal(checkpointRecord{ck.Config, ck.Last.Config, ck.Progress, ck.DataID})
+	if err != nil {
+		return nil, err
+	}
+	layout := ck.Last.Layout()
+	f := safetensors.File{Metadata: map[string]string{"run": string(record)}}
+	f.Tensors = append(f.Tensors, ck.Last.Tensors("last.")...)
+	f.Tensors = append(f.Tensors, layout.ParamTensors("adam_m.", ck.AdamM)...)
+	f.Tensors = append(f.Tensors, layout.ParamTensors("adam_v.", ck.AdamV)...)
+	if ck.Best != nil {
+		f.Tensors = append(f.Tensors, ck.Best.Tensors("best.")...)
+	}
+	var body bytes.Buffer
+	if err := safetensors.Write(&body, &f); err != nil {
+		return nil, err
+	}
+	return seal(body.Bytes()), nil
+}
+
+// seal returns the body of a checkpoint led by its header.
+func seal(body []byte) []byte {
+	sum := sha256.Sum256(body)
+	b := binary.LittleEndian.AppendUint32([]byte(checkpointMagic), checkpointVersion)
+	b = binary.LittleEndian.AppendUint64(b, uint64(len(body)))
+	return append(append(b, sum[:]...), body...)
+}
+
+// ReadCheckpoint reads the file at path. The error of one that is cut or changed wraps
+// ErrDamaged.
+func ReadCheckpoint(path string) (*Checkpoint, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: expected a checkpoint, but it is no regular file", path)
+	}
+	ck, err := decodeCheckpoint(f, info.Size())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return ck, nil
+}
+
+// decodeCheckpoint reads a file of the given size in bytes.
+func decodeCheckpoint(r io.ReadSeeker, size int64) (*Checkpoint, error) {
+	damaged := func(format string, args ...any) (*Checkpoint, error) {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, fmt.Errorf(format, args...))
+	}
+	var header struct {
+		Magic   [8]byte
+		Version uint32
+		Length  uint64
+		Sum     [sha256.Size]byte
+	}
+	headerSize := int64(binary.Size(header))
+	if size < headerSize {
+		return damaged("%d bytes, expected a header of %d", size, headerSize)
+	}
+	if err := binary.Read(r, binary.LittleEndian, &header); err != nil {
+		return nil, err
+	}
+	if string(header.Magic[:]) != checkpointMagic {
+		return damaged("it does not begin with %s", checkpointMagic)
+	}
+	if header.Version != checkpointVersion {
+		return nil, fmt.Errorf("a checkpoint of format %d, expected %d: resume with the version of crnn that wrote it", header.Version, checkpointVersion)
+	}
+	if header.Length != uint64(size-headerSize) {
+		return damaged("%d bytes after the header, expected %d", size-headerSize, header.Length)
+	}
+	// The whole sum first: from here on the file says what was written into it.
+	sum := sha256.New()
+	if _, err := io.Copy(sum, r); err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(sum.Sum(nil), header.Sum[:]) {
+		return damaged("its SHA-256 is not the one in its header")
+	}
+	if _, err := r.Seek(headerSize, io.SeekStart); err != nil {
+		return nil, err
+	}
+	body, err := safetensors.Read(r, size-headerSize)
+	if err != nil {
+		return damaged("%w", err)
+	}
+	ck, err := checkpointFrom(body)
+	if err != nil {
+		return damaged("%w", err)
+	}
+	return ck, nil
+}
+
+func checkpointFrom(f *safetensors.File) (*Checkpoint, error) {
+	var record checkpointRecord
+	if err := json.Unmarshal([]byte(f.Metadata["run"]), &record); err != nil {
+		return nil, fmt.Errorf("its record of the run: %w", err)
+	}
+	if err := record.Config.Validate(); err != nil {
+		return nil, err
+	}
+	if err := record.Sizes.Validate(); err != nil {
+		return nil, err
+	}
+	if !record.Progress.valid() {
+		return nil, errors.New("its record of the run holds impossible numbers")
+	}
+	ck := &Checkpoint{Config: record.Config, Progress: record.Progress, DataID: record.DataID}
+	layout := record.Sizes.Layout()
+	var err error
+	if ck.Last, err = model.StateFrom(f, "last.", record.Sizes); err != nil {
+		return nil, err
+	}
+	if ck.AdamM, err = layout.ParamsFrom(f, "adam_m."); err != nil {
+		return nil, err
+	}
+	if ck.AdamV, err = layout.ParamsFrom(f, "adam_v."); err != nil {
+		return nil, err
+	}
+	if ck.Progress.BestEpoch > 0 {
+		if ck.Best, err = model.StateFrom(f, "best.", record.Sizes); err != nil {
+			return nil, err
+		}
+	}
+	return ck, nil
+}

@@ -1,0 +1,104 @@
+package train
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestDefaultIsTheRecipe(t *testing.T) {
+	c := Default()
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if c.Epochs != 15 || c.BatchSize != 50 || c.LR != 0.0005 || c.LRSchedule != "step" || c.LRStep != 3 || c.LRGamma != 0.5 ||
+		c.Dropout != 0.4 || c.ValFraction != 0.1 || c.HiddenSize != 128 || c.NumLayers != 5 || c.InputSize != 56 ||
+		c.EarlyStopping != 0 || c.MaxSteps != 0 || c.NoShuffle || c.Precision != "fp32" || c.Device != "auto" {
+		t.Errorf("%+v", c)
+	}
+	p, err := c.Plan(60000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Train) != 54000 || len(p.Val) != 6000 || p.StepsPerEpoch != 1080 || p.Steps != 15*1080 {
+		t.Errorf("%d and %d images, %d steps of %d", len(p.Train), len(p.Val), p.StepsPerEpoch, p.Steps)
+	}
+}
+
+func TestValidateRefuses(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	for field, changes := range map[string][]func(*Config){
+		"device":         {func(c *Config) { c.Device = "gpu" }, func(c *Config) { c.Device = "" }, func(c *Config) { c.Device = "cuda:" }, func(c *Config) { c.Device = "cuda:-1" }},
+		"precision":      {func(c *Config) { c.Precision = "fp16" }},
+		"threads":        {func(c *Config) { c.Threads = -1 }, func(c *Config) { c.Threads = 1025 }},
+		"epochs":         {func(c *Config) { c.Epochs = 0 }, func(c *Config) { c.Epochs = math.MaxInt }},
+		"batch-size":     {func(c *Config) { c.BatchSize = 0 }, func(c *Config) { c.BatchSize = -50 }, func(c *Config) { c.BatchSize = 1 << 30 }},
+		"lr":             {func(c *Config) { c.LR = 0 }, func(c *Config) { c.LR = -1 }, func(c *Config) { c.LR = nan }, func(c *Config) { c.LR = inf }, func(c *Config) { c.LR = 1e39 }},
+		"lr-schedule":    {func(c *Config) { c.LRSchedule = "linear" }},
+		"lr-step":        {func(c *Config) { c.LRStep = 0 }},
+		"lr-gamma":       {func(c *Config) { c.LRGamma = 0 }, func(c *Config) { c.LRGamma = 1.5 }, func(c *Config) { c.LRGamma = nan }},
+		"dropout":        {func(c *Config) { c.Dropout = 1 }, func(c *Config) { c.Dropout = -0.1 }, func(c *Config) { c.Dropout = nan }},
+		"val-fraction":   {func(c *Config) { c.ValFraction = 1 }, func(c *Config) { c.ValFraction = -0.1 }, func(c *Config) { c.ValFraction = nan }},
+		"early-stopping": {func(c *Config) { c.EarlyStopping = -1 }, func(c *Config) { c.EarlyStopping, c.ValFraction = 3, 0 }},
+		"hidden-size":    {func(c *Config) { c.HiddenSize = 0 }, func(c *Config) { c.HiddenSize = 1 << 40 }, func(c *Config) { c.HiddenSize, c.NumLayers = 8192, 200 }},
+		"num-layers":     {func(c *Config) { c.NumLayers = 0 }, func(c *Config) { c.NumLayers = math.MaxInt }},
+		"input-size":     {func(c *Config) { c.InputSize = 0 }, func(c *Config) { c.InputSize = 57 }},
+		"max-steps":      {func(c *Config) { c.MaxSteps = -1 }},
+	} {
+		for i, change := range changes {
+			c := Default()
+			change(&c)
+			err := c.Validate()
+			var bad *FieldError
+			if !errors.As(err, &bad) || bad.Field != field {
+				t.Errorf("%s, change %d: error %v, want a *FieldError of that flag", field, i, err)
+				continue
+			}
+			if text := err.Error(); !strings.HasPrefix(text, "--"+field+" ") || strings.Contains(text, "\n") {
+				t.Errorf("error %q, want one line that begins with the flag", text)
+			}
+		}
+	}
+}
+
+func TestPlanRefusesTooFewImages(t *testing.T) {
+	for _, fraction := range []float64{0.01, 0.99} {
+		c := Default()
+		c.ValFraction = fraction
+		var bad *FieldError
+		if _, err := c.Plan(10); !errors.As(err, &bad) || bad.Field != "val-fraction" {
+			t.Errorf("a fraction %v of ten images: error %v, want a *FieldError of val-fraction", fraction, err)
+		}
+	}
+}
+
+func TestPlanCountsTheSteps(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := Default()
+		images := rapid.IntRange(1, 300).Draw(t, "images")
+		c.BatchSize = rapid.IntRange(1, 60).Draw(t, "batch size")
+		c.Epochs = rapid.IntRange(1, 5).Draw(t, "epochs")
+		c.MaxSteps = rapid.IntRange(0, 40).Draw(t, "max steps")
+		c.ValFraction = 0
+		p, err := c.Plan(images)
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps, perEpoch := int64(0), 0
+		for range c.Epochs {
+			perEpoch = 0
+			for range batches(p.Train, c.BatchSize) {
+				perEpoch++
+				if c.MaxSteps == 0 || steps < int64(c.MaxSteps) {
+					steps++
+				}
+			}
+		}
+		if p.Steps != steps || p.StepsPerEpoch != perEpoch {
+			t.Fatalf("%d steps of %d an epoch, counted %d and %d", p.Steps, p.StepsPerEpoch, steps, perEpoch)
+		}
+	})
+}

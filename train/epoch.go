@@ -1,0 +1,135 @@
+package train
+
+import (
+	"context"
+	"time"
+
+	"crnn/data"
+	"crnn/model"
+)
+
+// Adam's constants, PyTorch's defaults.
+const (
+	adamBeta1 = 0.9
+	adamBeta2 = 0.999
+	adamEps   = 1e-8
+)
+
+// epoch makes the steps that are left of the epoch at hand, and ends it.
+func (r *runner) epoch(ctx context.Context) error {
+	began, before := time.Now(), r.Seconds
+	lr := r.Config.LearningRate(r.Epoch)
+	if err := r.net.SetTotals(r.Totals); err != nil {
+		return err
+	}
+	order := data.Order(r.Plan.Train, r.Config.Seed, r.Epoch, !r.Config.NoShuffle)
+	left := order[min(r.EpochSteps*r.Config.BatchSize, len(order)):]
+	for batch := range batches(left, r.Config.BatchSize) {
+		if r.Config.MaxSteps > 0 && r.Step >= int64(r.Config.MaxSteps) {
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := r.step(batch, lr); err != nil {
+			return err
+		}
+		r.Seconds = before + time.Since(began).Seconds()
+	}
+
+	var val *Evaluation
+	if len(r.Val) > 0 {
+		e, err := Evaluate(ctx, r.net, r.trainImages, r.Data.Train.Labels, r.Val)
+		if err != nil {
+			return err
+		}
+		val = &e
+	}
+	r.Seconds = before + time.Since(began).Seconds()
+	return r.endEpoch(lr, val)
+}
+
+// step makes one training step.
+func (r *runner) step(batch []int32, lr float64) error {
+	r.last = nil
+	net := r.net
+	net.Gather(r.trainImages, batch)
+	net.Forward(true)
+	net.Loss()
+	net.Backward()
+	// Several machines would sum net.Grads here, with one all-reduce.
+	net.Adam(model.AdamStep{LR: lr, Beta1: adamBeta1, Beta2: adamBeta2, Eps: adamEps, Step: r.Step + 1})
+
+	totals, err := net.Totals()
+	if err != nil {
+		return err
+	}
+	loss := (totals.Loss - r.Totals.Loss) / float64(len(batch))
+	r.Step++
+	r.EpochSteps++
+	r.Totals = totals
+	if err := checkLoss("loss", loss); err != nil {
+		return err
+	}
+	return r.Observe(Step{Step: r.Step, Epoch: r.Epoch + 1, Loss: loss, LR: lr})
+}
+
+// endEpoch chooses the best model, tells of the epoch and writes a checkpoint. val is nil
+// without validation.
+func (r *runner) endEpoch(lr float64, val *Evaluation) error {
+	if err := r.download(); err != nil {
+		return err
+	}
+	loss, accuracy := means(r.Totals)
+	event := Epoch{Epoch: r.Epoch + 1, Step: r.Step, TrainLoss: loss, TrainAccuracy: accuracy, LR: lr, Seconds: r.Seconds}
+	best := true // without validation the last model is
+	if val != nil {
+		event.ValLoss, event.ValAccuracy, event.Confusion = &val.Loss, &val.Accuracy, val.Confusion
+		best = r.BestEpoch == 0 || val.Accuracy > r.BestAccuracy
+		r.Waited++
+		if r.BestEpoch == 0 || val.Loss < r.BestLoss {
+			r.BestLoss, r.Waited = val.Loss, 0
+		}
+		if best {
+			r.BestAccuracy = val.Accuracy
+		}
+	}
+	r.Epoch++
+	if best {
+		r.BestEpoch, r.best = r.Epoch, r.last
+	}
+	r.EpochSteps, r.Totals, r.Seconds = 0, model.Totals{}, 0
+
+	if r.Dir != nil {
+		if err := r.Dir.writeWeights(r.last, r.best); err != nil {
+			return err
+		}
+	}
+	// The observer's files come before the checkpoint, so that they never lack what it
+	// takes for done: after a kill in between, the epoch is made again, to the same bits.
+	if err := r.Observe(event); err != nil {
+		return err
+	}
+	return r.save()
+}
+
+// testBest tests the best model and writes the last checkpoint.
+func (r *runner) testBest(ctx context.Context) error {
+	if err := r.net.SetState(r.best); err != nil {
+		return err
+	}
+	all := make([]int32, r.Data.Test.Count)
+	for i := range all {
+		all[i] = int32(i)
+	}
+	e, err := Evaluate(ctx, r.net, r.testImages, r.Data.Test.Labels, all)
+	if err != nil {
+		return err
+	}
+	event := Test{Loss: e.Loss, Accuracy: e.Accuracy, Epoch: r.BestEpoch, Confusion: e.Confusion}
+	if err := r.Observe(event); err != nil {
+		return err
+	}
+	r.Test = &event
+	return r.save()
+}
