@@ -1,0 +1,63 @@
+package report
+
+import (
+	"image"
+	"image/color"
+	"image/png"
+	"io"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
+
+	"crnn/internal/atomicfile"
+)
+
+// Figure is a picture, the same to the byte whenever it is made of the same data.
+type Figure struct{ image *image.RGBA }
+
+// WritePNG writes the figure as a PNG.
+func (f Figure) WritePNG(w io.Writer) error { return png.Encode(w, f.image) }
+
+// Save makes the file at path the figure as a PNG; whoever reads it meanwhile finds the
+// old one whole.
+func (f Figure) Save(path string) error { return atomicfile.Write(path, 0o644, f.WritePNG) }
+
+// dpi is the resolution of every figure, in pixels per inch. At half of it text of
+// sizeTick is still 11 pixels high.
+const dpi = 150
+
+// Sizes of text.
+const (
+	sizeTitle vg.Length = 14
+	sizeLabel vg.Length = 12
+	sizeTick  vg.Length = 11
+)
+
+var (
+	inkColor  = color.RGBA{0x22, 0x22, 0x22, 0xff} // of text and axes
+	gridColor = color.RGBA{0xdd, 0xdd, 0xdd, 0xff}
+)
+
+// pixels returns the length of n pixels.
+func pixels(n int) vg.Length { return vg.Length(n) * vg.Inch / dpi }
+
+// newCanvas returns a white canvas of the given size in pixels, and the figure that is
+// drawn on it.
+func newCanvas(width, height int) (draw.Canvas, Figure) {
+	c := vgimg.NewWith(vgimg.UseWH(pixels(width), pixels(height)), vgimg.UseDPI(dpi))
+	return draw.New(c), Figure{c.Image().(*image.RGBA)}
+}
+
+// textStyle returns the style of text that is centred on its point.
+func textStyle(size vg.Length) draw.TextStyle {
+	return draw.TextStyle{
+		Color:   inkColor,
+		Font:    font.Font{Typeface: "Liberation", Variant: "Sans", Size: size},
+		XAlign:  draw.XCenter,
+		YAlign:  draw.YCenter,
+		Handler: plot.DefaultTextHandler,
+	}
+}

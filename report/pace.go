@@ -1,0 +1,75 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"crnn/train"
+)
+
+// pace is how fast a run goes, measured from the steps that it reports, all of them or
+// some.
+type pace struct {
+	first, last moment
+
+	// Images and seconds of training, recent ones counting most.
+	images, seconds float64
+
+	// Of the steps of the epoch.
+	lossSum float64
+	losses  int
+}
+
+// moment is when a step was reported.
+type moment struct {
+	step  int64
+	epoch int
+	at    time.Time
+}
+
+// memory is the age, in seconds, at which a step counts 1/e of one made now.
+const memory = 5
+
+// observe takes a step of batchSize images that ended now.
+func (p *pace) observe(step train.Step, batchSize int, now time.Time) {
+	this := moment{step.Step, step.Epoch, now}
+	switch {
+	case p.last.at.IsZero():
+		p.first = this
+	case step.Epoch == p.last.epoch:
+		seconds := now.Sub(p.last.at).Seconds()
+		forget := math.Exp(-seconds / memory)
+		p.seconds = p.seconds*forget + seconds
+		p.images = p.images*forget + float64(step.Step-p.last.step)*float64(batchSize)
+	default: // the time since the last step held a validation too
+		p.lossSum, p.losses = 0, 0
+	}
+	p.lossSum += step.Loss
+	p.losses++
+	p.last = this
+}
+
+// position returns the text of where the run is.
+func (p pace) position(plan Plan) string {
+	return fmt.Sprintf("epoch %d/%d  step %d/%d", max(p.last.epoch, 1), plan.Epochs, p.last.step, plan.Steps)
+}
+
+// speed returns the text of images a second, of the epoch's loss so far, and of the time
+// that is left for the whole run: what of it is known.
+func (p pace) speed(plan Plan) string {
+	var parts []string
+	if p.seconds > 0 {
+		parts = append(parts, fmt.Sprintf("%.0f images/s", p.images/p.seconds))
+	}
+	if p.losses > 0 {
+		parts = append(parts, fmt.Sprintf("loss %.3f", p.lossSum/float64(p.losses)))
+	}
+	if made := p.last.step - p.first.step; made > 0 {
+		// Over the whole time, so that validations are part of it.
+		left := p.last.at.Sub(p.first.at).Seconds() / float64(made) * float64(max(0, plan.Steps-p.last.step))
+		parts = append(parts, fmt.Sprintf("%s left", time.Duration(left*float64(time.Second)).Round(time.Second)))
+	}
+	return strings.Join(parts, "  ")
+}
