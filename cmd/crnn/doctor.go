@@ -1,0 +1,78 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"crnn/cpu"
+	"crnn/data"
+	"crnn/train"
+)
+
+func doctorCommand() *cli.Command {
+	config := train.Default()
+	options := settings(&config, "data")
+	return newCommand("doctor", "", "what this machine offers, and what to do about what is missing",
+		"Prints the processor and its kernels, memory, GPU support and the data set, each with a remedy\n"+
+			"where something is missing. It changes nothing.",
+		"crnn doctor", options,
+		func(c *cli.Context) error {
+			if err := noArguments(c, 0); err != nil {
+				return err
+			}
+			if err := configure(&config, options); err != nil {
+				return err
+			}
+			t := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+			line := func(what, format string, args ...any) {
+				fmt.Fprintf(t, "%s:\t%s\n", what, fmt.Sprintf(format, args...))
+			}
+			line("program", "crnn %s, commit %s, %s %s/%s", version, revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			line("build features", "%s", buildFeatures())
+			line("processor", "%s, %d in use of %d", processor(), runtime.GOMAXPROCS(0), runtime.NumCPU())
+			line("processor features", "%s", processorFeatures())
+			line("kernels", "%s", kernelsLine())
+			if total := totalMemory(); total > 0 {
+				line("memory", "%.1f GiB", float64(total)/(1<<30))
+			}
+			line("CUDA", "%s; the CPU is used", noCUDA)
+			line("data", "%s", dataLine(config.Data))
+			return t.Flush()
+		})
+}
+
+// kernelsLine tells which CPU kernels are used, and how to get faster ones if only those
+// in Go are built in.
+func kernelsLine() string {
+	names := cpu.Kernels()
+	text := names[0] + " in use"
+	if len(names) > 1 {
+		return text + "; also there: " + strings.Join(names[1:], ", ")
+	}
+	return text + " (built without cgo, several times slower than with it: install a C compiler and build with CGO_ENABLED=1)"
+}
+
+// dataLine tells where the data set is and how it is, or how to get it.
+func dataLine(dir string) string {
+	dir, err := data.Locate(dir)
+	switch {
+	case errors.Is(err, data.ErrNotFound):
+		return "not on this machine: crnn data fetch downloads it (30 MB), as crnn train does by itself"
+	case err != nil:
+		return err.Error()
+	}
+	set, err := data.Load(dir)
+	if err != nil {
+		return err.Error()
+	}
+	text := fmt.Sprintf("%s: %d training and %d test images", dir, set.Train.Count, set.Test.Count)
+	if len(set.Warnings) == 0 {
+		return text + ", Fashion-MNIST"
+	}
+	return text + "; " + strings.Join(set.Warnings, "; ")
+}

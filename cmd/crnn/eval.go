@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"crnn/data"
+	"crnn/model"
+	"crnn/train"
+)
+
+// evaluation is the result of crnn eval, in the form of --json.
+type evaluation struct {
+	Split    string  `json:"split"`
+	Count    int     `json:"count"`
+	Loss     float64 `json:"loss"`
+	Accuracy float64 `json:"accuracy"` // percent
+}
+
+func evalCommand() *cli.Command {
+	config := train.Default()
+	var weights string
+	var asJSON bool
+	split := "test"
+	options := append([]*option{
+		weightsOption(&weights),
+		{name: "split", category: "Images", target: &split, noEnv: true, value: "S",
+			usage: "images to evaluate on: test, val or train"},
+		{name: "json", category: "Output", target: &asJSON, noEnv: true, usage: "print a JSON object"},
+	}, settings(&config, append([]string{"seed", "val-fraction", "data"}, deviceSettings...)...)...)
+	return newCommand("eval", "", "loss and accuracy of weights",
+		"Prints the mean loss and the accuracy of a network on the test images. --split val and train are the\n"+
+			"two parts of the training images that a run with the same --seed and --val-fraction made.",
+		"crnn eval --weights runs/latest/best.safetensors\n"+
+			"crnn eval --weights runs/latest/best.safetensors --split val --json", options,
+		func(c *cli.Context) error {
+			if err := noArguments(c, 0); err != nil {
+				return err
+			}
+			if err := configure(&config, options); err != nil {
+				return err
+			}
+			if split != "test" && split != "val" && split != "train" {
+				return usagef("--split %q: expected test, val or train", split)
+			}
+			result, err := evaluate(c, config, weights, split)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(c.App.Writer, result)
+			}
+			fmt.Fprintf(c.App.Writer, "%s: loss %.3f, accuracy %.2f%% of %d images\n",
+				result.Split, result.Loss, result.Accuracy, result.Count)
+			return nil
+		})
+}
+
+func evaluate(c *cli.Context, config train.Config, weights, split string) (evaluation, error) {
+	e := evaluation{Split: split}
+	device, err := openDevice(config)
+	if err != nil {
+		return e, err
+	}
+	defer device.Close()
+	state, err := readWeights(c, weights)
+	if err != nil {
+		return e, err
+	}
+	dataset, err := loadData(c, config.Data)
+	if err != nil {
+		return e, err
+	}
+	set, indices := imagesOf(dataset, split, config)
+	if len(indices) == 0 {
+		return e, usagef("--split %s: --val-fraction %g of %d images leaves none to evaluate on", split, config.ValFraction, set.Count)
+	}
+	net, err := model.New(device, state.Config, min(train.EvalBatch, len(indices)), config.Seed)
+	if err != nil {
+		return e, err
+	}
+	if err := net.SetState(state); err != nil {
+		return e, err
+	}
+	images, err := device.NewImages(set.Images, set.Labels, set.Height, set.Width)
+	if err != nil {
+		return e, err
+	}
+	device.announce(c.App.ErrWriter)
+	result, err := train.Evaluate(c.Context, net, images, set.Labels, indices)
+	e.Count, e.Loss, e.Accuracy = result.Count, result.Loss, result.Accuracy
+	return e, err
+}
+
+// imagesOf returns the set that a split is of, and the indices of its images.
+func imagesOf(dataset *data.Dataset, split string, config train.Config) (*data.Set, []int32) {
+	if split == "test" {
+		all, _ := data.Split(dataset.Test.Count, 0, 0)
+		return dataset.Test, all
+	}
+	training, validation := data.Split(dataset.Train.Count, config.ValFraction, config.Seed)
+	if split == "val" {
+		return dataset.Train, validation
+	}
+	return dataset.Train, training
+}

@@ -1,0 +1,63 @@
+// Command crnn trains and runs a Fashion-MNIST classifier: two convolution blocks, a
+// tanh RNN over their output, and a linear layer. `crnn help` lists its commands.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+)
+
+func main() {
+	// A reader that went away, as in `crnn summary | head -1`, is an error of the write
+	// that meets it (see output), not a signal that ends a training run at once.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	go func() {
+		<-signals
+		cancel()
+		<-signals // whoever asks twice does not want to wait for the step in hand
+		os.Exit(exitInterrupted)
+	}()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run carries out one command line and returns the exit code. Errors are one line on stderr.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
+	out := &output{w: stdout}
+	defer func() {
+		if bug := recover(); bug != nil {
+			fmt.Fprintln(stderr, errorLine(fmt.Errorf(
+				"internal error: %v (a bug; CRNN_DEBUG=1 in the environment shows where)", bug)))
+			if os.Getenv("CRNN_DEBUG") != "" {
+				stderr.Write(debug.Stack())
+			}
+			code = exitFailed
+		}
+	}()
+	app := newApp(out, stderr)
+	args, err := arrange(app, args)
+	if err == nil {
+		err = app.RunContext(ctx, append([]string{app.Name}, args...))
+	}
+	if out.err != nil && (err == nil || !isInterrupted(err)) {
+		if out.readerGone() {
+			return exitDone
+		}
+		err = out.err
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, errorLine(err))
+	}
+	return exitCode(err)
+}

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+)
+
+// output is the standard output. It keeps the first error of a write, so that a full disk
+// does not pass for success, and writes nothing after it.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.w.Write(p)
+	if err != nil {
+		o.err = fmt.Errorf("standard output: %w", err)
+	}
+	return n, o.err
+}
+
+// readerGone reports whether whoever read the output stopped reading, having seen enough.
+func (o *output) readerGone() bool { return errors.Is(o.err, syscall.EPIPE) }

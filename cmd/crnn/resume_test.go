@@ -1,0 +1,169 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// start starts a process, and waits until its run has made a step.
+func (p process) start(t *testing.T, out string) (*exec.Cmd, *bytes.Buffer) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), hang)
+	t.Cleanup(cancel)
+	cmd := p.command(t, ctx)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	for {
+		metrics, _ := os.ReadFile(filepath.Join(out, "metrics.jsonl"))
+		if bytes.Count(metrics, []byte("\n")) > 0 {
+			return cmd, &stderr
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("no step\n%s", &stderr)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// A run that is interrupted keeps what it has, says how to go on, and comes to the same
+// bits as one that is not.
+func TestInterruptAndResume(t *testing.T) {
+	work, dataDir := t.TempDir(), smallData(t)
+	whole := filepath.Join(work, "whole")
+	crnn(t, small(dataDir, whole, "--epochs", "4")...)
+	want := outcomeOf(t, whole)
+
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "run")
+			cmd, stderr := process{args: small(dataDir, out, "--epochs", "4")}.start(t, out)
+			if err := cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != 130 {
+				t.Fatalf("exit code %d, want 130\n%s", code, stderr)
+			}
+			lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
+			last := lines[len(lines)-1]
+			if !regexp.MustCompile("^crnn: interrupted after step \\d+: `crnn train --resume " + regexp.QuoteMeta(out) + "` goes on from there$").MatchString(last) {
+				t.Errorf("last line: %s", last)
+			}
+			crnn(t, "train", "--resume", out)
+			same(t, "resumed", outcomeOf(t, out), want)
+		})
+	}
+}
+
+// A run that is killed at any instant, again and again, comes to the same bits as one that
+// is not.
+func TestKillAndResume(t *testing.T) {
+	work, dataDir := t.TempDir(), smallData(t)
+	whole, out := filepath.Join(work, "whole"), filepath.Join(work, "run")
+	crnn(t, small(dataDir, whole, "--epochs", "4")...)
+
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	kills := 0
+	for try := 0; ; try++ {
+		args := []string{"train", "--resume", out}
+		if _, err := os.Stat(filepath.Join(out, "checkpoint")); err != nil {
+			args = small(dataDir, out, "--epochs", "4") // killed before there was anything to keep
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), hang)
+		cmd := process{args: args}.command(t, ctx)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// From before the run begins to after several epochs. The later a try, the longer it
+		// lives, so that in the end one gets through however slow the machine is.
+		life := time.Duration(random.Int64N(int64(600+100*try))) * time.Millisecond
+		timer := time.AfterFunc(life, func() { cmd.Process.Kill() })
+		err := cmd.Wait()
+		timer.Stop()
+		cancel()
+		if err == nil {
+			break
+		}
+		if cmd.ProcessState.ExitCode() != -1 { // -1: by a signal
+			t.Fatalf("after %d kills: %v\n%s", kills, err, &stderr)
+		}
+		kills++
+	}
+	t.Logf("%d kills", kills)
+	same(t, "killed and resumed", outcomeOf(t, out), outcomeOf(t, whole))
+}
+
+// A finished run says so; with more epochs it goes on, as if it had had them from the start.
+func TestResumeFinished(t *testing.T) {
+	work, dataDir := t.TempDir(), smallData(t)
+	out, longer := filepath.Join(work, "run"), filepath.Join(work, "longer")
+	crnn(t, small(dataDir, out, "--epochs", "1")...)
+	before := outcomeOf(t, out)
+	r := process{args: []string{"train", "--resume", out}}.run(t)
+	if r.code != 0 || r.stdout != "" || !strings.Contains(r.stderr, out+" is finished: test accuracy ") {
+		t.Errorf("exit code %d, %q, %q", r.code, r.stdout, r.stderr)
+	}
+	same(t, "resumed when finished", outcomeOf(t, out), before)
+
+	crnn(t, "train", "--resume", out, "--epochs", "2", "--threads", "1")
+	crnn(t, small(dataDir, longer, "--epochs", "2")...)
+	same(t, "made longer", outcomeOf(t, out), outcomeOf(t, longer))
+}
+
+// Two runs cannot use one directory, neither at a time nor one after the other.
+func TestOneRunADirectory(t *testing.T) {
+	dataDir := smallData(t)
+	out := filepath.Join(t.TempDir(), "run")
+	cmd, _ := process{args: small(dataDir, out, "--epochs", "1000")}.start(t, out)
+	for _, args := range [][]string{small(dataDir, out), {"train", "--resume", out}} {
+		r := process{args: args}.run(t)
+		if r.code != 1 || !strings.Contains(r.stderr, "crnn: ") || !strings.Contains(r.stderr, "another run is using "+out) {
+			t.Errorf("crnn %s: exit code %d\n%s", strings.Join(args, " "), r.code, r.stderr)
+		}
+	}
+	cmd.Process.Signal(syscall.SIGINT)
+	cmd.Wait()
+	r := process{args: small(dataDir, out)}.run(t)
+	if r.code != 1 || !strings.Contains(r.stderr, out+" holds a run already") {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+}
+
+// A checkpoint that is cut or changed is refused, and the one before it offered.
+func TestDamagedCheckpoint(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "run")
+	crnn(t, small(smallData(t), out, "--epochs", "2")...)
+	path := filepath.Join(out, "checkpoint")
+	whole := read(t, path)
+	changed := bytes.Clone(whole)
+	changed[len(changed)/2] ^= 1
+	for _, content := range [][]byte{{}, whole[:20], whole[:len(whole)-1], changed, append(bytes.Clone(whole), 0)} {
+		write(t, path, content)
+		process{args: []string{"train", "--resume", out}}.refused(t, 1, path+": the checkpoint is damaged")
+		process{args: []string{"train", "--resume", out}}.refused(t, 1, "mv "+path+".previous "+path)
+	}
+	// The offer holds.
+	if err := os.Rename(path+".previous", path); err != nil {
+		t.Fatal(err)
+	}
+	crnn(t, "train", "--resume", out)
+}

@@ -1,0 +1,196 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"image/png"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"crnn/model"
+	"crnn/train"
+)
+
+// The recipe on the real data, cut short: every line and file that the documentation
+// promises.
+func TestTrainRecipe(t *testing.T) {
+	work := t.TempDir()
+	p := process{args: []string{"train", "--max-steps", "6"}, dir: work, env: []string{"CRNN_DATA=" + realData(t)}}
+	r := p.run(t)
+	if r.code != 0 {
+		t.Fatalf("exit code %d\n%s", r.code, r.stderr)
+	}
+	lines := regexp.MustCompile(`\AEpoch 1/15\tTrain Loss: \d\.\d{3}\tTrain Acc: \d{1,2}\.\d{3}%\tVal Loss: \d\.\d{3}\tVal Acc: \d{1,2}\.\d{3}%\n` +
+		`Test Accuracy of RNN model on the 10000 test images: \d{1,2}\.\d{2}%\n\z`)
+	if !lines.MatchString(r.stdout) {
+		t.Errorf("standard output: %q", r.stdout)
+	}
+	if want := "not a GPU: this build has no CUDA support\n"; !strings.Contains(r.stderr, want) {
+		t.Errorf("standard error lacks %q:\n%s", want, r.stderr)
+	}
+
+	target, err := os.Readlink(filepath.Join(work, "runs", "latest"))
+	if err != nil || !regexp.MustCompile(`^\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d$`).MatchString(target) {
+		t.Errorf("runs/latest leads to %q, error %v", target, err)
+	}
+	run := filepath.Join(work, "runs", target)
+	for _, name := range []string{"samples.png", "curves.png", "confusion.png"} {
+		picture, err := png.Decode(bytes.NewReader(read(t, filepath.Join(run, name))))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if size := picture.Bounds().Size(); size.X < 600 || size.Y < 400 {
+			t.Errorf("%s is of size %v", name, size)
+		}
+	}
+	for _, name := range []string{"best.safetensors", "last.safetensors"} {
+		state, err := model.ReadWeights(filepath.Join(run, name))
+		if err != nil {
+			t.Error(err)
+		} else if n := state.Layout().Trainable(); n != 209_482 {
+			t.Errorf("%s has %d parameters", name, n)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(run, "checkpoint")); err != nil {
+		t.Error(err)
+	}
+
+	epoch, test := events(t, run, "epoch"), events(t, run, "test")
+	if len(epoch) != 1 || len(test) != 1 {
+		t.Fatalf("metrics have %d epochs and %d tests", len(epoch), len(test))
+	}
+	keys := func(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
+	if diff := cmp.Diff([]string{"epoch", "event", "lr", "seconds", "step", "train_accuracy", "train_loss", "val_accuracy", "val_loss"}, keys(epoch[0])); diff != "" {
+		t.Errorf("keys of an epoch (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"accuracy", "epoch", "event", "loss"}, keys(test[0])); diff != "" {
+		t.Errorf("keys of a test (-want +got):\n%s", diff)
+	}
+	if epoch[0]["step"] != 6.0 || epoch[0]["lr"] != 0.0005 || test[0]["epoch"] != 1.0 {
+		t.Errorf("metrics: %v, %v", epoch[0], test[0])
+	}
+}
+
+func TestTrainLines(t *testing.T) {
+	const training = `\tTrain Loss: \d\.\d{3}\tTrain Acc: \d{1,2}\.\d{3}%`
+	const val = `\tVal Loss: \d\.\d{3}\tVal Acc: \d{1,2}\.\d{3}%`
+	const test = `Test Accuracy of RNN model on the 200 test images: \d{1,2}\.\d{2}%\n`
+	for _, c := range []struct {
+		name, want string
+		flags      []string
+	}{
+		{"two epochs", `Epoch 1/2` + training + val + `\nEpoch 2/2` + training + val + `\n` + test, []string{"--epochs", "2"}},
+		{"no validation", `Epoch 1/1` + training + `\n` + test, []string{"--epochs", "1", "--val-fraction", "0"}},
+		{"cut in the second epoch", `Epoch 1/9` + training + val + `\nEpoch 2/9` + training + val + `\n` + test, []string{"--epochs", "9", "--max-steps", "30"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "run")
+			got := crnn(t, small(smallData(t), out, c.flags...)...)
+			if !regexp.MustCompile(`\A` + c.want + `\z`).MatchString(got) {
+				t.Errorf("standard output: %q", got)
+			}
+		})
+	}
+}
+
+func TestLogSteps(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "run")
+	crnn(t, small(smallData(t), out, "--epochs", "2", "--lr-schedule", "cosine")...)
+	steps := events(t, out, "step")
+	if len(steps) != 2*stepsPerEpoch {
+		t.Fatalf("%d steps, want %d", len(steps), 2*stepsPerEpoch)
+	}
+	for i, s := range steps {
+		if s["step"] != float64(i+1) || s["epoch"] != float64(i/stepsPerEpoch+1) || len(s) != 5 {
+			t.Fatalf("line %d: %v", i+1, s)
+		}
+	}
+	if first, second := steps[0]["lr"], steps[stepsPerEpoch]["lr"]; first != 0.0005 || second != 0.00025 {
+		t.Errorf("learning rates %v and %v, want those of half a cosine over two epochs", first, second)
+	}
+}
+
+// The settings of a run, given back to crnn train, repeat it.
+func TestConfigRepeatsRun(t *testing.T) {
+	work, dataDir := t.TempDir(), smallData(t)
+	a, b := filepath.Join(work, "a"), filepath.Join(work, "b")
+	crnn(t, small(dataDir, a, "--epochs", "1", "--seed", "7", "--lr", "0.002", "--dropout", "0.1", "--no-shuffle")...)
+	crnn(t, "train", "--config", filepath.Join(a, "config.yaml"), "--out", b)
+	same(t, "repeated", outcomeOf(t, b), outcomeOf(t, a))
+}
+
+// A flag beats the environment, which beats the config file, which beats the default.
+func TestPrecedence(t *testing.T) {
+	work, dataDir := t.TempDir(), smallData(t)
+	config := filepath.Join(work, "c.yaml")
+	write(t, config, []byte("epochs: 11\nbatch_size: 12\nlr: 0.25\n"))
+	out := filepath.Join(work, "run")
+	r := process{
+		args: small(dataDir, out, "--config", config, "--max-steps", "1"), // with --batch-size 20
+		env:  []string{"CRNN_BATCH_SIZE=30", "CRNN_EPOCHS=22", "CRNN_NO_SHUFFLE=1"},
+	}.run(t)
+	if r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	got, _, err := train.LoadConfig(filepath.Join(out, "config.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := train.Default()
+	want.LR = 0.25                        // from the file
+	want.Epochs = 22                      // the environment beats the file
+	want.NoShuffle = true                 // the environment beats the default
+	want.BatchSize, want.MaxSteps = 20, 1 // the command line beats them all
+	want.Device, want.HiddenSize, want.NumLayers, want.LogSteps, want.Data = "cpu", 16, 2, true, dataDir
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("settings in force (-want +got):\n%s", diff)
+	}
+}
+
+func TestThreadsGiveTheSameBits(t *testing.T) {
+	work, dataDir := t.TempDir(), smallData(t)
+	var want outcome
+	for _, threads := range []string{"1", "2", "3", "8"} {
+		out := filepath.Join(work, threads)
+		crnn(t, small(dataDir, out, "--epochs", "1", "--threads", threads)...)
+		got := outcomeOf(t, out)
+		if threads == "1" {
+			want = got
+		}
+		same(t, threads+" threads", got, want)
+	}
+}
+
+// A run can start from the weights of another, which tell the sizes.
+func TestInit(t *testing.T) {
+	work, dataDir := t.TempDir(), smallData(t)
+	a, b := filepath.Join(work, "a"), filepath.Join(work, "b")
+	crnn(t, small(dataDir, a, "--epochs", "1")...)
+	last := filepath.Join(a, "last.safetensors")
+	crnn(t, "train", "--data", dataDir, "--out", b, "--init", last, "--max-steps", "1")
+	got, err := model.ReadWeights(filepath.Join(b, "last.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := model.ReadWeights(last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.HiddenSize != 16 || got.NumLayers != 2 {
+		t.Errorf("sizes %+v", got.Config)
+	}
+	// The first step of Adam moves a parameter by the learning rate at most: g/√g² ≤ 1, and
+	// the rounding of float32 adds less than a millionth.
+	for i := range got.Params {
+		if d := got.Params[i] - before.Params[i]; d > 0.000501 || d < -0.000501 {
+			t.Fatalf("parameter %d went from %v to %v in a step", i, before.Params[i], got.Params[i])
+		}
+	}
+}
