@@ -41,6 +41,10 @@ def main() -> None:
               f"{machine['torch_isa']}")
         print(f"{args.mode}, {args.threads} threads, batch size {args.batch_size}; "
               f"median of {args.steps} steps, in ms\n\nround  PyTorch     crnn  ratio")
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > 1:
+        # PyTorch's threads wait for each other thousands of times a step, so it suffers most.
+        print(f"crnn: other programs are at work (load average {os.getloadavg()[0]:.1f}), "
+              "which slows PyTorch more than crnn; end them and measure again", file=sys.stderr)
     rounds = []
     for number in range(1, args.rounds + 1):
         steps.milliseconds(WARM_UP)

@@ -35,8 +35,10 @@ class Fixture:
         """Stores results computed in float64, rounded to dtype. Their metadata
         float32_error.NAME is how far PyTorch's own float32 results are from them: the
         largest difference, divided by the largest magnitude of the array (undivided where
-        the array is zero). Only the arrays named in zero may be all zero, since such an
-        expectation tests little."""
+        the array is zero). The arrays named in zero, and only they, are all zero, of which
+        tests should know; the metadata zero lists them."""
+        if zero:
+            self.meta["zero"] = " ".join(zero)
         for name, value in double.items():
             value, other = (to_numpy(v).astype(np.float64) for v in (value, single[name]))
             error = np.abs(other - value).max(initial=0)

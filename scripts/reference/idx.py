@@ -3,6 +3,7 @@
 import gzip
 import os
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,8 @@ def read(path: Path, dimensions: int) -> np.ndarray:
     zipped = path.with_name(path.name + ".gz")
     try:
         data = path.read_bytes() if path.exists() else gzip.decompress(zipped.read_bytes())
-    except (OSError, EOFError) as error:
-        sys.exit(f"{path}: {error}")
+    except (OSError, EOFError, zlib.error) as error:
+        sys.exit(f"{path}: {getattr(error, 'strerror', None) or error}")
     shape = np.frombuffer(data[4:4 + 4 * dimensions], ">u4")
     if data[:4] != bytes([0, 0, 8, dimensions]) or len(data) != 4 + 4 * dimensions + int(np.prod(shape)):
         sys.exit(f"{path}: not an IDX file of {dimensions} dimensions, or cut")

@@ -9,16 +9,15 @@ from fixturefile import Fixture
 STEPS = 5
 
 
-def case(seed: int, first_step: int = 1, lr: float = 0.0005, betas=(0.9, 0.999), eps: float = 1e-8) -> Fixture:
-    """Parameters p after each of five steps, and the moments m and v after the last. A
-    first_step above 1 begins with moments, as a resumed run does."""
-    draw = Draw(seed)
-    p, g = draw.normal(37, scale=0.1), draw.normal(STEPS, 37, scale=0.01)
-    g[:, 0] = 0  # never a gradient
-    g[1:, 1] = 0  # one gradient, then none
-    g[:, 2:4] = [1e10, -1e10]
-    g[:, 4:6] = [1e-12, -1e-12]
-    g[2, 6] = 1e10  # one among small ones
+def case(gradients, p_scale: float = 0.001, first_step: int = 1, lr: float = 0.0005, betas=(0.9, 0.999),
+         eps: float = 1e-8) -> Fixture:
+    """Parameters p after each of five steps, and the moments m and v after the last, of 37
+    parameters. A first_step above 1 begins with moments, as a resumed run does. Values are
+    compared with the largest of their array, so gradients of other magnitudes are cases of
+    their own, and parameters begin no larger than some steps."""
+    draw = Draw(1)
+    p = draw.normal(37, scale=p_scale)
+    g = gradients(draw).astype(np.float32)
     m, v = np.zeros_like(p), np.zeros_like(p)
     if first_step > 1:
         m, v = draw.normal(37, scale=0.01), draw.uniform(0, 1e-4, 37)
@@ -26,6 +25,27 @@ def case(seed: int, first_step: int = 1, lr: float = 0.0005, betas=(0.9, 0.999),
     fixture.given(p=p, g=g, m=m, v=v)
     fixture.expect(*(run(p, g, m, v, first_step, lr, betas, eps, dtype) for dtype in (torch.float64, torch.float32)))
     return fixture
+
+
+def usual(draw: Draw) -> np.ndarray:
+    """Gradients such as the network's, some of them 0 throughout or after the first step."""
+    g = draw.normal(STEPS, 37, scale=0.01)
+    g[:, 0] = 0
+    g[1:, 1] = 0
+    return g
+
+
+def huge(draw: Draw) -> np.ndarray:
+    """Gradients whose squares are near the end of float32, some of them in one step only."""
+    g = draw.normal(STEPS, 37, scale=1e18)
+    g[:, 0] = draw.normal(STEPS)
+    g[2, 0] = 1e18
+    return g
+
+
+def tiny(draw: Draw) -> np.ndarray:
+    """Gradients far below eps, whose squares are near the start of float32."""
+    return draw.normal(STEPS, 37, scale=1e-12)
 
 
 def run(p, g, m, v, first_step: int, lr: float, betas, eps: float, dtype: torch.dtype) -> dict:
@@ -46,7 +66,9 @@ def run(p, g, m, v, first_step: int, lr: float, betas, eps: float, dtype: torch.
 
 
 CASES = {
-    "adam/recipe": lambda: case(1),
-    "adam/resumed": lambda: case(2, first_step=1000),
-    "adam/other-settings": lambda: case(3, lr=0.01, betas=(0.8, 0.99), eps=1e-6),
+    "adam/recipe": lambda: case(usual),
+    "adam/resumed": lambda: case(usual, first_step=1000),
+    "adam/other-settings": lambda: case(usual, lr=0.01, betas=(0.8, 0.99), eps=1e-6),
+    "adam/huge-gradients": lambda: case(huge),
+    "adam/tiny-gradients": lambda: case(tiny, p_scale=0),
 }

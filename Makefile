@@ -1,0 +1,38 @@
+# `make help` lists what can be made. Everything lands in bin/, runs/ and .tools/.
+
+COMMIT  := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
+LDFLAGS := $(if $(COMMIT),-X main.commit=$(COMMIT))
+
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+train: build data ## train the recipe; more flags in ARGS, as in: make train ARGS="--epochs 3"
+	bin/crnn train $(ARGS)
+
+test: check-go ## everything the tests need, then all tests
+	@scripts/test
+
+build: check-go ## bin/crnn for this machine
+	@go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/crnn
+
+data: build ## the data set into the cache directory
+	@bin/crnn data fetch
+
+lint: check-go ## gofmt, go vet, staticcheck
+	@scripts/test format vet staticcheck
+
+cross: check-go ## pure Go programs for other systems, in bin/
+	@scripts/cross bin
+
+fuzz: check-go ## every fuzz test for FUZZTIME (default 5m)
+	@FUZZTIME=$${FUZZTIME:-5m} scripts/test fuzz
+
+clean: ## remove what was built and installed here; runs/ and the data stay
+	rm -rf bin .tools
+
+check-go:
+	@scripts/check-go
+
+.PHONY: help train test build data lint cross fuzz clean check-go
