@@ -8,8 +8,8 @@ LDFLAGS := $(if $(COMMIT),-X main.commit=$(COMMIT))
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-train: build data ## train the recipe; more flags in ARGS, as in: make train ARGS="--epochs 3"
-	bin/crnn train $(ARGS)
+train: build ## fetch the data if missing and train the recipe; more flags in ARGS, as in: make train ARGS="--epochs 3"
+	@bin/crnn train $(ARGS)
 
 test: check-go ## everything the tests need, then all tests
 	@scripts/test

@@ -21,6 +21,7 @@ import (
 type Options struct {
 	Threads int    // 0: one for each processor
 	Kernels string // one of Kernels(); empty: the fastest that this processor runs
+	Memory  int64  // bytes that all networks on the Backend may take for training; 0: no limit
 }
 
 // MaxThreads is the largest number of threads that New accepts.
@@ -30,6 +31,8 @@ const MaxThreads = 1024
 type Backend struct {
 	kernels
 	pool pool
+
+	memory, reserved int64 // bytes: the limit, and what is taken of it
 
 	// weights counts the changes of any parameter: packed copies are renewed by it.
 	weights int64
@@ -57,7 +60,7 @@ func New(o Options) (*Backend, error) {
 	}
 	for _, k := range available() {
 		if o.Kernels == "" || o.Kernels == k.name() {
-			return &Backend{kernels: k, pool: pool{threads: o.Threads}}, nil
+			return &Backend{kernels: k, pool: pool{threads: o.Threads}, memory: o.Memory}, nil
 		}
 	}
 	return nil, fmt.Errorf("kernels %q: this processor and build offer %s", o.Kernels, strings.Join(Kernels(), ", "))
@@ -72,14 +75,41 @@ func (be *Backend) KernelName() string { return be.name() }
 // Threads returns the number of threads in use.
 func (be *Backend) Threads() int { return be.pool.threads }
 
-// Alloc returns a zeroed array.
-func (be *Backend) Alloc(shape ...int) (*tensor.Dense, error) {
+// reserve takes memory for arrays of so many 4-byte elements out of the limit. Buffers are made
+// when they are first used, but what cannot fit is refused before the first step.
+func (be *Backend) reserve(elements ...int) error {
+	for _, n := range elements {
+		be.reserved += 4 * int64(n)
+	}
+	if be.memory > 0 && be.reserved > be.memory {
+		return fmt.Errorf("the network and its batch need more than the %.1f GiB of memory that there are: "+
+			"a smaller batch-size, hidden-size or num-layers needs less", float64(be.memory)/(1<<30))
+	}
+	return nil
+}
+
+// elements returns the product of sizes, or an error if it is more than the offsets of the
+// kernels can count.
+func elements(sizes ...int) (int, error) {
 	n := 1
-	for _, d := range shape {
+	for _, d := range sizes {
 		if d < 1 || n > math.MaxInt32/d {
-			return nil, fmt.Errorf("an array of shape %v is too large: at most %d elements", shape, math.MaxInt32)
+			return 0, fmt.Errorf("an array of %v elements is too large, the most are %d: a smaller batch-size, hidden-size or input-size makes it smaller",
+				sizes, math.MaxInt32)
 		}
 		n *= d
+	}
+	return n, nil
+}
+
+// Alloc returns a zeroed array.
+func (be *Backend) Alloc(shape ...int) (*tensor.Dense, error) {
+	n, err := elements(shape...)
+	if err == nil {
+		err = be.reserve(n)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return tensor.New(tensor.WithShape(shape...), tensor.WithBacking(make([]float32, n))), nil
 }

@@ -44,6 +44,14 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 	k, border := spec.Kernel, spec.Kernel-1
 	c.paddedRow = spec.Width + border
 	c.paddedSize = c.paddedRow * (spec.Height + border)
+	n := spec.MaxBatch
+	if err := be.reserve(
+		n*c.paddedSize*(spec.In+c.outP),                  // x, dz
+		n*spec.Height*spec.Width*(c.outP+c.outP/4+c.inP), // z, pooled, dx
+		3*k*k*max(spec.In*c.outP, c.outP*c.inP),          // weights, packed both ways, and their gradient
+	); err != nil {
+		return nil, err
+	}
 	c.forward = newPanels(k*k*spec.In, spec.Out)
 	c.backward = newPanels(k*k*c.outP, spec.In)
 	for i := range spec.Height {

@@ -84,3 +84,22 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// A network that cannot fit is refused when it is made, not when its buffers are.
+func TestMemoryLimit(t *testing.T) {
+	be, err := cpu.New(cpu.Options{Memory: 100 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := model.New(be, model.Default(), 50, 1); err != nil {
+		t.Errorf("batch 50 in 100 MiB: %v", err)
+	}
+	if _, err := model.New(be, model.Default(), 5000, 1); err == nil || !strings.Contains(err.Error(), "batch-size") {
+		t.Errorf("batch 5000 in 100 MiB: %v, want an error that names batch-size", err)
+	}
+	wide := model.Default()
+	wide.InputSize, wide.HiddenSize = 1, 8192
+	if _, err := model.New(device("", 1)(t), wide, 100, 1); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("3136 steps of 100 samples of 8192 units: %v, want an error", err)
+	}
+}

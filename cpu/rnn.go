@@ -59,13 +59,25 @@ func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 	r.threshold = uint32(math.Round(spec.Dropout * (1 << 16)))
 	r.keepScale = float32((1 << 16) / float64((1<<16)-r.threshold))
 	r.maskRow = (spec.Hidden + 7) / 8 * 8
-	r.inRow = make([]int32, spec.Steps*spec.MaxBatch)
-	r.row = make([]int32, spec.Steps*spec.MaxBatch)
+	rows, err := elements(spec.Steps, spec.MaxBatch)
+	if err == nil {
+		_, err = elements(rows, max(r.hiddenP, r.inP))
+	}
+	if err == nil {
+		layers := len(spec.Layers)
+		err = be.reserve(2*rows*(r.inP+1), // in, dIn, offsets
+			layers*rows*r.hiddenP/4*13,                           // h, dz, kept, a byte of keep
+			3*layers*r.hiddenP*(r.hiddenP+max(r.hiddenP, r.inP))) // weights, packed both ways, and their gradients
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.inRow = make([]int32, rows)
+	r.row = make([]int32, rows)
 	r.unit = steps(spec.Hidden, 1)
 	r.gradHH = steps(spec.Hidden, r.hiddenP)
 	r.gradIn = steps(spec.Hidden, r.inP)
-	size := spec.Steps * spec.MaxBatch
-	r.in = make([]float32, size*r.inP)
+	r.in = make([]float32, rows*r.inP)
 	for i, p := range spec.Layers {
 		l := rnnLayer{RNNLayer: p, in: spec.Hidden, inP: r.hiddenP}
 		if i == 0 {
@@ -73,7 +85,7 @@ func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 		}
 		l.ih, l.hh = newPanels(l.in, spec.Hidden), newPanels(spec.Hidden, spec.Hidden)
 		l.bias = make([]float32, r.hiddenP)
-		l.h = make([]float32, size*r.hiddenP)
+		l.h = make([]float32, rows*r.hiddenP)
 		r.layers = append(r.layers, l)
 	}
 	return r, nil

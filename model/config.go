@@ -38,8 +38,9 @@ func (c Config) SeqLen() int { return c.Features() / c.InputSize }
 // Limits on sizes, far above what trains in a day; they keep a mistyped or forged
 // size from asking for all of the machine's memory.
 const (
-	maxHidden = 8192
-	maxLayers = 256
+	maxChannels = 8192
+	maxHidden   = 8192
+	maxLayers   = 256
 )
 
 // SizeError says which rule a size breaks.
@@ -61,8 +62,8 @@ func (c Config) Validate() error {
 		return bad("image height", c.ImageHeight, "must be a multiple of 4, since two poolings halve it twice")
 	case c.ImageWidth < 4 || c.ImageWidth%4 != 0:
 		return bad("image width", c.ImageWidth, "must be a multiple of 4, since two poolings halve it twice")
-	case c.Channels[0] < 1 || c.Channels[1] < 1:
-		return bad("channels", c.Channels, "must be at least 1")
+	case c.Channels[0] < 1 || c.Channels[1] < 1 || c.Channels[0] > maxChannels || c.Channels[1] > maxChannels:
+		return bad("channels", c.Channels, "must be from 1 to %d", maxChannels)
 	case c.Kernel < 1 || c.Kernel%2 == 0:
 		return bad("kernel", c.Kernel, "must be odd, so that padding keeps the image's size")
 	case c.Classes < 2 || c.Classes > 256:
@@ -74,8 +75,8 @@ func (c Config) Validate() error {
 	case c.InputSize < 1 || c.Features()%c.InputSize != 0:
 		return bad("input-size", c.InputSize, "must divide %d*%d*%d = %d, the values that the second convolution block gives for an image",
 			c.Channels[1], c.ImageHeight/4, c.ImageWidth/4, c.Features())
-	case math.IsNaN(c.Dropout) || c.Dropout < 0 || c.Dropout >= 1:
-		return bad("dropout", c.Dropout, "must be at least 0 and below 1")
+	case !(c.Dropout >= 0 && math.Round(c.Dropout*(1<<16)) < 1<<16): // see RNN
+		return bad("dropout", c.Dropout, "must be at least 0 and below 1, also when rounded to a multiple of 2^-16")
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--data", metavar="DIR", help="directory of the data set")
     parser.add_argument("--count", type=int, help="the first so many test images only")
     parser.add_argument("--logits", action="store_true", help="add the logits of every image")
+    parser.add_argument("--like", type=json.loads, metavar="JSON", help="fail if this, of crnn eval --json, says otherwise")
     args = parser.parse_args()
 
     try:
@@ -31,6 +32,16 @@ def main() -> None:
     if args.logits:
         result["logits"] = logits_of(net, images).tolist()
     print(json.dumps(result))
+    if args.like and not agree(result, args.like):
+        sys.exit(f"{args.weights}: crnn makes something else of the test images: {args.like}")
+
+
+def agree(ours: dict, theirs: dict) -> bool:
+    """Whether two results are the same but for the order of additions in float32: some 1e-6
+    of a logit and so of the loss, which may turn a few images that are a tie between two
+    classes."""
+    return (ours["count"] == theirs["count"] and abs(ours["loss"] / theirs["loss"] - 1) < 1e-5
+            and abs(ours["accuracy"] - theirs["accuracy"]) <= 100 * 3 / ours["count"])
 
 
 if __name__ == "__main__":
