@@ -5,12 +5,14 @@ import (
 	"log"
 
 	"crnn/cpu"
+	"crnn/data"
 	"crnn/model"
 )
 
-// Weights that crnn or PyTorch wrote, and the class of an image.
+// Weights of a finished run, and the class of a picture. Weights that PyTorch saved under
+// its state_dict keys are read in the same way.
 func ExampleReadWeights() {
-	state, err := model.ReadWeights("../testdata/weights/recipe.safetensors")
+	state, err := model.ReadWeights("../docs/results/seed1/best.safetensors")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -27,8 +29,11 @@ func ExampleReadWeights() {
 		log.Fatal(err)
 	}
 
-	pixels := make([]uint8, 28*28) // black; package data reads pictures
-	images, err := backend.NewImages(pixels, []uint8{0}, 28, 28)
+	pixels, err := data.LoadPicture("../docs/pullover.png")
+	if err != nil {
+		log.Fatal(err)
+	}
+	images, err := backend.NewImages(pixels, []uint8{0}, 28, 28) // the label does not matter
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -38,12 +43,12 @@ func ExampleReadWeights() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	class := 0
-	for i, v := range logits {
-		if v > logits[class] {
-			class = i
+	best := 0
+	for class, v := range logits {
+		if v > logits[best] {
+			best = class
 		}
 	}
-	fmt.Printf("%d layers of %d, %d classes, class %d\n", state.NumLayers, state.HiddenSize, state.Classes, class)
-	// Output: 5 layers of 128, 10 classes, class 4
+	fmt.Println(data.ClassNames[best])
+	// Output: Pullover
 }

@@ -10,38 +10,43 @@ import (
 	"crnn/train"
 )
 
-// stripes returns images with a white line whose row tells the class. The real data comes
-// from data.Load.
-func stripes(count int) *data.Set {
-	s := &data.Set{Count: count, Height: 28, Width: 28, Images: make([]uint8, count*28*28), Labels: make([]uint8, count)}
-	for i := range count {
-		s.Labels[i] = uint8(i % 10)
-		row := s.Image(i)[28*(4+2*(i%10)):][:28]
-		for x := range row {
-			row[x] = 255
-		}
-	}
-	return s
-}
-
-// Ten steps of training. With a Dir in the Job the run would be written there, and could
-// be resumed.
+// Ten steps of the recipe on the CPU, told as they happen. With Dir nil nothing is written.
 func ExampleRun() {
-	backend, err := cpu.New(cpu.Options{})
+	dir, err := data.Locate("")
+	if err != nil {
+		log.Fatal(err)
+	}
+	dataset, err := data.Load(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	// The test set is evaluated at the end; its first images will do here.
+	dataset.Test = &data.Set{
+		Images: dataset.Test.Images[:100*28*28], Labels: dataset.Test.Labels[:100],
+		Count: 100, Height: 28, Width: 28,
+	}
+	backend, err := cpu.New(cpu.Options{Threads: 2})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer backend.Close()
 
 	config := train.Default()
-	config.BatchSize, config.MaxSteps = 8, 10
+	config.MaxSteps = 10
+	config.ValFraction = 0
+	first := 0.0
 	result, err := train.Run(context.Background(), train.Job{
-		Backend: backend,
-		Data:    &data.Dataset{Train: stripes(60), Test: stripes(20)},
-		Config:  config,
-		Observe: func(e train.Event) error {
-			if e, ok := e.(train.Epoch); ok {
-				fmt.Printf("epoch %d ended after step %d\n", e.Epoch, e.Step)
+		Backend: backend, Data: dataset, Config: config,
+		Observe: func(event train.Event) error {
+			switch e := event.(type) {
+			case train.Step:
+				if e.Step == 1 {
+					first = e.Loss
+				} else if e.Step == 10 {
+					fmt.Println("the loss fell:", e.Loss < first)
+				}
+			case train.Test:
+				fmt.Println("better than chance:", e.Accuracy > 10)
 			}
 			return nil
 		},
@@ -49,9 +54,9 @@ func ExampleRun() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("%d steps, %d parameters\n", result.Steps, result.Best.Layout().Trainable())
+	fmt.Println(result.Steps, "steps")
 	// Output:
-	// epoch 1 ended after step 7
-	// epoch 2 ended after step 10
-	// 10 steps, 209482 parameters
+	// the loss fell: true
+	// better than chance: true
+	// 10 steps
 }

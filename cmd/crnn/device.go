@@ -32,7 +32,7 @@ func openDevice(c train.Config) (*device, error) {
 	if c.Precision != "fp32" {
 		return nil, usagef("--precision %s: the CPU computes in fp32 only: use --precision fp32", c.Precision)
 	}
-	backend, err := cpu.New(cpu.Options{Threads: c.Threads})
+	backend, err := cpu.New(cpu.Options{Threads: c.Threads, Memory: totalMemory()})
 	if err != nil {
 		return nil, err
 	}
