@@ -53,7 +53,6 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 		return nil, err
 	}
 	c.forward = newPanels(k*k*spec.In, spec.Out)
-	c.backward = newPanels(k*k*c.outP, spec.In)
 	for i := range spec.Height {
 		for j := range spec.Width {
 			at := int32(i*c.paddedRow + j)
@@ -110,7 +109,7 @@ func (c *convBlock) pack() {
 	c.weights = c.be.weights
 	k, in := c.Kernel, c.In
 	w := values(c.Weight)
-	c.rows = grow(c.rows, max(c.forward.rows*c.Out, c.backward.rows*in))
+	c.rows = grow(c.rows, k*k*c.outP*in)
 	for o := range c.Out {
 		for i := range in {
 			for tap := range k * k {
@@ -119,6 +118,9 @@ func (c *convBlock) pack() {
 		}
 	}
 	c.forward.pack(c.rows, c.Out)
+	if c.backward == nil {
+		return
+	}
 	clear(c.rows) // of padding channels
 	for o := range c.Out {
 		for i := range in {
@@ -149,6 +151,10 @@ func (c *convBlock) shape() *poolShape {
 // Forward implements model.ConvBlock.
 func (c *convBlock) Forward(x, y *tensor.Dense, n int, train bool) {
 	be, xv, yv := c.be, values(x), values(y)
+	if train && c.backward == nil {
+		c.backward = newPanels(c.Kernel*c.Kernel*c.outP, c.In)
+		c.weights = -1
+	}
 	c.pack()
 	bias := make([]float32, c.outP)
 	copy(bias, values(c.Bias))

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 )
@@ -26,15 +27,25 @@ func (p pool) run(n int, f func(i int)) {
 		}
 	}
 	var wait sync.WaitGroup
+	var panicked atomic.Value
 	wait.Add(threads - 1)
 	for range threads - 1 {
 		go func() {
 			defer wait.Done()
+			// A panic here would end the program past every recover of the caller.
+			defer func() {
+				if p := recover(); p != nil {
+					panicked.CompareAndSwap(nil, fmt.Sprint(p))
+				}
+			}()
 			work()
 		}()
 	}
 	work()
 	wait.Wait()
+	if p := panicked.Load(); p != nil {
+		panic(p)
+	}
 }
 
 // runChunks cuts 0 … n into as many even parts as keep every thread busy, with at most

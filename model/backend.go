@@ -34,7 +34,8 @@ type Backend interface {
 	NewImages(pixels, labels []uint8, height, width int) (Images, error)
 
 	// NewConvBlock, NewRNN and NewHead make the three operators of the network.
-	// They keep what their backward pass needs from the last forward pass with train set.
+	// Backward belongs to the Forward before it, which must have had train set: what it needs
+	// of that pass lies in the operator.
 	NewConvBlock(spec ConvBlockSpec) (ConvBlock, error)
 	NewRNN(spec RNNSpec) (RNN, error)
 	NewHead(spec HeadSpec) (Head, error)

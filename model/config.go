@@ -39,6 +39,7 @@ func (c Config) SeqLen() int { return c.Features() / c.InputSize }
 // size from asking for all of the machine's memory.
 const (
 	maxChannels = 8192
+	maxKernel   = 63
 	maxHidden   = 8192
 	maxLayers   = 256
 )
@@ -64,8 +65,8 @@ func (c Config) Validate() error {
 		return bad("image width", c.ImageWidth, "must be a multiple of 4, since two poolings halve it twice")
 	case c.Channels[0] < 1 || c.Channels[1] < 1 || c.Channels[0] > maxChannels || c.Channels[1] > maxChannels:
 		return bad("channels", c.Channels, "must be from 1 to %d", maxChannels)
-	case c.Kernel < 1 || c.Kernel%2 == 0:
-		return bad("kernel", c.Kernel, "must be odd, so that padding keeps the image's size")
+	case c.Kernel < 1 || c.Kernel > maxKernel || c.Kernel%2 == 0:
+		return bad("kernel", c.Kernel, "must be odd, so that padding keeps the image's size, and at most %d", maxKernel)
 	case c.Classes < 2 || c.Classes > 256:
 		return bad("classes", c.Classes, "must be from 2 to 256, since labels are bytes")
 	case c.HiddenSize < 1 || c.HiddenSize > maxHidden:
