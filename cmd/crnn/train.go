@@ -151,9 +151,6 @@ func makeRun(c *cli.Context, device *device, job train.Job) error {
 	if err != nil {
 		return err
 	}
-	if err := dir.LinkLatest(); err != nil {
-		return err
-	}
 	figure, err := samplesFigure(job.Data.Test)
 	if err != nil {
 		return err
@@ -184,7 +181,14 @@ func makeRun(c *cli.Context, device *device, job train.Job) error {
 	}
 	job.Backend = device
 	job.Build = train.Build{Version: version, DeviceName: device.description}
+	linked := false
 	job.Observe = func(e train.Event) error {
+		if !linked { // not before, for a run that makes no step is not what runs/latest is for
+			if err := dir.LinkLatest(); err != nil {
+				return err
+			}
+			linked = true
+		}
 		if err := reporter.Observe(e); err != nil {
 			return fmt.Errorf("%w; `crnn train --resume %s` goes on from the last checkpoint", err, dir.Path())
 		}
