@@ -30,17 +30,18 @@ func (e notFoundError) Is(target error) bool { return target == ErrNotFound }
 // ($XDG_CACHE_HOME, or what the system has in its place).
 func CacheDir() string { return filepath.Join(xdg.CacheHome, "crnn", "fashion-mnist") }
 
-// Locate returns the directory of the data set: explicit (the flag --data) if it is not
-// empty, else the directory that CRNN_DATA names, else the user's cache directory if the
-// data set is there, else the system's. A directory that the user named is never passed
-// over: if it lacks a file, that is an error. If the data set was not found where it was
-// looked for of our own accord, and can therefore be fetched, the error is ErrNotFound.
+// Locate returns the directory of the data set: explicit if it is not empty, else the
+// directory that CRNN_DATA names, else the user's cache directory if the data set is
+// there, else the system's. A directory that the user named is never passed over: if it
+// lacks a file, that is an error, which leaves it to the caller to say where explicit
+// comes from. If the data set was not found where it was looked for of our own accord,
+// and can therefore be fetched, the error is ErrNotFound.
 func Locate(explicit string) (string, error) {
 	if explicit != "" {
-		return named("--data", explicit)
+		return named("", explicit)
 	}
 	if dir := os.Getenv(EnvVar); dir != "" {
-		return named(EnvVar, dir)
+		return named("environment variable "+EnvVar+": ", dir)
 	}
 	places := []string{CacheDir(), systemDir}
 	for _, dir := range places {
@@ -53,11 +54,11 @@ func Locate(explicit string) (string, error) {
 		strings.Join(places, " nor in "), EnvVar))
 }
 
-// named returns dir, which the user named by a flag or variable. Its error is not
-// ErrNotFound: to fetch the data set elsewhere would not be what the user asked for.
+// named returns dir, which the user named; by begins its error. That is not ErrNotFound:
+// to fetch the data set elsewhere would not be what the user asked for.
 func named(by, dir string) (string, error) {
 	if err := Check(dir); err != nil {
-		return "", fmt.Errorf("%s: %v", by, err)
+		return "", fmt.Errorf("%s%v", by, err)
 	}
 	return dir, nil
 }

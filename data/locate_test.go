@@ -68,14 +68,14 @@ func TestLocateSaysWhatANamedDirectoryLacks(t *testing.T) {
 
 	t.Setenv(EnvVar, good)
 	_, err := Locate(lacking)
-	wantError(t, err, "--data: ", lacking, "t10k-images-idx3-ubyte.gz")
+	wantError(t, err, lacking, "t10k-images-idx3-ubyte.gz")
 	_, err = Locate(absent)
-	wantError(t, err, "--data: ", "no directory "+absent)
+	wantError(t, err, "no directory "+absent)
 	if errors.Is(err, ErrNotFound) {
 		t.Error("the error invites to fetch the data elsewhere")
 	}
 
 	t.Setenv(EnvVar, lacking)
 	_, err = Locate("")
-	wantError(t, err, EnvVar+": ", lacking, "t10k-images-idx3-ubyte.gz")
+	wantError(t, err, "environment variable "+EnvVar+": ", lacking, "t10k-images-idx3-ubyte.gz")
 }

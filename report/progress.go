@@ -54,10 +54,10 @@ const (
 // NewProgress shows the progress of a run that is about to begin. The caller closes it.
 func NewProgress(stdout, stderr io.Writer, plan Plan) *Progress {
 	p := &Progress{plan: plan, stdout: stdout, stderr: stderr, now: time.Now}
-	if !isTerminal(stderr) {
+	if !IsTerminal(stderr) {
 		return p
 	}
-	p.shared = isTerminal(stdout) && sameFile(stdout, stderr)
+	p.shared = IsTerminal(stdout) && sameFile(stdout, stderr)
 	p.container = mpb.New(mpb.WithOutput(stderr))
 	// A bar with a total ends by itself when it is reached, and could not be removed
 	// then; this one is given its total later, and ends with Close.
@@ -130,8 +130,8 @@ func (p *Progress) Close() {
 	}
 }
 
-// isTerminal tells whether w is a terminal that can move its cursor.
-func isTerminal(w io.Writer) bool {
+// IsTerminal tells whether w is a terminal that can move its cursor.
+func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 }

@@ -75,8 +75,8 @@ type checkpointRecord struct {
 var ErrDamaged = errors.New("the checkpoint is damaged")
 
 // Extend lets the run go on to the given number of epochs. It returns a *FieldError if they
-// are fewer than the run was to have. A run that ended for another reason, --max-steps or
-// early stopping, stays finished.
+// are fewer than the run was to have, or more with a learning rate that depends on their
+// number. A run that ended for another reason, --max-steps or early stopping, stays finished.
 func (ck *Checkpoint) Extend(epochs int) error {
 	c := ck.Config
 	c.Epochs = epochs
@@ -85,6 +85,9 @@ func (ck *Checkpoint) Extend(epochs int) error {
 	}
 	if epochs < ck.Config.Epochs {
 		return &FieldError{"epochs", epochs, fmt.Sprintf("must be at least %d, what the run was started with", ck.Config.Epochs)}
+	}
+	if epochs > ck.Config.Epochs && c.LRSchedule == "cosine" {
+		return &FieldError{"epochs", epochs, fmt.Sprintf("must stay %d: the cosine schedule spreads over all epochs, more of them change the learning rates of those already made; start a new run", ck.Config.Epochs)}
 	}
 	ck.Config = c
 	if !ck.Progress.done(c) {
@@ -162,18 +165,18 @@ func seal(body []byte) []byte {
 // ReadCheckpoint reads the file at path. The error of one that is cut or changed wraps
 // ErrDamaged.
 func ReadCheckpoint(path string) (*Checkpoint, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // before it is opened: with a pipe that may never end
+		return nil, fmt.Errorf("%s: expected a checkpoint, but it is no regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: expected a checkpoint, but it is no regular file", path)
-	}
 	ck, err := decodeCheckpoint(f, info.Size())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -187,6 +187,20 @@ func TestExtendRefusesFewerEpochs(t *testing.T) {
 	}
 }
 
+// More epochs would flatten the cosine that the epochs made so far followed.
+func TestExtendRefusesCosine(t *testing.T) {
+	ck := testCheckpoint()
+	ck.Config.LRSchedule = "cosine"
+	var bad *FieldError
+	if err := ck.Extend(16); !errors.As(err, &bad) || bad.Field != "epochs" || ck.Config.Epochs != 15 {
+		t.Errorf("error %v, want a *FieldError of epochs and no change", err)
+	}
+	expectError(t, bad, "cosine", "start a new run")
+	if err := ck.Extend(15); err != nil {
+		t.Errorf("error %v of as many epochs as before", err)
+	}
+}
+
 func FuzzCheckpoint(f *testing.F) {
 	whole := encode(f, testCheckpoint())
 	f.Add(whole[checkpointHeader:], true)

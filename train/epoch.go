@@ -16,7 +16,7 @@ const (
 )
 
 // epoch makes the steps that are left of the epoch at hand, and ends it.
-func (r *runner) epoch(ctx context.Context) error {
+func (r *Runner) epoch(ctx context.Context) error {
 	began, before := time.Now(), r.Seconds
 	lr := r.Config.LearningRate(r.Epoch)
 	if err := r.net.SetTotals(r.Totals); err != nil {
@@ -50,7 +50,7 @@ func (r *runner) epoch(ctx context.Context) error {
 }
 
 // step makes one training step.
-func (r *runner) step(batch []int32, lr float64) error {
+func (r *Runner) step(batch []int32, lr float64) error {
 	r.last = nil
 	net := r.net
 	net.Gather(r.trainImages, batch)
@@ -76,7 +76,7 @@ func (r *runner) step(batch []int32, lr float64) error {
 
 // endEpoch chooses the best model, tells of the epoch and writes a checkpoint. val is nil
 // without validation.
-func (r *runner) endEpoch(lr float64, val *Evaluation) error {
+func (r *Runner) endEpoch(lr float64, val *Evaluation) error {
 	if err := r.download(); err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (r *runner) endEpoch(lr float64, val *Evaluation) error {
 }
 
 // testBest tests the best model and writes the last checkpoint.
-func (r *runner) testBest(ctx context.Context) error {
+func (r *Runner) testBest(ctx context.Context) error {
 	if err := r.net.SetState(r.best); err != nil {
 		return err
 	}

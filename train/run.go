@@ -17,6 +17,10 @@ type Job struct {
 	Config Config
 	From   *Checkpoint // nil: a new run
 
+	// Given holds the names, such as "hidden-size", of the settings that were asked for even
+	// where they are the defaults. The sizes of weights to start from must agree with them.
+	Given map[string]bool
+
 	// Dir takes configuration, weights and checkpoints. With nil nothing is written.
 	Dir   *Dir
 	Build Build
@@ -35,8 +39,8 @@ type Result struct {
 	Best         *model.State // that was tested
 }
 
-// runner is a run being made.
-type runner struct {
+// Runner makes one run: New, Start, Run. Dir may be set until Start, Observe until Run.
+type Runner struct {
 	Job
 	Plan
 	Progress
@@ -59,10 +63,22 @@ type runner struct {
 // is an *Interrupted. A setting that cannot be is a *FieldError, a loss that is not finite
 // a *Diverged.
 func Run(ctx context.Context, job Job) (Result, error) {
-	r, err := newRunner(job)
+	r, err := New(job)
 	if err != nil {
 		return Result{}, err
 	}
+	if err := r.Start(); err != nil {
+		return Result{}, err
+	}
+	return r.Run(ctx)
+}
+
+// Run makes the run, after Start, as the function Run does.
+func (r *Runner) Run(ctx context.Context) (Result, error) {
+	if r.Observe == nil {
+		r.Observe = func(Event) error { return nil }
+	}
+	var err error
 	for !r.done(r.Config) && err == nil {
 		err = r.epoch(ctx)
 	}
@@ -76,7 +92,7 @@ func Run(ctx context.Context, job Job) (Result, error) {
 }
 
 // download copies the network to the host. Weights that are not finite are an error.
-func (r *runner) download() error {
+func (r *Runner) download() error {
 	last, err := r.net.State()
 	if err != nil {
 		return err
@@ -93,7 +109,7 @@ func (r *runner) download() error {
 }
 
 // save writes a checkpoint.
-func (r *runner) save() error {
+func (r *Runner) save() error {
 	if r.Dir == nil {
 		return nil
 	}
@@ -109,7 +125,7 @@ func (r *runner) save() error {
 
 // explain turns the error that ended the run into the one that its caller gets. A run that
 // was interrupted is saved first, unless nothing happened since the last time.
-func (r *runner) explain(ctx context.Context, err error) error {
+func (r *Runner) explain(ctx context.Context, err error) error {
 	dir := ""
 	if r.Dir != nil {
 		dir = r.Dir.Path()

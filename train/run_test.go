@@ -475,13 +475,30 @@ func TestResumeWithMoreEpochs(t *testing.T) {
 	if ck.Finished() != nil {
 		t.Fatal("still finished with more epochs")
 	}
-	// On the disk as well: what goes on now may be killed.
-	if onDisk, err := ReadCheckpoint(d.File(checkpointFile)); err != nil || onDisk.Finished() != nil || onDisk.Config.Epochs != long.Epochs {
-		t.Errorf("the checkpoint was not extended (%v)", err)
-	}
 	events = truncate(events, ck.Progress)
 	job.Dir, job.From = d, ck
-	result, err := Run(context.Background(), job)
+	// On the disk it is extended when the run starts, and not before, for it may be refused.
+	onDisk := func() *Checkpoint {
+		ck, err := ReadCheckpoint(d.File(checkpointFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ck
+	}
+	runner, err := New(job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now := onDisk(); now.Finished() == nil || now.Config.Epochs != short.Epochs {
+		t.Error("the checkpoint was extended before the run started")
+	}
+	if err := runner.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if now := onDisk(); now.Finished() != nil || now.Config.Epochs != long.Epochs {
+		t.Error("the checkpoint was not extended")
+	}
+	result, err := runner.Run(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -657,12 +674,62 @@ func TestInit(t *testing.T) {
 	if _, err := Run(context.Background(), Job{Backend: testBackend(t), Data: testData(), Config: c}); !errors.As(err, &field) || field.Field != "hidden-size" {
 		t.Errorf("error %v, want a *FieldError of a hidden size that is not the weights'", err)
 	}
-	c.HiddenSize, sizes.Classes = 12, 9
-	if err := model.WriteWeights(path, model.NewState(sizes, 1)); err != nil {
+	// The default is refused too where it was asked for.
+	c.HiddenSize = Default().HiddenSize
+	job := Job{Backend: testBackend(t), Data: testData(), Config: c, Given: map[string]bool{"hidden-size": true}}
+	if _, err := New(job); !errors.As(err, &field) || field.Field != "hidden-size" {
+		t.Errorf("error %v, want a *FieldError of a hidden size that was given", err)
+	}
+	job.Given = nil
+	if _, err := New(job); err != nil {
+		t.Errorf("error %v of a hidden size that was not given", err)
+	}
+	for _, sizes.Classes = range []int{9, 11} {
+		if err := model.WriteWeights(path, model.NewState(sizes, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := New(job); !errors.As(err, &field) || field.Field != "init" {
+			t.Errorf("error %v, want a *FieldError of weights with %d classes", err, sizes.Classes)
+		}
+	}
+}
+
+// A resume that says something else than the run, such as where the data is now, is recorded
+// at once.
+func TestStartRecordsSettings(t *testing.T) {
+	c := testConfig()
+	c.MaxSteps = 9
+	d := testDir(t)
+	ctx, observe := stopAfter(3, func(Event) error { return nil })
+	if _, err := Run(ctx, Job{Backend: testBackend(t), Data: testData(), Config: c, Dir: d, Observe: observe}); err == nil {
+		t.Fatal("no interruption")
+	}
+	d, ck := reopen(t, d, 0)
+	before, err := os.ReadFile(d.File(previousCheckpoint))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Run(context.Background(), Job{Backend: testBackend(t), Data: testData(), Config: c}); !errors.As(err, &field) || field.Field != "init" {
-		t.Errorf("error %v, want a *FieldError of weights with too few classes", err)
+	start := func() {
+		t.Helper()
+		r, err := New(Job{Backend: testBackend(t), Data: testData(), Dir: d, From: ck})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start()
+	if now, err := os.ReadFile(d.File(previousCheckpoint)); err != nil || !bytes.Equal(now, before) {
+		t.Errorf("a checkpoint was written without need (%v)", err)
+	}
+	ck.Config.Data = "elsewhere"
+	start()
+	if now, err := ReadCheckpoint(d.File(checkpointFile)); err != nil || now.Config.Data != "elsewhere" || now.Progress.Step != 3 {
+		t.Errorf("the checkpoint does not name the data (%v)", err)
+	}
+	if now, _, err := LoadConfig(d.File(ConfigFile)); err != nil || now.Data != "elsewhere" {
+		t.Errorf("%s does not name the data (%v)", ConfigFile, err)
 	}
 }
 

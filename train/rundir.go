@@ -23,6 +23,7 @@ const (
 	checkpointFile     = "checkpoint"
 	previousCheckpoint = "checkpoint.previous"
 	lockFile           = ".lock"
+	metricsFile        = "metrics.jsonl" // that package report writes
 )
 
 // runsDir is the folder of the runs that were given no directory of their own, and the
@@ -34,8 +35,9 @@ const (
 
 // Dir is the directory of a run, which no other process may use until Close.
 type Dir struct {
-	path string
-	lock *flock.Flock
+	path  string
+	lock  *flock.Flock
+	saved Config // in the checkpoint that is there
 }
 
 // Path returns the directory's path.
@@ -48,7 +50,7 @@ func (d *Dir) File(name string) string { return filepath.Join(d.path, name) }
 func (d *Dir) Close() error { return d.lock.Close() }
 
 // CreateDir makes the directory of a new run at path, or runs/<date-time> if path is
-// empty. It may exist already, unless it holds a run.
+// empty. It may exist already, unless it holds a run or what is left of one.
 func CreateDir(path string, now time.Time) (*Dir, error) {
 	if path == "" {
 		var err error
@@ -58,15 +60,44 @@ func CreateDir(path string, now time.Time) (*Dir, error) {
 	} else if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, fmt.Errorf("%w; give a directory for the run that can be made and written", err)
 	}
+	d := &Dir{path: path}
+	if _, err := os.Lstat(d.File(lockFile)); errors.Is(err, fs.ErrNotExist) {
+		if err := d.checkEmpty(); err != nil { // before a lock is left there
+			return nil, err
+		}
+	}
 	d, err := lockDir(path)
 	if err != nil {
 		return nil, err
 	}
-	if d.holdsRun() {
+	if err := d.checkEmpty(); err != nil {
 		d.Close()
-		return nil, fmt.Errorf("%s holds a run already: go on with `crnn train --resume %s`, or give another --out", path, path)
+		return nil, err
 	}
 	return d, nil
+}
+
+// checkEmpty returns an error if the directory holds files of a run.
+func (d *Dir) checkEmpty() error {
+	if d.holdsRun() {
+		return fmt.Errorf("%s holds a run already: go on with `crnn train --resume %s`, or give another --out", d.path, d.path)
+	}
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := e.Name()
+		taken := name == ConfigFile || filepath.Ext(name) == filepath.Ext(BestFile)
+		if name == metricsFile {
+			info, err := e.Info()
+			taken = err != nil || info.Size() > 0
+		}
+		if taken {
+			return fmt.Errorf("%s holds the %s of a run already, but no checkpoint: give another --out", d.path, name)
+		}
+	}
+	return nil
 }
 
 // makeDefaultDir makes a directory that did not exist.
@@ -91,8 +122,9 @@ func makeDefaultDir(now time.Time) (string, error) {
 }
 
 // OpenDir opens the directory of a run in order to resume it, and reads its checkpoint,
-// which it extends to the given number of epochs (see Extend; 0: the run's own). If the
-// checkpoint is damaged, the error says how to go on from the one before it.
+// which it extends to the given number of epochs (see Extend; 0: the run's own). On the disk
+// the checkpoint stays as it is. If it is damaged, the error says how to go on from the one
+// before it.
 func OpenDir(path string, epochs int) (*Dir, *Checkpoint, error) {
 	// The run that runs/latest leads to now may not be the one that it leads to later.
 	path, err := filepath.EvalSymlinks(path)
@@ -112,11 +144,10 @@ func OpenDir(path string, epochs int) (*Dir, *Checkpoint, error) {
 		return nil, nil, err
 	}
 	ck, err := d.readCheckpoint()
-	if err == nil && epochs != 0 && epochs != ck.Config.Epochs {
-		// On the disk too, or else a kill would leave a finished run whose test is dropped
-		// from its metrics.
-		if err = ck.Extend(epochs); err == nil {
-			err = d.writeCheckpoint(ck)
+	if err == nil {
+		d.saved = ck.Config
+		if epochs != 0 {
+			err = ck.Extend(epochs)
 		}
 	}
 	if err != nil {
@@ -175,24 +206,59 @@ func (d *Dir) readCheckpoint() (*Checkpoint, error) {
 // writeCheckpoint replaces the run's checkpoint and keeps the one before it. At any instant
 // a whole checkpoint is there.
 func (d *Dir) writeCheckpoint(ck *Checkpoint) error {
-	path := d.File(checkpointFile)
-	if err := atomicfile.Preserve(path, d.File(previousCheckpoint)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	path, previous := d.File(checkpointFile), d.File(previousCheckpoint)
+	if err := atomicfile.Preserve(path, previous); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return d.cannotWrite(previous, err)
 	}
-	return WriteCheckpoint(path, ck)
+	if err := WriteCheckpoint(path, ck); err != nil {
+		return d.cannotWrite(path, err)
+	}
+	d.saved = ck.Config
+	return nil
 }
 
 // writeWeights writes the weights of the last and of the best model.
 func (d *Dir) writeWeights(last, best *model.State) error {
-	if err := model.WriteWeights(d.File(LastFile), last); err != nil {
-		return err
+	for _, f := range []struct {
+		name  string
+		state *model.State
+	}{{LastFile, last}, {BestFile, best}} {
+		if err := model.WriteWeights(d.File(f.name), f.state); err != nil {
+			return d.cannotWrite(d.File(f.name), err)
+		}
 	}
-	return model.WriteWeights(d.File(BestFile), best)
+	return nil
 }
 
-// LinkLatest makes runs/latest lead to the run, if it lies in a folder named runs. Windows
-// lets few users make such links: there it does nothing for the others.
+// cannotWrite returns the error of the file at path that was not written because of err,
+// which names a temporary file.
+func (d *Dir) cannotWrite(path string, err error) error {
+	var of *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &of):
+		err = of.Err
+	case errors.As(err, &link):
+		err = link.Err
+	}
+	remedy := "give a directory with room, that can be written, with --out"
+	if d.holdsRun() {
+		remedy = fmt.Sprintf("once there is room and the right to write, `crnn train --resume %s` goes on from the last checkpoint", d.path)
+	}
+	return fmt.Errorf("cannot write %s: %w; %s", path, err, remedy)
+}
+
+// LinkLatest makes runs/latest lead to the run, if it lies in a folder named runs. An error
+// does the run no harm: some file systems have no links, Windows lets few users make them,
+// and something else may have the name.
 func (d *Dir) LinkLatest() error {
+	if err := d.linkLatest(); err != nil {
+		return fmt.Errorf("%s does not lead to this run: %w", filepath.Join(filepath.Dir(d.path), latestLink), err)
+	}
+	return nil
+}
+
+func (d *Dir) linkLatest() error {
 	path, err := filepath.Abs(d.path)
 	if err != nil {
 		return err
@@ -208,10 +274,10 @@ func (d *Dir) LinkLatest() error {
 		return err
 	}
 	if err := os.Symlink(name, temp); err != nil {
-		if runtime.GOOS == "windows" {
-			return nil
-		}
 		return err
+	}
+	if info, err := os.Lstat(link); err == nil && info.Mode()&fs.ModeSymlink != 0 && runtime.GOOS == "windows" {
+		os.Remove(link) // there a link to a directory is not replaced; Rename tells if it stays
 	}
 	if err := os.Rename(temp, link); err != nil {
 		os.Remove(temp)

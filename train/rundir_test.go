@@ -2,10 +2,12 @@ package train
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -67,6 +69,60 @@ func TestOneRunInADirectory(t *testing.T) {
 		t.Errorf("a checkpoint of step %d, want 19", ck.Progress.Step)
 	}
 	d.Close()
+}
+
+// What is left of a run is not written over, and a directory that is refused stays as it is.
+func TestCreateDirRefusesFilesOfARun(t *testing.T) {
+	for name, content := range map[string]string{ConfigFile: "", BestFile: "", "other.safetensors": "", metricsFile: "{}\n"} {
+		path := t.TempDir()
+		if err := os.WriteFile(filepath.Join(path, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := CreateDir(path, someTime)
+		expectError(t, err, path, name, "--out")
+		if list, err := os.ReadDir(path); err != nil || len(list) != 1 {
+			t.Errorf("%s: the directory holds %v (%v), want that file alone", name, list, err)
+		}
+	}
+	path := t.TempDir()
+	for _, name := range []string{metricsFile, "notes.txt"} { // the former empty
+		if err := os.WriteFile(filepath.Join(path, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := CreateDir(path, someTime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+}
+
+// The error of a file that cannot be written names it, not the temporary one, and the remedy.
+func TestCannotWrite(t *testing.T) {
+	d := testDir(t)
+	path := d.File(checkpointFile)
+	full := &fs.PathError{Op: "write", Path: d.File(".checkpoint.tmp-01234567"), Err: syscall.ENOSPC}
+	err := d.cannotWrite(path, full)
+	expectError(t, err, "cannot write "+path+": "+syscall.ENOSPC.Error(), "--out")
+	if strings.Contains(err.Error(), ".tmp-") || !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("error %q, want one without the temporary file", err)
+	}
+	if err := d.writeCheckpoint(testCheckpoint()); err != nil {
+		t.Fatal(err)
+	}
+	expectError(t, d.cannotWrite(path, full), "`crnn train --resume "+d.Path()+"`")
+
+	// A directory of that name cannot be replaced.
+	path = d.File(LastFile)
+	if err := os.MkdirAll(filepath.Join(path, "full"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ck := testCheckpoint()
+	err = d.writeWeights(ck.Last, ck.Best)
+	expectError(t, err, "cannot write "+path+": ", "--resume "+d.Path())
+	if strings.Contains(err.Error(), ".tmp-") {
+		t.Errorf("error %q, want one without the temporary file", err)
+	}
 }
 
 func TestDirectoriesThatCannotBe(t *testing.T) {
@@ -177,7 +233,7 @@ func TestDamagedCheckpointOffersTheOneBefore(t *testing.T) {
 
 func TestLinkLatest(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("most users may not make symbolic links there, and LinkLatest makes none")
+		t.Skip("most users may not make symbolic links there")
 	}
 	t.Chdir(t.TempDir())
 	for _, name := range []string{"one", "two", "two"} {
@@ -196,6 +252,20 @@ func TestLinkLatest(t *testing.T) {
 	entries, err := os.ReadDir("runs")
 	if err != nil || len(entries) != 3 {
 		t.Errorf("runs holds %v (%v), want two runs and the link", entries, err)
+	}
+
+	// Something else of that name stays, and the error leaves nothing behind.
+	if err := os.MkdirAll(filepath.Join("other", "runs", "latest"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	other, err := CreateDir(filepath.Join("other", "runs", "one"), someTime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	expectError(t, other.LinkLatest(), filepath.Join("other", "runs", "latest")+" does not lead to this run: ")
+	if list, err := os.ReadDir(filepath.Join("other", "runs")); err != nil || len(list) != 2 || !list[0].IsDir() {
+		t.Errorf("the folder of runs holds %v (%v), want latest and the run", list, err)
 	}
 
 	// A run elsewhere leaves no link, and runs/latest is opened as the run that it leads to.

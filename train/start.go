@@ -8,12 +8,10 @@ import (
 	"crnn/model"
 )
 
-// newRunner puts everything in place for the next step.
-func newRunner(job Job) (*runner, error) {
-	r := &runner{Job: job}
-	if r.Observe == nil {
-		r.Observe = func(Event) error { return nil }
-	}
+// New puts everything in place for the next step, and writes nothing: what cannot be run is
+// refused here. A setting that cannot be is a *FieldError.
+func New(job Job) (*Runner, error) {
+	r := &Runner{Job: job}
 	start := r.restore
 	if r.From == nil {
 		start = r.begin
@@ -26,11 +24,11 @@ func newRunner(job Job) (*runner, error) {
 		return nil, err
 	}
 
-	// A batch is never larger than the training set.
-	maxBatch := max(min(r.Config.BatchSize, len(r.Plan.Train)), EvalBatch)
 	sizes := r.last.Config
 	sizes.Dropout = r.Config.Dropout
-	if r.net, err = model.New(r.Backend, sizes, maxBatch, r.Config.Seed); err != nil {
+	// A batch is never larger than the training set.
+	batch := min(r.Config.BatchSize, len(r.Plan.Train))
+	if r.net, err = model.New(r.Backend, sizes, maxBatch(sizes, batch), r.Config.Seed); err != nil {
 		return nil, fieldError(err)
 	}
 	if err := r.net.SetState(r.last); err != nil {
@@ -52,21 +50,51 @@ func newRunner(job Job) (*runner, error) {
 			return nil, err
 		}
 	}
-
-	if r.Dir != nil {
-		r.Config.Out = r.Dir.Path()
-		if err := SaveConfig(r.Dir.File(ConfigFile), r.Config, r.Build); err != nil {
-			return nil, err
-		}
-		if r.From == nil {
-			return r, r.save()
-		}
-	}
 	return r, nil
 }
 
+// maxEvalValues bounds the outputs of a network's layers in an evaluation, in elements. With
+// what its operators keep besides, the memory is some hundred MiB.
+const maxEvalValues = 1 << 24
+
+// maxBatch returns the number of images that a network of the given sizes is made for: those
+// of a training step, and EvalBatch, unless the evaluation would then decide whether the
+// network fits into memory. The machine has no say in it, since the batches of an evaluation
+// are part of its rounding.
+func maxBatch(c model.Config, batch int) int {
+	pixels := c.ImageHeight * c.ImageWidth
+	values := pixels*c.Channels[0] + pixels/4*c.Channels[1] + c.NumLayers*c.SeqLen()*c.HiddenSize // of an image
+	if values > maxEvalValues/EvalBatch {
+		return batch
+	}
+	return max(batch, EvalBatch)
+}
+
+// Start writes what a run has in its directory from the first: a checkpoint and the settings.
+// Of a run that goes on the checkpoint is written only if its settings are not those of
+// the directory's.
+func (r *Runner) Start() error {
+	if r.Dir == nil {
+		return nil
+	}
+	r.Config.Out = r.Dir.Path()
+	saved := r.Dir.saved
+	saved.Out = r.Config.Out
+	// The checkpoint first: settings without one could neither be resumed nor started again.
+	if r.From == nil || saved != r.Config {
+		if err := r.save(); err != nil {
+			return err
+		}
+	}
+	path := r.Dir.File(ConfigFile)
+	if err := SaveConfig(path, r.Config, r.Build); err != nil {
+		return r.Dir.cannotWrite(path, err)
+	}
+	return nil
+}
+
 // begin is the start of a new run.
-func (r *runner) begin() error {
+func (r *Runner) begin() error {
 	if err := r.Config.Validate(); err != nil {
 		return err
 	}
@@ -87,8 +115,9 @@ func (r *runner) begin() error {
 	return r.adopt(r.last.Config)
 }
 
-// adopt makes the sizes of the weights to start from those of the run.
-func (r *runner) adopt(sizes model.Config) error {
+// adopt makes the sizes of the weights to start from those of the run. What was given and
+// differs is refused.
+func (r *Runner) adopt(sizes model.Config) error {
 	c, initial := &r.Config, Default()
 	for _, s := range []struct {
 		field        string
@@ -99,23 +128,19 @@ func (r *runner) adopt(sizes model.Config) error {
 		{"num-layers", &c.NumLayers, initial.NumLayers, sizes.NumLayers},
 		{"input-size", &c.InputSize, initial.InputSize, sizes.InputSize},
 	} {
-		if *s.size != s.usual && *s.size != s.given {
+		if (r.Given[s.field] || *s.size != s.usual) && *s.size != s.given {
 			return &FieldError{s.field, *s.size, fmt.Sprintf("must be left out or be %d, the size of the weights in %s", s.given, c.Init)}
 		}
 		*s.size = s.given
 	}
-	for _, set := range []*data.Set{r.Data.Train, r.Data.Test} {
-		for _, label := range set.Labels {
-			if int(label) >= sizes.Classes {
-				return &FieldError{"init", c.Init, fmt.Sprintf("its weights tell %d classes apart, but the data has a label %d", sizes.Classes, label)}
-			}
-		}
+	if n := len(data.ClassNames); sizes.Classes != n {
+		return &FieldError{"init", c.Init, fmt.Sprintf("must hold weights that tell %d classes apart, as many as the data has, but they tell %d", n, sizes.Classes)}
 	}
 	return nil
 }
 
 // restore puts the run where its checkpoint left it.
-func (r *runner) restore() error {
+func (r *Runner) restore() error {
 	ck := r.From
 	r.Config, r.Progress = ck.Config, ck.Progress
 	r.last, r.adamM, r.adamV, r.best = ck.Last, ck.AdamM, ck.AdamV, ck.Best

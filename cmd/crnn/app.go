@@ -32,6 +32,7 @@ func newCommand(name, args, usage, description, example string, options []*optio
 		Name: name, ArgsUsage: args, Usage: usage,
 		Description: description, UsageText: example,
 		HideHelp: true, Action: action,
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error { return usageError{err} },
 	}
 	for _, o := range options {
 		c.Flags = append(c.Flags, o)

@@ -39,7 +39,7 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 			rest = append(rest, arg)
 			continue
 		}
-		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		name, _, hasValue := strings.Cut(strings.TrimPrefix(arg[1:], "-"), "=")
 		f := lookupFlag(cmd, name)
 		if f == nil {
 			if name == "h" || name == "help" {

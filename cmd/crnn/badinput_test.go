@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"crnn/model"
@@ -25,6 +26,13 @@ func TestBadSettings(t *testing.T) {
 		return []string{"train", "--data", dataDir, "--config", path}
 	}
 	words := strings.Fields
+	weights := filepath.Join(t.TempDir(), "w.safetensors")
+	if err := model.WriteWeights(weights, model.NewState(model.Default(), 1)); err != nil {
+		t.Fatal(err)
+	}
+	noDataFile := filepath.Join(t.TempDir(), "c.yaml")
+	write(t, noDataFile, []byte("data: /does/not/exist\n"))
+	noData := []string{"train", "--config", noDataFile}
 	for _, c := range []struct {
 		name string
 		code int
@@ -34,6 +42,9 @@ func TestBadSettings(t *testing.T) {
 	}{
 		{"unknown command", 2, `"trian" (did you mean train?)`, words("trian"), nil},
 		{"unknown flag", 2, "--epoch of crnn train (did you mean --epochs?)", words("train --epoch 3"), nil},
+		{"three dashes", 2, "unknown flag ---epochs of crnn train (did you mean --epochs?)", words("train ---epochs 3"), nil},
+		{"dashes alone", 2, "unknown flag ---", words("data ---"), nil},
+		{"flag without name", 2, "unknown flag --", words("data --=3"), nil},
 		{"flag before command", 2, "--epochs", words("--epochs 3 train"), nil},
 		{"flag without value", 2, "--epochs needs a value", words("train --epochs"), nil},
 		{"not a number", 2, `--epochs "x": expected a whole number`, words("train --epochs x"), nil},
@@ -72,7 +83,8 @@ func TestBadSettings(t *testing.T) {
 
 		{"environment", 2, `environment variable CRNN_EPOCHS "x"`, words("train"), []string{"CRNN_EPOCHS=x"}},
 		{"environment out of range", 2, "environment variable CRNN_EPOCHS 0", words("train"), []string{"CRNN_EPOCHS=0"}},
-		{"data of the environment", 1, "CRNN_DATA: there is no directory /does/not/exist", words("train"), []string{"CRNN_DATA=/does/not/exist"}},
+		{"data of the environment", 1, "crnn: environment variable CRNN_DATA: there is no directory /does/not/exist", words("train"), []string{"CRNN_DATA=/does/not/exist"}},
+		{"data of the flag", 1, "crnn: --data: there is no directory /does/not/a", words("eval --weights " + weights + " --data /does/not/a"), []string{"CRNN_DATA=/does/not/b"}},
 
 		{"no config", 2, "/does/not/exist", words("train --config /does/not/exist"), nil},
 		{"unknown key", 2, `c.yaml:2: unknown key "epoch"`, config("lr: 0.1\nepoch: 3\n"), nil},
@@ -82,9 +94,11 @@ func TestBadSettings(t *testing.T) {
 		{"not YAML", 2, "c.yaml:1:", config("{{{{\n"), nil},
 		{"list", 2, "c.yaml:1:", config("- epochs\n"), nil},
 
+		{"no data of the config", 1, "c.yaml: data: there is no directory /does/not/exist", noData, nil},
+		{"no data of the environment beside a config", 1, "environment variable CRNN_DATA: there is no directory /does/not/a", noData, []string{"CRNN_DATA=/does/not/a"}},
 		{"no data", 1, "/does/not/exist", words("train --data /does/not/exist"), nil},
 		{"empty data", 1, "train-images-idx3-ubyte", []string{"train", "--data", t.TempDir()}, nil},
-		{"no init", 1, "--init: open /does/not/exist", words("train --init /does/not/exist"), nil},
+		{"no init", 1, "/does/not/exist: no such file", words("train --init /does/not/exist"), nil},
 		{"no run", 1, "--resume: ", words("train --resume /does/not/exist"), nil},
 		{"directory without run", 1, "holds no run to resume", []string{"train", "--resume", t.TempDir()}, nil},
 		{"setting of a resumed run", 2, "--lr cannot be changed", words("train --resume /does/not/exist --lr 1"), nil},
@@ -114,6 +128,7 @@ func TestUnwritable(t *testing.T) {
 	dataDir := smallData(t)
 	lastLineNames(t, 1, "/dev/null: not a directory", "train", "--data", dataDir, "--out", "/dev/null/run")
 	lastLineNames(t, 1, "cannot write /dev/null/s.png: not a directory", "samples", "--data", dataDir, "--out", "/dev/null/s.png")
+	lastLineNames(t, 1, "cannot write "+dataDir+": a directory", "samples", "--data", dataDir, "--out", dataDir)
 	lastLineNames(t, 2, "--val-fraction 0.0001", "train", "--data", dataDir, "--val-fraction", "0.0001", "--out", "run")
 }
 
@@ -247,6 +262,12 @@ func TestBadWeights(t *testing.T) {
 	}
 	process{args: []string{"eval", "--weights", "/does/not/exist"}}.refused(t, 1, "/does/not/exist: no such file")
 	process{args: []string{"eval", "--weights", t.TempDir()}}.refused(t, 1, "crnn: ")
+	// Opening a pipe into which nobody writes would wait for ever.
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	process{args: []string{"eval", "--weights", pipe}}.refused(t, 1, pipe)
 }
 
 func pngOf(t *testing.T, side int) []byte {

@@ -37,7 +37,7 @@ func benchCommand() *cli.Command {
 			value: "MODE", usage: "train (forward, backward and Adam) or eval (forward and loss)"},
 		{name: "steps", category: "Measurement", target: &steps, noEnv: true, value: "N", usage: "steps to time, after a few that are not"},
 		{name: "json", category: "Output", target: &asJSON, noEnv: true, usage: "a JSON object"},
-	}, settings(&config, append([]string{"batch-size", "data"}, deviceSettings...)...)...)
+	}, settings(&config, append([]string{"batch-size"}, computeSettings...)...)...)
 	return newCommand("bench", "", "how long a step takes on this machine",
 		"Times steps of the recipe's network on the real training images: the median, the fastest and the\n"+
 			"95th percentile.",

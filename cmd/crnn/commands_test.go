@@ -95,7 +95,7 @@ func TestPredict(t *testing.T) {
 		}
 	}
 
-	text := crnn(t, "predict", files[0], files[1], "--weights", weights)
+	text := crnn(t, "predict", files[0], files[1], "--weights", weights, "--data", "/does/not/exist") // not looked at
 	line := `[a-z0-9/._A-Z-]+\.png: (` + strings.Join(data.ClassNames[:], "|") + `)  \((.+ \d+\.\d%, ){2}.+ \d+\.\d%\)\n`
 	if !regexp.MustCompile(`^(` + line + `){2}$`).MatchString(text) {
 		t.Errorf("%q", text)
@@ -135,11 +135,23 @@ func TestCompare(t *testing.T) {
 	if _, err := png.Decode(bytes.NewReader(read(t, figure))); err != nil {
 		t.Error(err)
 	}
+	lastLineNames(t, 1, "cannot write "+work+": a directory", "compare", a, b, "--out", work)
 }
 
 func TestSamples(t *testing.T) {
 	figure := filepath.Join(t.TempDir(), "s.png")
 	crnn(t, "samples", "--data", realData(t), "--out", figure)
+	if _, err := png.Decode(bytes.NewReader(read(t, figure))); err != nil {
+		t.Error(err)
+	}
+}
+
+// The figure shows what there is, though its images are counted from the second on.
+func TestSamplesOfOneImage(t *testing.T) {
+	dir, figure := smallData(t), filepath.Join(t.TempDir(), "s.png")
+	writeIDX(t, filepath.Join(dir, "t10k-images-idx3-ubyte"), make([]byte, 28*28), 1, 28, 28)
+	writeIDX(t, filepath.Join(dir, "t10k-labels-idx1-ubyte"), []byte{3}, 1)
+	crnn(t, "samples", "--data", dir, "--out", figure)
 	if _, err := png.Decode(bytes.NewReader(read(t, figure))); err != nil {
 		t.Error(err)
 	}
@@ -166,7 +178,17 @@ func TestData(t *testing.T) {
 	if got := crnn(t, "data", "verify", "--data", dir); strings.Count(got, ": Fashion-MNIST, ") != 4 {
 		t.Errorf("verify: %s", got)
 	}
+	// Fashion-MNIST goes into the cache, though the environment names a set of one's own.
 	own := smallData(t)
+	cache := t.TempDir()
+	inCache := filepath.Join(cache, "crnn", "fashion-mnist")
+	if err := os.CopyFS(inCache, os.DirFS(dir)); err != nil { // so that nothing is downloaded
+		t.Fatal(err)
+	}
+	p := process{args: []string{"data", "fetch"}, env: []string{"XDG_CACHE_HOME=" + cache, "CRNN_DATA=" + own}}
+	if r := p.run(t); r.code != 0 || r.stdout != inCache+"\n" || !strings.Contains(r.stderr, own) {
+		t.Errorf("fetch beside CRNN_DATA: exit code %d, %q, %q", r.code, r.stdout, r.stderr)
+	}
 	if got := crnn(t, "data", "verify", "--data", own); strings.Count(got, ": in order, but not the file of Fashion-MNIST, ") != 4 {
 		t.Errorf("verify: %s", got)
 	}
@@ -180,7 +202,7 @@ func TestData(t *testing.T) {
 func TestDoctorAndVersion(t *testing.T) {
 	dir := realData(t)
 	got := crnn(t, "doctor", "--data", dir)
-	for _, want := range []string{"processor: ", "processor features: ", "kernels: ", "memory: ", "this build has no CUDA support",
+	for _, want := range []string{"processor: ", "processor features: ", "kernels: ", "memory: ", "NVIDIA driver: ", "NVIDIA GPUs: ", "this build has no CUDA support",
 		dir + ": 60000 training and 10000 test images, Fashion-MNIST"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("crnn doctor lacks %q:\n%s", want, got)
@@ -226,6 +248,12 @@ func TestStandardOutput(t *testing.T) {
 	defer w.Close()
 	if code, stderr := start([]string{"summary"}, w); code != 0 || stderr != "" {
 		t.Errorf("closed pipe: exit code %d, %q", code, stderr)
+	}
+	// What went wrong besides is not forgiven.
+	damaged := smallData(t)
+	write(t, filepath.Join(damaged, "t10k-labels-idx1-ubyte"), nil)
+	if code, stderr := start([]string{"data", "verify", "--data", damaged}, w); code != 1 || !strings.Contains(stderr, "t10k-labels-idx1-ubyte: ") {
+		t.Errorf("closed pipe and damaged data: exit code %d, %q", code, stderr)
 	}
 	// Training has not seen enough: it stops, and says how to go on.
 	out := filepath.Join(t.TempDir(), "run")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -18,7 +17,7 @@ func dataCommand() *cli.Command {
 	}
 	return newCommand("data", "[fetch|verify|where]", "find, download or check the data set",
 		"where (as without a word) prints the directory in which the data set was found.\n"+
-			"fetch puts it into the directory of --data or "+data.EnvVar+", or else into the user's cache.\n"+
+			"fetch puts it into the directory of --data, or else into the user's cache.\n"+
 			"verify checks magic number, shape, length and SHA-256 of every file.",
 		"crnn data fetch\ncrnn data verify --data ~/fashion-mnist", options,
 		func(c *cli.Context) error {
@@ -41,7 +40,7 @@ func dataCommand() *cli.Command {
 }
 
 func dataWhere(c *cli.Context, dir string) error {
-	dir, err := data.Locate(dir)
+	dir, err := locate(c, dir)
 	if err != nil {
 		return err
 	}
@@ -49,11 +48,13 @@ func dataWhere(c *cli.Context, dir string) error {
 	return nil
 }
 
+// dataFetch fetches into dir only if the flag names it. The environment names the data set
+// that training is to use, which may be one of the user's own.
 func dataFetch(c *cli.Context, dir string) error {
-	if dir == "" {
-		dir = os.Getenv(data.EnvVar)
-	}
-	if dir == "" {
+	if !c.IsSet("data") {
+		if dir != "" {
+			fmt.Fprintf(c.App.ErrWriter, "the other commands use %s, which %s names\n", dir, data.EnvVar)
+		}
 		dir = data.CacheDir()
 	}
 	if err := fetch(c, dir); err != nil {
@@ -64,7 +65,7 @@ func dataFetch(c *cli.Context, dir string) error {
 }
 
 func dataVerify(c *cli.Context, dir string) error {
-	dir, err := data.Locate(dir)
+	dir, err := locate(c, dir)
 	if err != nil {
 		return err
 	}
@@ -107,5 +108,6 @@ func loadData(c *cli.Context, dir string) (*data.Dataset, error) {
 	for _, w := range set.Warnings {
 		fmt.Fprintln(c.App.ErrWriter, "warning:", w)
 	}
-	return set, nil
+	// From here on a signal waits for the step in hand: see signalContext.
+	return set, c.Context.Err()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"text/tabwriter"
@@ -40,8 +41,11 @@ func doctorCommand() *cli.Command {
 			if total := totalMemory(); total > 0 {
 				line("memory", "%.1f GiB", float64(total)/(1<<30))
 			}
-			line("CUDA", "%s; the CPU is used", noCUDA)
-			line("data", "%s", dataLine(config.Data))
+			gpus := findNVIDIA(os.DirFS("/"))
+			line("NVIDIA driver", "%s", gpus.driverLine())
+			line("NVIDIA GPUs", "%s", gpus.cardsLine())
+			line("CUDA", "%s: no GPU is used, whatever the driver; --device cpu or auto computes on the CPU", noCUDA)
+			line("data", "%s", dataLine(c, config.Data))
 			return t.Flush()
 		})
 }
@@ -58,8 +62,8 @@ func kernelsLine() string {
 }
 
 // dataLine tells where the data set is and how it is, or how to get it.
-func dataLine(dir string) string {
-	dir, err := data.Locate(dir)
+func dataLine(c *cli.Context, dir string) string {
+	dir, err := locate(c, dir)
 	switch {
 	case errors.Is(err, data.ErrNotFound):
 		return "not on this machine: crnn data fetch downloads it (30 MB), as crnn train does by itself"

@@ -28,7 +28,7 @@ func evalCommand() *cli.Command {
 		{name: "split", category: "Images", target: &split, noEnv: true, value: "S",
 			usage: "images to evaluate on: test, val or train"},
 		{name: "json", category: "Output", target: &asJSON, noEnv: true, usage: "print a JSON object"},
-	}, settings(&config, append([]string{"seed", "val-fraction", "data"}, deviceSettings...)...)...)
+	}, settings(&config, append([]string{"seed", "val-fraction"}, computeSettings...)...)...)
 	return newCommand("eval", "", "loss and accuracy of weights",
 		"Prints the mean loss and the accuracy of a network on the test images. --split val and train are the\n"+
 			"two parts of the training images that a run with the same --seed and --val-fraction made.",

@@ -4,18 +4,44 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"crnn/data"
+	"crnn/report"
 )
 
-// locateOrFetch returns the directory of the data set.
-func locateOrFetch(c *cli.Context, dir string) (string, error) {
+// locate returns the directory of the data set: dir, a setting of the command, unless it
+// is empty. An error about dir says where it was set.
+func locate(c *cli.Context, dir string) (string, error) {
 	found, err := data.Locate(dir)
+	if err != nil && dir != "" {
+		return "", fmt.Errorf("%s: %w", dataSource(c), err)
+	}
+	return found, err
+}
+
+// dataSource tells where the setting data comes from.
+func dataSource(c *cli.Context) string {
+	for _, from := range []struct{ flag, format string }{{"data", ""}, {"resume", "checkpoint of %s: data"}, {"config", "%s: data"}} {
+		o := lookupFlag(c.Command, from.flag)
+		if o == nil {
+			continue
+		}
+		if text, source, ok := o.lookup(); ok && from.format == "" {
+			return source
+		} else if ok {
+			return fmt.Sprintf(from.format, text)
+		}
+	}
+	return "data"
+}
+
+// locateOrFetch is locate, and downloads the data set where the user named no directory
+// and it was found nowhere.
+func locateOrFetch(c *cli.Context, dir string) (string, error) {
+	found, err := locate(c, dir)
 	if !errors.Is(err, data.ErrNotFound) {
 		return found, err
 	}
@@ -26,7 +52,7 @@ func locateOrFetch(c *cli.Context, dir string) (string, error) {
 
 // fetch downloads into dir what is missing there. Its progress goes to stderr.
 func fetch(c *cli.Context, dir string) error {
-	p := &fetchProgress{w: c.App.ErrWriter, live: isTerminal(c.App.ErrWriter)}
+	p := &fetchProgress{w: c.App.ErrWriter, live: report.IsTerminal(c.App.ErrWriter)}
 	err := data.Fetch(c.Context, dir, data.FetchOptions{Progress: p.report, Log: p.log})
 	p.endLine()
 	return err
@@ -72,8 +98,3 @@ func (p *fetchProgress) endLine() {
 }
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -12,10 +13,18 @@ import (
 
 // saveFigure writes a figure and says where it is.
 func saveFigure(c *cli.Context, f report.Figure, path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("cannot write %s: a directory, expected the name of a file", path)
+	}
 	if err := f.Save(path); err != nil {
-		var cause *fs.PathError
-		if errors.As(err, &cause) { // it names a temporary file
-			err = cause.Err
+		// The errors of package os name a temporary file.
+		var ofPath *fs.PathError
+		var ofLink *os.LinkError
+		switch {
+		case errors.As(err, &ofPath):
+			err = ofPath.Err
+		case errors.As(err, &ofLink):
+			err = ofLink.Err
 		}
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}

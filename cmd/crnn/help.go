@@ -44,6 +44,10 @@ Examples:
   crnn eval --weights runs/latest/best.safetensors    # its accuracy on the test images
   crnn predict --weights runs/latest/best.safetensors shoe.png
 
+The settings of training, network, device and data are environment variables too, --batch-size
+CRNN_BATCH_SIZE; a flag wins. What concerns a single call, such as --weights, --split or --json,
+is a flag only.
+
 `+"`crnn help COMMAND`"+` says more about a command.
 `)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"math"
 	"os"
 	"strings"
 
@@ -17,13 +18,18 @@ func peakMemory() int64 {
 	return usage.Maxrss * 1024
 }
 
-// totalMemory returns the physical memory of the machine, in bytes.
+// totalMemory returns the physical memory of the machine, or the part of it that the
+// control groups of this process (a container's, say) allow, in bytes.
 func totalMemory() int64 {
+	limit := cgroupMemory(os.DirFS("/"))
 	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) != nil {
+	if unix.Sysinfo(&info) == nil {
+		limit = min(limit, int64(info.Totalram)*int64(info.Unit))
+	}
+	if limit == math.MaxInt64 {
 		return 0
 	}
-	return int64(info.Totalram) * int64(info.Unit)
+	return limit
 }
 
 // processorName returns what the system calls the processor, empty if it has no name for it.

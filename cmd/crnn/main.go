@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,19 +18,7 @@ func main() {
 	// that meets it (see output), not a signal that ends a training run at once.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
-		signal.Notify(signals, syscall.SIGHUP)
-	}
-	go func() {
-		<-signals
-		cancel()
-		<-signals // whoever asks twice does not want to wait for the step in hand
-		os.Exit(exitInterrupted)
-	}()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(notifyContext(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run carries out one command line and returns the exit code. Errors are one line on stderr.
@@ -50,7 +39,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	if err == nil {
 		err = app.RunContext(ctx, append([]string{app.Name}, args...))
 	}
-	if out.err != nil && (err == nil || !isInterrupted(err)) {
+	if out.err != nil && (err == nil || errors.Is(err, out.err)) {
 		if out.readerGone() {
 			return exitDone
 		}

@@ -27,3 +27,12 @@ func (o *output) Write(p []byte) (int, error) {
 
 // readerGone reports whether whoever read the output stopped reading, having seen enough.
 func (o *output) readerGone() bool { return errors.Is(o.err, syscall.EPIPE) }
+
+// unwrapWriter returns the writer below w, for those who have to know what kind of file
+// standard output is.
+func unwrapWriter(w io.Writer) io.Writer {
+	if o, ok := w.(*output); ok {
+		return o.w
+	}
+	return w
+}

@@ -31,10 +31,11 @@ func predictCommand() *cli.Command {
 	options := append([]*option{
 		weightsOption(&weights),
 		{name: "json", category: "Output", target: &asJSON, noEnv: true, usage: "a JSON array with the probabilities of all classes"},
-	}, settings(&config, deviceSettings...)...)
+	}, settings(&config, computeSettings...)...)
 	return newCommand("predict", "IMAGE…", "the class of pictures",
 		"Prints the class of every PNG, JPEG or GIF picture with the three most probable ones. A picture is\n"+
-			"scaled to 28x28 gray pixels, and turned to bright on dark if its background is light.",
+			"scaled to 28x28 gray pixels, and turned to bright on dark if its background is light.\n"+
+			"No data set is read: --data is taken only as by every command that computes.",
 		"crnn predict --weights runs/latest/best.safetensors shoe.png shirt.jpg", options,
 		func(c *cli.Context) error {
 			if err := configure(&config, options); err != nil {

@@ -70,21 +70,37 @@ func TestInterruptAndResume(t *testing.T) {
 	}
 }
 
+// waitForReplacement waits until there is another file at path than there is now.
+func waitForReplacement(t *testing.T, ctx context.Context, path string) {
+	t.Helper()
+	before, _ := os.Stat(path) // nil: none
+	for ctx.Err() == nil {
+		now, err := os.Stat(path)
+		if err == nil && (before == nil || !os.SameFile(before, now) || !before.ModTime().Equal(now.ModTime())) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("no new %s", path)
+}
+
 // A run that is killed at any instant, again and again, comes to the same bits as one that
 // is not.
 func TestKillAndResume(t *testing.T) {
 	work, dataDir := t.TempDir(), smallData(t)
 	whole, out := filepath.Join(work, "whole"), filepath.Join(work, "run")
-	crnn(t, small(dataDir, whole, "--epochs", "4")...)
+	const epochs = "8"
+	crnn(t, small(dataDir, whole, "--epochs", epochs)...)
 
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	kills := 0
+	checkpoint := filepath.Join(out, "checkpoint")
+	kills, killsInRun := 0, 0 // killsInRun: after a checkpoint of the process that was killed
 	for try := 0; ; try++ {
 		args := []string{"train", "--resume", out}
-		if _, err := os.Stat(filepath.Join(out, "checkpoint")); err != nil {
-			args = small(dataDir, out, "--epochs", "4") // killed before there was anything to keep
+		if _, err := os.Stat(checkpoint); err != nil {
+			args = small(dataDir, out, "--epochs", epochs) // killed before there was anything to keep
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), hang)
 		cmd := process{args: args}.command(t, ctx)
@@ -93,12 +109,24 @@ func TestKillAndResume(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		// From before the run begins to after several epochs. The later a try, the longer it
-		// lives, so that in the end one gets through however slow the machine is.
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		// At first some time before the run begins or in its first epochs, then thrice around
+		// the end of an epoch, and then anywhere. The later a try, the longer it lives, so
+		// that in the end one gets through however slow the machine is.
 		life := time.Duration(random.Int64N(int64(600+100*try))) * time.Millisecond
-		timer := time.AfterFunc(life, func() { cmd.Process.Kill() })
-		err := cmd.Wait()
-		timer.Stop()
+		inRun := 0
+		if 1 <= try && try <= 3 {
+			waitForReplacement(t, ctx, checkpoint)
+			life, inRun = time.Duration(random.Int64N(30))*time.Millisecond, 1
+		}
+		var err error
+		select {
+		case err = <-ended:
+		case <-time.After(life):
+			cmd.Process.Kill()
+			err = <-ended
+		}
 		cancel()
 		if err == nil {
 			break
@@ -107,8 +135,12 @@ func TestKillAndResume(t *testing.T) {
 			t.Fatalf("after %d kills: %v\n%s", kills, err, &stderr)
 		}
 		kills++
+		killsInRun += inRun
 	}
-	t.Logf("%d kills", kills)
+	t.Logf("%d kills, %d of them after an epoch", kills, killsInRun)
+	if kills < 3 || killsInRun == 0 {
+		t.Errorf("%d kills, %d of them after an epoch: too few to show anything", kills, killsInRun)
+	}
 	same(t, "killed and resumed", outcomeOf(t, out), outcomeOf(t, whole))
 }
 
@@ -127,6 +159,56 @@ func TestResumeFinished(t *testing.T) {
 	crnn(t, "train", "--resume", out, "--epochs", "2", "--threads", "1")
 	crnn(t, small(dataDir, longer, "--epochs", "2")...)
 	same(t, "made longer", outcomeOf(t, out), outcomeOf(t, longer))
+}
+
+// A resume that is refused leaves the run as it was.
+func TestRefusedResumeChangesNothing(t *testing.T) {
+	work, dataDir := t.TempDir(), smallData(t)
+	out, cosine := filepath.Join(work, "run"), filepath.Join(work, "cosine")
+	crnn(t, small(dataDir, out, "--epochs", "1")...)
+	crnn(t, small(dataDir, cosine, "--epochs", "1", "--lr-schedule", "cosine")...)
+	files := func(run string) map[string]string {
+		all := map[string]string{}
+		entries, err := os.ReadDir(run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			all[e.Name()] = string(read(t, filepath.Join(run, e.Name())))
+		}
+		return all
+	}
+	unchanged := func(run string, code int, want string, args ...string) {
+		t.Helper()
+		before := files(run)
+		lastLineNames(t, code, want, append([]string{"train", "--resume", run}, args...)...)
+		for name, content := range files(run) {
+			if before[name] != content {
+				t.Errorf("%s: %s changed", want, name)
+			}
+		}
+	}
+	unchanged(out, 1, "/does/not/exist", "--epochs", "2", "--data", "/does/not/exist")
+	unchanged(out, 1, "--device cuda", "--epochs", "2", "--device", "cuda")
+	unchanged(cosine, 2, "--epochs 2: must stay 1: the cosine schedule", "--epochs", "2")
+
+	// A variable does not make a run longer.
+	r := process{args: []string{"train", "--resume", out}, env: []string{"CRNN_EPOCHS=3"}}.run(t)
+	if r.code != 0 || !strings.Contains(r.stderr, out+" is finished") {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+
+	// Damaged metrics: the way out holds.
+	metrics := filepath.Join(out, "metrics.jsonl")
+	write(t, metrics, append([]byte("damaged\n"), read(t, metrics)...))
+	unchanged(out, 1, "mv "+metrics+" "+metrics+".damaged` and resume again", "--epochs", "2")
+	if err := os.Rename(metrics, metrics+".damaged"); err != nil {
+		t.Fatal(err)
+	}
+	crnn(t, "train", "--resume", out, "--epochs", "2")
+	if epochs := events(t, out, "epoch"); len(epochs) != 1 || epochs[0]["epoch"] != 2.0 {
+		t.Errorf("metrics %v, want those of the second epoch", epochs)
+	}
 }
 
 // Two runs cannot use one directory, neither at a time nor one after the other.

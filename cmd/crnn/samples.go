@@ -35,11 +35,11 @@ func samplesCommand() *cli.Command {
 		})
 }
 
-// samplesFigure shows one image a class, as they come from index 1 on.
+// samplesFigure shows one image a class, as they come from index 1 on, or the only image.
 func samplesFigure(set *data.Set) (report.Figure, error) {
 	var images [][]byte
 	var titles []string
-	for _, i := range data.FirstOfEachClass(set, 1) {
+	for _, i := range data.FirstOfEachClass(set, min(1, set.Count-1)) {
 		images = append(images, set.Image(i))
 		titles = append(titles, data.ClassNames[set.Labels[i]])
 	}

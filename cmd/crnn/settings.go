@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"crnn/data"
 	"crnn/train"
 )
 
@@ -42,10 +41,8 @@ func settings(c *train.Config, names ...string) []*option {
 		{name: "threads", category: machine, target: &c.Threads, value: "N", initial: "one a processor",
 			usage: "threads on the CPU; the results are the same for any number"},
 
-		// The environment variable is looked at by data.Locate, which never passes over a
-		// directory that the user named.
-		{name: "data", category: files, target: &c.Data, noEnv: true, value: "DIR",
-			usage: "directory of the four IDX files, .gz or not (else $" + data.EnvVar + ", cache, system or download)"},
+		{name: "data", category: files, target: &c.Data, value: "DIR",
+			usage: "directory of the four IDX files, .gz or not (else cache, system or download)"},
 		{name: "out", category: files, target: &c.Out, value: "DIR", initial: "runs/<date-time>", usage: "directory of the run"},
 		{name: "log-steps", category: files, target: &c.LogSteps, usage: "keep every step in metrics.jsonl"},
 	}
@@ -55,8 +52,8 @@ func settings(c *train.Config, names ...string) []*option {
 	return slices.DeleteFunc(all, func(o *option) bool { return !slices.Contains(names, o.name) })
 }
 
-// deviceSettings are the names of the settings of every command that computes.
-var deviceSettings = []string{"device", "precision", "threads"}
+// computeSettings are the names of the settings of every command that computes.
+var computeSettings = []string{"device", "precision", "threads", "data"}
 
 // configure sets all options of a command that takes no config file, c's fields among
 // their targets, and checks c.

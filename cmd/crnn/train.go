@@ -3,6 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -55,7 +58,11 @@ func trainCommand() *cli.Command {
 			if err := setOptions(options); err != nil {
 				return err
 			}
-			return blame(newRun(c, config), options, configFile, inFile)
+			given := map[string]bool{}
+			for _, o := range options {
+				given[o.name] = o.isSet() || inFile[strings.ReplaceAll(o.name, "-", "_")]
+			}
+			return blame(newRun(c, config, given), options, configFile, inFile)
 		})
 }
 
@@ -72,8 +79,9 @@ func readConfig(c *train.Config, path string) (inFile map[string]bool, err error
 	return inFile, nil
 }
 
-// newRun trains from the start. A wrong setting is a *train.FieldError.
-func newRun(c *cli.Context, config train.Config) error {
+// newRun trains from the start. given holds the names of the settings that the user gave. A
+// wrong setting is a *train.FieldError.
+func newRun(c *cli.Context, config train.Config, given map[string]bool) error {
 	if err := config.Validate(); err != nil {
 		return err
 	}
@@ -82,30 +90,51 @@ func newRun(c *cli.Context, config train.Config) error {
 		return err
 	}
 	defer device.Close()
-	if config.Init != "" { // before the directory of a run is made for nothing
+	if config.Init != "" { // before data is downloaded for nothing
 		if _, err := model.ReadWeights(config.Init); err != nil {
 			return fmt.Errorf("--init: %w", err)
+		}
+		if config.Init, err = filepath.Abs(config.Init); err != nil {
+			return err
 		}
 	}
 	dataset, err := loadData(c, config.Data)
 	if err != nil {
 		return err
 	}
-	if _, err := config.Plan(dataset.Train.Count); err != nil {
+	if err := resolve(&config, device, dataset); err != nil {
 		return err
 	}
+	runner, err := train.New(train.Job{Backend: device, Data: dataset, Config: config, Given: given})
+	if err != nil {
+		return err
+	}
+	// What is refused is refused by now, and leaves nothing behind.
 	dir, err := train.CreateDir(config.Out, time.Now())
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	return makeRun(c, device, train.Job{Config: config, Data: dataset, Dir: dir})
+	runner.Dir = dir
+	return makeRun(c, device, runner)
+}
+
+// resolve puts into config what its records have to name for a resume or a repetition in any
+// folder: the device and the data that are used.
+func resolve(config *train.Config, device *device, dataset *data.Dataset) (err error) {
+	config.Device, config.Threads = device.Name(), device.threads
+	config.Data, err = filepath.Abs(dataset.Dir)
+	return err
 }
 
 // resumeRun goes on with the run in the directory at path. config takes what options set.
 func resumeRun(c *cli.Context, config *train.Config, path string, options []*option) error {
 	taken := slices.DeleteFunc(slices.Clone(options), func(o *option) bool { return !slices.Contains(resumable, o.name) })
+	epochs := 0 // the run's own
 	for _, o := range options {
+		if o.target == &config.Epochs {
+			o.noEnv = true // a variable that lies about must not make a run longer
+		}
 		if o.given != nil && !slices.Contains(taken, o) {
 			return usagef("--%s cannot be changed in a run that is resumed: give it to a new run, or leave it out", o.name)
 		}
@@ -114,7 +143,6 @@ func resumeRun(c *cli.Context, config *train.Config, path string, options []*opt
 	if err := configure(config, taken); err != nil {
 		return err
 	}
-	epochs := 0 // the run's own
 	if slices.ContainsFunc(taken, func(o *option) bool { return o.target == &config.Epochs && o.isSet() }) {
 		epochs = config.Epochs
 	}
@@ -127,7 +155,6 @@ func resumeRun(c *cli.Context, config *train.Config, path string, options []*opt
 	if err := setOptions(taken); err != nil {
 		return err
 	}
-	checkpoint.Config = *config
 	if test := checkpoint.Finished(); test != nil {
 		fmt.Fprintf(c.App.ErrWriter, "%s is finished: test accuracy %.2f%% with the model of epoch %d\n", dir.Path(), test.Accuracy, test.Epoch)
 		return nil
@@ -141,18 +168,49 @@ func resumeRun(c *cli.Context, config *train.Config, path string, options []*opt
 	if err != nil {
 		return err
 	}
-	return makeRun(c, device, train.Job{Config: *config, Data: dataset, Dir: dir, From: checkpoint})
+	if err := resolve(config, device, dataset); err != nil {
+		return err
+	}
+	checkpoint.Config = *config
+	runner, err := train.New(train.Job{Backend: device, Data: dataset, Dir: dir, From: checkpoint})
+	if err != nil {
+		return blame(err, options, "", nil)
+	}
+	if epochs != 0 {
+		if err := checkMetrics(dir); err != nil { // before the run is made longer
+			return err
+		}
+	}
+	return makeRun(c, device, runner)
 }
 
-// makeRun makes the run of a job that lacks only what is said here.
-func makeRun(c *cli.Context, device *device, job train.Job) error {
-	dir, stderr := job.Dir, c.App.ErrWriter
-	plan, err := job.Config.Plan(job.Data.Train.Count)
+// checkMetrics returns an error if the metrics of a run that is to go on are damaged.
+func checkMetrics(dir *train.Dir) error {
+	if _, err := os.Stat(dir.File(report.MetricsFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil // moved away
+	}
+	_, err := report.ReadMetrics(dir.Path())
+	return explainMetrics(dir, err)
+}
+
+// explainMetrics adds to the error of the metrics of a run that is to go on what to do.
+func explainMetrics(dir *train.Dir, err error) error {
+	if err == nil {
+		return nil
+	}
+	path := dir.File(report.MetricsFile)
+	return fmt.Errorf("%w; to go on without what they hold so far, `mv %s %s.damaged` and resume again", err, path, path)
+}
+
+// makeRun makes the run that stands ready. It lacks only what is said here.
+func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
+	dir, stderr := runner.Dir, c.App.ErrWriter
+	figure, err := samplesFigure(runner.Data.Test)
 	if err != nil {
 		return err
 	}
-	figure, err := samplesFigure(job.Data.Test)
-	if err != nil {
+	runner.Build = train.Build{Version: version, DeviceName: device.description}
+	if err := runner.Start(); err != nil {
 		return err
 	}
 	if err := figure.Save(dir.File(report.SamplesFile)); err != nil {
@@ -161,40 +219,37 @@ func makeRun(c *cli.Context, device *device, job train.Job) error {
 
 	device.announce(stderr)
 	step := int64(0)
-	if job.From == nil {
+	if runner.From == nil {
 		fmt.Fprintf(stderr, "run: %s: %d epochs, %d training and %d validation images\n",
-			dir.Path(), job.Config.Epochs, len(plan.Train), len(plan.Val))
+			dir.Path(), runner.Config.Epochs, len(runner.Train), len(runner.Val))
 	} else {
-		step = job.From.Progress.Step
-		fmt.Fprintf(stderr, "run: %s, going on after step %d of %d\n", dir.Path(), step, plan.Steps)
+		step = runner.From.Progress.Step
+		fmt.Fprintf(stderr, "run: %s, going on after step %d of %d\n", dir.Path(), step, runner.Steps)
 	}
 	// The progress bar has to know what kind of file standard output is.
 	progress := report.NewProgress(c.App.Writer.(*output).w, stderr, report.Plan{
-		Epochs: job.Config.Epochs, Steps: plan.Steps, StepsPerEpoch: int64(plan.StepsPerEpoch), BatchSize: job.Config.BatchSize,
+		Epochs: runner.Config.Epochs, Steps: runner.Steps, StepsPerEpoch: int64(runner.StepsPerEpoch), BatchSize: runner.Config.BatchSize,
 	})
 	defer progress.Close()
 	reporter, err := report.NewReporter(dir.Path(), step, report.Options{
-		Epochs: job.Config.Epochs, Classes: data.ClassNames[:], LogSteps: job.Config.LogSteps,
+		Epochs: runner.Config.Epochs, Classes: data.ClassNames[:], LogSteps: runner.Config.LogSteps,
 	}, progress)
+	if err != nil && runner.From != nil {
+		err = explainMetrics(dir, err)
+	}
 	if err != nil {
 		return err
 	}
-	job.Backend = device
-	job.Build = train.Build{Version: version, DeviceName: device.description}
-	linked := false
-	job.Observe = func(e train.Event) error {
-		if !linked { // not before, for a run that makes no step is not what runs/latest is for
-			if err := dir.LinkLatest(); err != nil {
-				return err
-			}
-			linked = true
-		}
+	if err := dir.LinkLatest(); err != nil {
+		fmt.Fprintln(stderr, "warning:", err)
+	}
+	runner.Observe = func(e train.Event) error {
 		if err := reporter.Observe(e); err != nil {
 			return fmt.Errorf("%w; `crnn train --resume %s` goes on from the last checkpoint", err, dir.Path())
 		}
 		return nil
 	}
-	result, err := train.Run(c.Context, job)
+	result, err := runner.Run(c.Context)
 	if err := errors.Join(err, reporter.Close()); err != nil {
 		return err
 	}

@@ -117,13 +117,85 @@ func TestLogSteps(t *testing.T) {
 	}
 }
 
-// The settings of a run, given back to crnn train, repeat it.
+// The settings of a run, given back to crnn train, repeat it, in whatever folder. They are
+// those in force, not the words that asked for them.
 func TestConfigRepeatsRun(t *testing.T) {
 	work, dataDir := t.TempDir(), smallData(t)
+	sizes := model.Default()
+	sizes.HiddenSize, sizes.NumLayers = 16, 2
+	if err := model.WriteWeights(filepath.Join(work, "w.safetensors"), model.NewState(sizes, 3)); err != nil {
+		t.Fatal(err)
+	}
+	relative, err := filepath.Rel(work, dataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	a, b := filepath.Join(work, "a"), filepath.Join(work, "b")
-	crnn(t, small(dataDir, a, "--epochs", "1", "--seed", "7", "--lr", "0.002", "--dropout", "0.1", "--no-shuffle")...)
-	crnn(t, "train", "--config", filepath.Join(a, "config.yaml"), "--out", b)
+	r := process{dir: work, args: small(relative, "a", "--device", "auto", "--epochs", "1", "--seed", "7", "--lr", "0.002",
+		"--dropout", "0.1", "--no-shuffle", "--init", "w.safetensors")}.run(t)
+	if r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	config := filepath.Join(a, "config.yaml")
+	got, _, err := train.LoadConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Device != "cpu" || got.Threads < 1 || got.Data != dataDir || got.Init != filepath.Join(work, "w.safetensors") {
+		t.Errorf("device %s, %d threads, data %s, init %s; want what was used, under absolute paths", got.Device, got.Threads, got.Data, got.Init)
+	}
+	crnn(t, "train", "--config", config, "--out", b) // in a folder of its own
 	same(t, "repeated", outcomeOf(t, b), outcomeOf(t, a))
+	crnn(t, "train", "--resume", b, "--epochs", "2")
+}
+
+// What is refused before the first step leaves nothing behind.
+func TestRefusedRunLeavesNothing(t *testing.T) {
+	dataDir := smallData(t)
+	weights := func(change func(*model.Config)) string {
+		sizes := model.Default()
+		change(&sizes)
+		path := filepath.Join(t.TempDir(), "w.safetensors")
+		if err := model.WriteWeights(path, model.NewState(sizes, 1)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	nine := weights(func(c *model.Config) { c.Classes = 9 })
+	narrow := weights(func(c *model.Config) { c.HiddenSize = 16 })
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"--init " + nine + ": must hold weights that tell 10 classes apart", []string{"--init", nine}},
+		{"--hidden-size 128: must be left out or be 16", []string{"--init", narrow, "--hidden-size", "128"}},
+		{"--val-fraction 0.0001", []string{"--val-fraction", "0.0001"}},
+	} {
+		p := process{dir: t.TempDir(), args: append([]string{"train", "--data", dataDir}, c.args...)}
+		r := p.run(t)
+		if r.code != 2 || !strings.Contains(r.stderr, "crnn: "+c.want) {
+			t.Errorf("crnn %s: exit code %d, want 2 and %q\n%s", strings.Join(p.args, " "), r.code, c.want, r.stderr)
+		}
+		if left, _ := os.ReadDir(p.dir); len(left) > 0 {
+			t.Errorf("%s: left %v behind", c.want, left)
+		}
+	}
+}
+
+// A run is made even if runs/latest cannot lead to it.
+func TestLatestIsADirectory(t *testing.T) {
+	work := t.TempDir()
+	latest := filepath.Join(work, "runs", "latest")
+	if err := os.MkdirAll(latest, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := process{dir: work, args: small(smallData(t), "runs/one", "--max-steps", "1")}.run(t)
+	if r.code != 0 || !strings.Contains(r.stderr, "warning: runs/latest does not lead to this run: ") {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+	if info, err := os.Lstat(latest); err != nil || !info.IsDir() {
+		t.Errorf("runs/latest is %v (%v), want the directory that it was", info, err)
+	}
 }
 
 // A flag beats the environment, which beats the config file, which beats the default.
@@ -149,6 +221,7 @@ func TestPrecedence(t *testing.T) {
 	want.NoShuffle = true                 // the environment beats the default
 	want.BatchSize, want.MaxSteps = 20, 1 // the command line beats them all
 	want.Device, want.HiddenSize, want.NumLayers, want.LogSteps, want.Data = "cpu", 16, 2, true, dataDir
+	want.Threads = got.Threads // as many as the machine has
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("settings in force (-want +got):\n%s", diff)
 	}
@@ -192,5 +265,27 @@ func TestInit(t *testing.T) {
 		if d := got.Params[i] - before.Params[i]; d > 0.000501 || d < -0.000501 {
 			t.Fatalf("parameter %d went from %v to %v in a step", i, before.Params[i], got.Params[i])
 		}
+	}
+}
+
+// The environment's data set beats the config file's and that of a run that is resumed.
+func TestDataOfEnvironment(t *testing.T) {
+	work, dir := t.TempDir(), smallData(t)
+	config, out := filepath.Join(work, "c.yaml"), filepath.Join(work, "run")
+	write(t, config, []byte("data: /does/not/exist\n"))
+	env := func(dir string) []string { return []string{"CRNN_DATA=" + dir} }
+	args := []string{"train", "--config", config, "--out", out, "--hidden-size", "16", "--num-layers", "2", "--epochs", "1"}
+	if r := (process{args: args, env: env(dir)}).run(t); r.code != 0 {
+		t.Fatalf("exit code %d\n%s", r.code, r.stderr)
+	}
+	moved := filepath.Join(work, "moved")
+	if err := os.Rename(dir, moved); err != nil {
+		t.Fatal(err)
+	}
+	resume := process{args: []string{"train", "--resume", out, "--epochs", "2"}}
+	resume.refused(t, 1, "checkpoint of "+out+": data: there is no directory "+dir)
+	resume.env = env(moved)
+	if r := resume.run(t); r.code != 0 {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 }

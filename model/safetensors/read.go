@@ -22,18 +22,18 @@ const maxHeader = 100_000_000
 // refuses duplicate names and unknown fields in the header. An error names the file and,
 // where there is one, the offset of what is wrong in it.
 func ReadFile(path string) (*File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // before it is opened: with a pipe that may never end
+		return nil, fmt.Errorf("%s: expected a safetensors file, but it is no regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: expected a safetensors file, but it is no regular file", path)
-	}
 	file, err := Read(f, info.Size())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

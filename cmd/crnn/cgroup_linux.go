@@ -1,0 +1,48 @@
+package main
+
+import (
+	"io/fs"
+	"math"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// cgroupMemory returns the least memory limit of the control groups that this process is
+// in and of those above them, in bytes; math.MaxInt64 if there is none. root is the file
+// system of the machine.
+func cgroupMemory(root fs.FS) int64 {
+	limit := int64(math.MaxInt64)
+	groups, err := fs.ReadFile(root, "proc/self/cgroup")
+	if err != nil {
+		return limit
+	}
+	// A line is number:controllers:path. Version 2 has number 0 and no controllers.
+	for _, line := range strings.Split(strings.TrimSpace(string(groups)), "\n") {
+		fields := strings.SplitN(line, ":", 3)
+		if len(fields) != 3 {
+			continue
+		}
+		mount, file := "sys/fs/cgroup", "memory.max"
+		if fields[1] != "" {
+			mount, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+			if !slices.Contains(strings.Split(fields[1], ","), "memory") {
+				continue
+			}
+		}
+		// In a container the path may be the host's, of which only the root is mounted.
+		for group := path.Clean("/" + fields[2]); ; group = path.Dir(group) {
+			if text, err := fs.ReadFile(root, path.Join(mount, group, file)); err == nil {
+				// No limit is the word max, or in version 1 a number beyond any memory.
+				if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil {
+					limit = min(limit, n)
+				}
+			}
+			if group == "/" {
+				break
+			}
+		}
+	}
+	return limit
+}

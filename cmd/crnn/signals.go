@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+
+	"crnn/report"
+)
+
+// signalContext is a context that a signal cancels once somebody has looked at it, as
+// training and downloading do all the time. Before that there is nothing to bring to an
+// end, and nobody to notice: a signal then ends the program at once, though it may be
+// waiting for a file that never comes.
+type signalContext struct {
+	context.Context
+	watched atomic.Bool
+}
+
+func (c *signalContext) Done() <-chan struct{} {
+	c.watched.Store(true)
+	return c.Context.Done()
+}
+
+func (c *signalContext) Err() error {
+	c.watched.Store(true)
+	return c.Context.Err()
+}
+
+// notifyContext returns the context of the program, and from then on takes its signals.
+func notifyContext() context.Context {
+	inner, cancel := context.WithCancel(context.Background())
+	ctx := &signalContext{Context: inner}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	go func() {
+		<-signals
+		if report.IsTerminal(os.Stderr) {
+			// The terminal has written ^C: back to the start of the line, where the progress
+			// bar expects the cursor.
+			fmt.Fprint(os.Stderr, "\r")
+		}
+		if ctx.watched.Load() {
+			cancel()
+			<-signals // whoever asks twice does not want to wait for the step in hand
+		}
+		fmt.Fprintln(os.Stderr, errorLine(context.Canceled))
+		os.Exit(exitInterrupted)
+	}()
+	return ctx
+}
