@@ -227,7 +227,7 @@ func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 		fmt.Fprintf(stderr, "run: %s, going on after step %d of %d\n", dir.Path(), step, runner.Steps)
 	}
 	// The progress bar has to know what kind of file standard output is.
-	progress := report.NewProgress(c.App.Writer.(*output).w, stderr, report.Plan{
+	progress := report.NewProgress(unwrapWriter(c.App.Writer), stderr, report.Plan{
 		Epochs: runner.Config.Epochs, Steps: runner.Steps, StepsPerEpoch: int64(runner.StepsPerEpoch), BatchSize: runner.Config.BatchSize,
 	})
 	defer progress.Close()
