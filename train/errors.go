@@ -34,8 +34,13 @@ type Diverged struct {
 }
 
 func (e *Diverged) Error() string {
-	text := fmt.Sprintf("%s at step %d (epoch %d, learning rate %g): try a lower one, such as --lr %.2g", e.What, e.Step, e.Epoch, e.LR, e.LR/10)
-	if e.Dir != "" {
+	lower := min(e.LR/10, Default().LR)
+	text := fmt.Sprintf("%s at step %d (epoch %d, learning rate %g): try a lower one, such as --lr %.2g", e.What, e.Step, e.Epoch, e.LR, lower)
+	switch {
+	case e.Dir == "":
+	case e.Saved == 0:
+		text += fmt.Sprintf("; the checkpoint in %s is the run before its first step", e.Dir)
+	default:
 		text += fmt.Sprintf("; the checkpoint in %s is the run after step %d", e.Dir, e.Saved)
 	}
 	return text

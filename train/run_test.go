@@ -618,7 +618,7 @@ func TestDivergence(t *testing.T) {
 		t.Fatalf("error %v, want a *Diverged", err)
 	}
 	text := err.Error()
-	for _, want := range []string{"NaN", fmt.Sprintf("step %d ", diverged.Step), "learning rate 3e+38", "--lr 3e+37", "after step 0", d.Path()} {
+	for _, want := range []string{"NaN", fmt.Sprintf("step %d ", diverged.Step), "learning rate 3e+38", "--lr 0.0005", "before its first step", d.Path()} {
 		if !strings.Contains(text, want) {
 			t.Errorf("error %q, want %q in it", text, want)
 		}

@@ -127,10 +127,14 @@ func makeDefaultDir(now time.Time) (string, error) {
 // before it.
 func OpenDir(path string, epochs int) (*Dir, *Checkpoint, error) {
 	// The run that runs/latest leads to now may not be the one that it leads to later.
-	path, err := filepath.EvalSymlinks(path)
+	resolved, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("%s does not exist: give the directory of a run to resume", path)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w; give the directory of a run to resume", err)
 	}
+	path = resolved
 	if info, err := os.Stat(path); err != nil {
 		return nil, nil, err
 	} else if !info.IsDir() {

@@ -14,7 +14,7 @@ func compareCommand() *cli.Command {
 	return newCommand("compare", "RUN…", "several runs in one table and one figure",
 		"Prints the settings in which the directories of runs differ and how each run went; with --out, also\n"+
 			"draws their losses and accuracies in training and validation.",
-		"crnn compare runs/step runs/none --out lr.png", options,
+		"crnn compare runs/recipe runs/constant --out runs/lr.png", options,
 		func(c *cli.Context) error {
 			if err := setOptions(options); err != nil {
 				return err

@@ -58,7 +58,7 @@ func kernelsLine() string {
 	if len(names) > 1 {
 		return text + "; also there: " + strings.Join(names[1:], ", ")
 	}
-	return text + " (built without cgo, several times slower than with it: install a C compiler and build with CGO_ENABLED=1)"
+	return text + " (built without cgo, some fifty times slower than with it: install a C compiler and build with CGO_ENABLED=1)"
 }
 
 // dataLine tells where the data set is and how it is, or how to get it.

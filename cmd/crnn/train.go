@@ -157,6 +157,10 @@ func resumeRun(c *cli.Context, config *train.Config, path string, options []*opt
 	}
 	if test := checkpoint.Finished(); test != nil {
 		fmt.Fprintf(c.App.ErrWriter, "%s is finished: test accuracy %.2f%% with the model of epoch %d\n", dir.Path(), test.Accuracy, test.Epoch)
+		p := checkpoint.Progress
+		if ended := endedBy(*config, p.Epoch, p.Step); ended != "" {
+			fmt.Fprintf(c.App.ErrWriter, "it was ended by %s; more epochs need a new run\n", ended)
+		}
 		return nil
 	}
 	device, err := openDevice(*config)
@@ -254,6 +258,21 @@ func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 		return err
 	}
 	progress.Close()
+	if ended := endedBy(runner.Config, result.Epochs, result.Steps); ended != "" {
+		fmt.Fprintln(stderr, "ended by", ended)
+	}
 	fmt.Fprintf(stderr, "done: %s holds the model of epoch %d (best.safetensors) and the figures\n", dir.Path(), result.Test.Epoch)
 	return nil
+}
+
+// endedBy says which setting ended a run before its last epoch, in the words of its flag;
+// empty if none did.
+func endedBy(c train.Config, epochs int, steps int64) string {
+	switch {
+	case c.MaxSteps > 0 && steps >= int64(c.MaxSteps):
+		return fmt.Sprintf("--max-steps %d", c.MaxSteps)
+	case epochs < c.Epochs:
+		return fmt.Sprintf("--early-stopping %d: no better validation loss for as many epochs", c.EarlyStopping)
+	}
+	return ""
 }

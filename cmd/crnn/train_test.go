@@ -289,3 +289,26 @@ func TestDataOfEnvironment(t *testing.T) {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 }
+
+// A run that ends before its last epoch says why, and again when it is to go on.
+func TestEndedBy(t *testing.T) {
+	work := t.TempDir()
+	d := smallData(t)
+	for _, c := range []struct {
+		out, want string
+		flags     []string
+	}{
+		{"cut", "ended by --max-steps 1\n", []string{"--max-steps", "1"}},
+		// The loss of a network that learns nothing cannot become better.
+		{"stopped", "ended by --early-stopping 1: ", []string{"--early-stopping", "1", "--lr", "1e-30", "--epochs", "9"}},
+	} {
+		r := process{dir: work, args: small(d, c.out, c.flags...)}.run(t)
+		if r.code != 0 || !strings.Contains(r.stderr, c.want) {
+			t.Errorf("%s: exit code %d, want %q in\n%s", c.out, r.code, c.want, r.stderr)
+		}
+		r = process{dir: work, args: []string{"train", "--resume", c.out, "--epochs", "20"}}.run(t)
+		if r.code != 0 || !strings.Contains(r.stderr, c.want[:len("ended by --max-steps")]) {
+			t.Errorf("%s resumed: exit code %d, want %q in\n%s", c.out, r.code, c.want, r.stderr)
+		}
+	}
+}

@@ -51,9 +51,15 @@ func Read(r io.Reader, size int64) (*File, error) {
 	if _, err := io.ReadFull(r, prefix[:]); err != nil {
 		return nil, err
 	}
+	if string(prefix[:4]) == "PK\x03\x04" {
+		return nil, errors.New("a zip archive, as torch.save writes it: expected a safetensors file, which safetensors.torch.save_file(model.state_dict(), FILE) writes")
+	}
 	n := binary.LittleEndian.Uint64(prefix[:])
 	rest := size - int64(len(prefix))
-	if n > maxHeader || n > uint64(rest) {
+	if n > maxHeader {
+		return nil, fmt.Errorf("offset 0: no safetensors file: it does not begin with the length of a header, at most %d", maxHeader)
+	}
+	if n > uint64(rest) {
 		return nil, fmt.Errorf("offset 0: the header should be %d bytes long, but %d bytes follow: cut, or no safetensors file", n, rest)
 	}
 	header := make([]byte, n)

@@ -218,6 +218,18 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
+// What people give in place of a safetensors file.
+func TestReadNamesOtherFiles(t *testing.T) {
+	for text, want := range map[string]string{
+		"PK\x03\x04 and the rest of what torch.save writes": "safetensors.torch.save_file",
+		"root:x:0:0:root:/root:/bin/bash":                   "no safetensors file",
+	} {
+		if _, err := decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want %q in it", text, err, want)
+		}
+	}
+}
+
 func TestReadTakesWhatTheFormatAllows(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"no tensors":        encode(`{}`, ""),
