@@ -11,6 +11,7 @@ import (
 	"math"
 	"runtime"
 	"strings"
+	"time"
 
 	"gorgonia.org/tensor"
 
@@ -36,6 +37,8 @@ type Backend struct {
 
 	// weights counts the changes of any parameter: packed copies are renewed by it.
 	weights int64
+
+	laps []time.Time
 }
 
 var _ model.Backend = (*Backend)(nil)
@@ -140,6 +143,22 @@ func (be *Backend) Download(dst []float32, src *tensor.Dense) error {
 	}
 	copy(dst, values(src))
 	return nil
+}
+
+// Together implements model.Backend: there is nothing to gain from it here.
+func (be *Backend) Together(body func()) { body() }
+
+// Lap implements model.Backend.
+func (be *Backend) Lap() { be.laps = append(be.laps, time.Now()) }
+
+// Laps implements model.Backend.
+func (be *Backend) Laps() ([]time.Duration, error) {
+	var times []time.Duration
+	for i := 1; i < len(be.laps); i++ {
+		times = append(times, be.laps[i].Sub(be.laps[i-1]))
+	}
+	be.laps = nil
+	return times, nil
 }
 
 // Sync does nothing: every operator has run when its call returns.

@@ -1,6 +1,10 @@
 package model
 
-import "gorgonia.org/tensor"
+import (
+	"time"
+
+	"gorgonia.org/tensor"
+)
 
 // Backend runs the operators of the network on one device. The network is
 // written once on top of it (network.go); a new device is a new Backend.
@@ -46,6 +50,16 @@ type Backend interface {
 	//	m = β1 m + (1-β1) g        v = β2 v + (1-β2) g²
 	//	p = p - LR/(1-β1^t) · m / (√v/√(1-β2^t) + ε)
 	Adam(p, g, m, v *tensor.Dense, step AdamStep)
+
+	// Together runs body, which calls operators of this Backend and nothing else of it. A
+	// device may send them off as one: what it does is the same as without Together.
+	Together(body func())
+
+	// Lap notes when the operators called so far will have run. Laps waits for that, returns
+	// the times between the Laps since the last call of Laps, one less than there are, and
+	// forgets them.
+	Lap()
+	Laps() ([]time.Duration, error)
 
 	// Sync waits until every operator called so far has run.
 	Sync() error

@@ -18,15 +18,7 @@ const (
 // Network is a CRNN on one device: two convolution blocks, an RNN that reads their
 // output as a sequence, and a linear layer on its last time step.
 //
-// A training step is
-//
-//	net.Gather(images, indices)
-//	net.Forward(true)
-//	net.Loss()
-//	net.Backward()
-//	// Here, between Backward and Adam, the gradients of several machines would be
-//	// summed: one all-reduce of the flat array Grads.
-//	net.Adam(step)
+// Step and Evaluate run it; what they consist of can be called by itself too.
 type Network struct {
 	Config
 	Layout
@@ -65,6 +57,16 @@ func New(be Backend, c Config, maxBatch int, seed uint64) (*Network, error) {
 	if maxBatch < 1 {
 		return nil, &SizeError{"batch-size", maxBatch, "must be at least 1"}
 	}
+	if p, ok := be.(Planner); ok {
+		if err := checkMemory(p, c, maxBatch); err != nil {
+			return nil, err
+		}
+	}
+	return build(be, c, maxBatch, seed)
+}
+
+// build is New for sizes that are known to be possible.
+func build(be Backend, c Config, maxBatch int, seed uint64) (*Network, error) {
 	net := &Network{Config: c, Layout: c.Layout(), MaxBatch: maxBatch, be: be}
 	var err error
 	alloc := func(shape ...int) *tensor.Dense {
@@ -156,6 +158,29 @@ func New(be Backend, c Config, maxBatch int, seed uint64) (*Network, error) {
 		return nil, err
 	}
 	return net, nil
+}
+
+// Step makes a training step on the images of the given indices, at most MaxBatch.
+func (net *Network) Step(images Images, indices []int32, adam AdamStep) {
+	net.be.Together(func() {
+		net.Gather(images, indices)
+		net.Forward(true)
+		net.Loss()
+		net.Backward()
+		// Here the gradients of several machines would be summed: one all-reduce of the flat
+		// array Grads.
+		net.Adam(adam)
+	})
+}
+
+// Evaluate runs the images of the given indices, at most MaxBatch, through the network in
+// eval mode: the totals and Logits have the results.
+func (net *Network) Evaluate(images Images, indices []int32) {
+	net.be.Together(func() {
+		net.Gather(images, indices)
+		net.Forward(false)
+		net.Loss()
+	})
 }
 
 // Gather makes the images of the given indices, at most MaxBatch, the batch at hand.

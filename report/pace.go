@@ -19,7 +19,7 @@ type pace struct {
 
 	// Of the steps of the epoch.
 	lossSum float64
-	losses  int
+	losses  float64
 }
 
 // moment is when a step was reported.
@@ -35,6 +35,10 @@ const memory = 5
 // observe takes a step of batchSize images that ended now.
 func (p *pace) observe(step train.Step, batchSize int, now time.Time) {
 	this := moment{step.Step, step.Epoch, now}
+	made := 1.0 // steps that this one tells of
+	if !p.last.at.IsZero() {
+		made = float64(step.Step - p.last.step)
+	}
 	switch {
 	case p.last.at.IsZero():
 		p.first = this
@@ -42,12 +46,12 @@ func (p *pace) observe(step train.Step, batchSize int, now time.Time) {
 		seconds := now.Sub(p.last.at).Seconds()
 		forget := math.Exp(-seconds / memory)
 		p.seconds = p.seconds*forget + seconds
-		p.images = p.images*forget + float64(step.Step-p.last.step)*float64(batchSize)
+		p.images = p.images*forget + made*float64(batchSize)
 	default: // the time since the last step held a validation too
 		p.lossSum, p.losses = 0, 0
 	}
-	p.lossSum += step.Loss
-	p.losses++
+	p.lossSum += step.Loss * made
+	p.losses += made
 	p.last = this
 }
 
@@ -64,7 +68,7 @@ func (p pace) speed(plan Plan) string {
 		parts = append(parts, fmt.Sprintf("%.0f images/s", p.images/p.seconds))
 	}
 	if p.losses > 0 {
-		parts = append(parts, fmt.Sprintf("loss %.3f", p.lossSum/float64(p.losses)))
+		parts = append(parts, fmt.Sprintf("loss %.3f", p.lossSum/p.losses))
 	}
 	if made := p.last.step - p.first.step; made > 0 {
 		// Over the whole time, so that validations are part of it.

@@ -29,12 +29,18 @@ func (r *Runner) epoch(ctx context.Context) error {
 			break
 		}
 		if err := ctx.Err(); err != nil {
+			if failed := r.look(lr); failed != nil {
+				return failed
+			}
 			return err
 		}
 		if err := r.step(batch, lr); err != nil {
 			return err
 		}
 		r.Seconds = before + time.Since(began).Seconds()
+	}
+	if err := r.look(lr); err != nil {
+		return err
 	}
 
 	var val *Evaluation
@@ -49,25 +55,33 @@ func (r *Runner) epoch(ctx context.Context) error {
 	return r.endEpoch(lr, val)
 }
 
-// step makes one training step.
+// step makes one training step. Its loss is looked at now and then only: on a device that
+// runs on its own, a look waits for all steps sent off before.
 func (r *Runner) step(batch []int32, lr float64) error {
 	r.last = nil
-	net := r.net
-	net.Gather(r.trainImages, batch)
-	net.Forward(true)
-	net.Loss()
-	net.Backward()
-	// Several machines would sum net.Grads here, with one all-reduce.
-	net.Adam(model.AdamStep{LR: lr, Beta1: adamBeta1, Beta2: adamBeta2, Eps: adamEps, Step: r.Step + 1})
+	r.net.Step(r.trainImages, batch, model.AdamStep{LR: lr, Beta1: adamBeta1, Beta2: adamBeta2, Eps: adamEps, Step: r.Step + 1})
+	r.Step++
+	r.EpochSteps++
+	r.unseen += len(batch)
+	// A hundredth of a second is no delay for who watches, some hundred steps of a GPU, and
+	// less than one of a processor.
+	if r.Config.LogSteps || time.Since(r.looked) > 10*time.Millisecond {
+		return r.look(lr)
+	}
+	return nil
+}
 
-	totals, err := net.Totals()
+// look takes the totals of the steps made so far from the device and tells of them.
+func (r *Runner) look(lr float64) error {
+	if r.unseen == 0 {
+		return nil
+	}
+	totals, err := r.net.Totals()
 	if err != nil {
 		return err
 	}
-	loss := (totals.Loss - r.Totals.Loss) / float64(len(batch))
-	r.Step++
-	r.EpochSteps++
-	r.Totals = totals
+	loss := (totals.Loss - r.Totals.Loss) / float64(r.unseen)
+	r.Totals, r.unseen, r.looked = totals, 0, time.Now()
 	if err := checkLoss("loss", loss); err != nil {
 		return err
 	}

@@ -38,9 +38,7 @@ func Evaluate(ctx context.Context, net *model.Network, images model.Images, labe
 		if err := ctx.Err(); err != nil {
 			return e, err
 		}
-		net.Gather(images, batch)
-		net.Forward(false)
-		net.Loss()
+		net.Evaluate(images, batch)
 		logits, err := net.Logits()
 		if err != nil {
 			return e, err

@@ -4,11 +4,12 @@ package train
 // a run, one JSON object a line, are its metrics.jsonl.
 type Event interface{ event() }
 
-// Step is a training step that was made.
+// Step is a training step that was made. With Config.LogSteps there is one for every step,
+// else one now and then, for the steps since the one before.
 type Step struct {
 	Step  int64   `json:"step"`  // from 1, over all epochs
 	Epoch int     `json:"epoch"` // from 1
-	Loss  float64 `json:"loss"`  // mean of the batch
+	Loss  float64 `json:"loss"`  // mean of the batch, or of the batches since the Step before
 	LR    float64 `json:"lr"`
 }
 

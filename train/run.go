@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"errors"
+	"time"
 
 	"crnn/data"
 	"crnn/model"
@@ -48,6 +49,9 @@ type Runner struct {
 	trainImages, testImages model.Images
 	dataID                  string
 	saved                   int64 // step of the checkpoint in Dir
+
+	unseen int       // samples of the steps whose loss was not looked at yet
+	looked time.Time // when it was
 
 	// The network as the last checkpoint has it or the next will; nil: made a step since.
 	last         *model.State

@@ -26,7 +26,7 @@ import (
 func testConfig() Config {
 	c := Default()
 	c.Epochs, c.BatchSize, c.HiddenSize, c.NumLayers, c.InputSize = 3, 8, 16, 2, 112
-	c.LR, c.LRStep = 0.002, 1
+	c.LR, c.LRStep, c.LogSteps = 0.002, 1, true
 	return c
 }
 
@@ -289,22 +289,29 @@ func (c Confusion) count() (n int64) {
 
 // The epoch's figures are the means of its steps, each batch weighted by its size.
 func TestEpochAveragesItsSteps(t *testing.T) {
-	got := uninterrupted(t, testConfig())
-	sum := 0.0
-	for _, e := range got.Events {
-		switch e := e.(type) {
-		case Step:
-			n := 8.0
-			if e.Step%testStepsPerEpoch == 0 {
-				n = 6
+	for _, logSteps := range []bool{true, false} {
+		c := testConfig()
+		c.LogSteps = logSteps
+		sum, seen, told := 0.0, 0, int64(0) // seen: images of the epoch
+		for _, e := range uninterrupted(t, c).Events {
+			switch e := e.(type) {
+			case Step:
+				if logSteps && e.Step != told+1 {
+					t.Errorf("step %d comes after step %d", e.Step, told)
+				}
+				upTo := min(8*int(e.Step-int64(e.Epoch-1)*testStepsPerEpoch), 54)
+				sum += e.Loss * float64(upTo-seen)
+				seen, told = upTo, e.Step
+			case Epoch:
+				if seen != 54 {
+					t.Errorf("epoch %d: its steps tell of %d images, want 54", e.Epoch, seen)
+				}
+				// Sums of seven doubles of about 100 each lose some 1e-13.
+				if mean := sum / 54; math.Abs(mean-e.TrainLoss) > 1e-12 {
+					t.Errorf("epoch %d: training loss %v, its steps say %v", e.Epoch, e.TrainLoss, mean)
+				}
+				sum, seen = 0, 0
 			}
-			sum += e.Loss * n
-		case Epoch:
-			// Seven sums of doubles of about 100 each lose some 1e-13.
-			if mean := sum / 54; math.Abs(mean-e.TrainLoss) > 1e-12 {
-				t.Errorf("epoch %d: training loss %v, its steps say %v", e.Epoch, e.TrainLoss, mean)
-			}
-			sum = 0
 		}
 	}
 }

@@ -104,7 +104,6 @@ func timeSteps(c *cli.Context, be model.Backend, set *data.Set, batch, steps int
 	order := data.Order(all, seed, 0, true)
 	indices := make([]int32, batch)
 	next := 0
-	times := make([]time.Duration, 0, steps)
 	for step := 1; step <= warmUp+steps; step++ {
 		if err := c.Context.Err(); err != nil {
 			return nil, err
@@ -113,22 +112,17 @@ func timeSteps(c *cli.Context, be model.Backend, set *data.Set, batch, steps int
 			indices[i] = order[next%len(order)]
 			next++
 		}
-		start := time.Now()
-		net.Gather(images, indices)
-		net.Forward(training)
-		net.Loss()
-		if training {
-			net.Backward()
-			net.Adam(model.AdamStep{LR: 0.0005, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: int64(step)})
-		}
-		if err := be.Sync(); err != nil {
-			return nil, err
-		}
 		if step > warmUp {
-			times = append(times, time.Since(start))
+			be.Lap()
+		}
+		if training {
+			net.Step(images, indices, model.AdamStep{LR: 0.0005, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: int64(step)})
+		} else {
+			net.Evaluate(images, indices)
 		}
 	}
-	return times, nil
+	be.Lap()
+	return be.Laps()
 }
 
 // summarise fills in the figures of the given times.

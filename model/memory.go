@@ -1,0 +1,61 @@
+package model
+
+import "fmt"
+
+// Planner is a Backend with a memory of its own, which can tell what would fit into it.
+type Planner interface {
+	Backend
+	// Plan returns a Backend that only counts: MemoryUsed is what its arrays and operators
+	// would take on this one. Nothing can be computed with it.
+	Plan() Planner
+	// MemoryUsed returns the bytes taken so far, MemoryFree those that are left.
+	MemoryUsed() int64
+	MemoryFree() (int64, error)
+}
+
+// MemoryError says that something does not fit into a device's memory.
+type MemoryError struct {
+	Device       string
+	Needed, Free int64 // bytes
+	MaxBatch     int   // of the network that was asked for; 0: the memory was for something else
+	Fits         int   // the largest batch size that would fit; 0: none
+}
+
+func (e *MemoryError) Error() string {
+	gib := func(bytes int64) float64 { return float64(bytes) / (1 << 30) }
+	if e.MaxBatch == 0 {
+		return fmt.Sprintf("%s is out of memory: %.2f GiB were needed, %.2f GiB are free; a smaller batch-size, or ending other programs that use it, helps", e.Device, gib(e.Needed), gib(e.Free))
+	}
+	text := fmt.Sprintf("%s has too little memory: the network with batches of %d images needs %.2f GiB, %.2f GiB are free", e.Device, e.MaxBatch, gib(e.Needed), gib(e.Free))
+	if e.Fits == 0 {
+		return text + "; no batch-size would fit: a smaller hidden-size or fewer layers need less"
+	}
+	return fmt.Sprintf("%s; a batch-size of %d would fit", text, e.Fits)
+}
+
+// checkMemory returns a *MemoryError if a network for batches of maxBatch does not fit.
+func checkMemory(be Planner, c Config, maxBatch int) error {
+	need := func(batch int) (int64, error) {
+		plan := be.Plan()
+		_, err := build(plan, c, batch, 0)
+		return plan.MemoryUsed(), err
+	}
+	free, err := be.MemoryFree()
+	if err != nil {
+		return err
+	}
+	all, err := need(maxBatch)
+	if err != nil || all <= free {
+		return err
+	}
+	fits, tooLarge := 0, maxBatch
+	for tooLarge-fits > 1 {
+		half := (fits + tooLarge) / 2
+		if bytes, err := need(half); err == nil && bytes <= free {
+			fits = half
+		} else {
+			tooLarge = half
+		}
+	}
+	return &MemoryError{Device: be.Name(), Needed: all, Free: free, MaxBatch: maxBatch, Fits: fits}
+}
