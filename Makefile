@@ -1,8 +1,5 @@
 # `make help` lists what can be made. Everything lands in bin/, runs/ and .tools/.
 
-COMMIT  := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
-LDFLAGS := $(if $(COMMIT),-X main.commit=$(COMMIT))
-
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -14,11 +11,14 @@ train: build ## fetch the data if missing and train the recipe; more flags in AR
 test: check-go ## everything the tests need, then all tests
 	@scripts/test
 
-build: check-go ## bin/crnn for this machine
-	@go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/crnn
+build: check-go ## bin/crnn for this machine, with CUDA support; no GPU is needed for that
+	@scripts/build bin
 
 data: build ## the data set into the cache directory
 	@bin/crnn data fetch
+
+ptx: check-go ## PTX, Go wrappers and docs/kernels.md from kernels/*.cu
+	@scripts/ptx
 
 lint: check-go ## gofmt, go vet, staticcheck
 	@scripts/test format vet staticcheck
@@ -35,4 +35,4 @@ clean: ## remove what was built and installed here; runs/ and the data stay
 check-go:
 	@scripts/check-go
 
-.PHONY: help train test build data lint cross fuzz clean check-go
+.PHONY: help train test build data ptx lint cross fuzz clean check-go

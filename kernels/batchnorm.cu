@@ -1,0 +1,196 @@
+// architectures: 75
+#include "moments.cuh"
+
+// Batch normalisation, ReLU and 2x2 max pooling as one operator, over z [n,channels,H,W]:
+//
+//     u = gamma (z - mean) rstd + beta,   rstd = 1 / sqrt(var + eps)
+//     y[b,c,i,j] = max(0, max of u[b,c,2i+r,2j+s] over r, s in {0,1})
+//
+// and backward, with N = n H W and g = dloss/du, which is dy at the first largest u of a pool if
+// that is above 0 and else 0:
+//
+//     dbeta = sum g,   dgamma = sum g zhat,   zhat = (z - mean) rstd
+//     dz = gamma rstd (g - dbeta/N - zhat dgamma/N)
+//
+// Neither u nor the place of the largest is stored: backward computes them again from z, by
+// the same instructions and so with the same bits.
+//
+// Every kernel here has the same grid: x counts shares of `samples` samples each, y the channels; a
+// block of 256 threads goes through the pools of one channel of its share, which lie next to
+// each other within a sample. They move 4 bytes a z and are bound by that (and, at batch 50, by
+// the latency of two or three memory accesses in a row), so that every block of a kernel
+// rather adds up the few hundred partial sums of its channel once more than wait for a
+// launch that does. All blocks of a channel do so in the same order.
+
+constexpr int THREADS = 256;
+
+// Mean and rstd of a channel, which the forward pass leaves for the backward one.
+struct Statistics {
+    float mean, rstd;
+};
+
+// block_sum returns the sum of v over the block, in every thread.
+inline __device__ float block_sum(float v) {
+    __shared__ float warps[THREADS / 32];
+    for (int lane = 16; lane > 0; lane /= 2) v += __shfl_xor_sync(~0u, v, lane);
+    __syncthreads();  // the last call's have been read
+    if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = v;
+    __syncthreads();
+    float sum = 0.0f;
+    for (int w = 0; w < THREADS / 32; w++) sum += warps[w];
+    return sum;
+}
+
+// Share is what a block goes through: the pools of a channel of some samples.
+struct Share {
+    int first, count, channels, width, pools;  // first sample, pools in all, pools of a sample
+
+    __device__ Share(int n, int channels, int height, int width, int samples)
+        : first(blockIdx.x * samples), channels(channels), width(width), pools(height / 2 * (width / 2)) {
+        count = min(samples, n - first) * pools;
+    }
+
+    // y and z return the place of pool e in [n,channels,H/2,W/2], and of its first element in
+    // [n,channels,H,W].
+    __device__ size_t y(int e) const { return ((size_t)(first + e / pools) * channels + blockIdx.y) * pools + e % pools; }
+    __device__ size_t z(int e) const {
+        int pool = e % pools, row = pool / (width / 2), column = pool % (width / 2);
+        return ((size_t)(first + e / pools) * channels + blockIdx.y) * 4 * pools + 2 * row * width + 2 * column;
+    }
+};
+
+// Pool is a 2x2 window of z in row-major order, and of its four u the first largest, as PyTorch
+// finds it: a NaN is larger than anything.
+struct Pool {
+    float z[4];
+    float u, at;  // the largest u, and its z
+    int largest;  // its place in the window
+
+    __device__ Pool(const float *from, int width, float mean, float scale, float beta) {
+        float2 top = *(const float2 *)from, bottom = *(const float2 *)(from + width);
+        z[0] = top.x, z[1] = top.y, z[2] = bottom.x, z[3] = bottom.y;
+        u = fmaf(z[0] - mean, scale, beta), at = z[0], largest = 0;
+#pragma unroll
+        for (int r = 1; r < 4; r++) {
+            float other = fmaf(z[r] - mean, scale, beta);
+            if (other > u || isnan(other)) u = other, at = z[r], largest = r;
+        }
+    }
+
+    // gradient returns g at the largest, given dy.
+    __device__ float gradient(float dy) const { return u <= 0.0f ? 0.0f : dy; }
+};
+
+// batch_statistics returns mean and rstd of the block's channel over the batch, from the moments
+// [channels,tiles] of its tiles, and moves the running ones. Moments are combined as by Chan,
+// Golub and LeVeque ("Updating formulae and a pairwise algorithm for computing sample
+// variances", 1979), so that a variance is right that is small beside the mean.
+static __device__ Statistics batch_statistics(const Moments *moments, float *running_mean, float *running_var, int pixels, float eps, float momentum) {
+    int tiles = (pixels + TILE_PIXELS - 1) / TILE_PIXELS, c = blockIdx.y;
+    moments += (size_t)c * tiles;
+    double origin = moments[0].mean;
+    float sum = 0.0f, m2 = 0.0f;
+    for (int t = threadIdx.x; t < tiles; t += THREADS)
+        sum += min(TILE_PIXELS, pixels - t * TILE_PIXELS) * (float)(moments[t].mean - origin);
+    float shift = block_sum(sum) / pixels;
+    for (int t = threadIdx.x; t < tiles; t += THREADS) {
+        float d = (float)(moments[t].mean - origin) - shift;
+        m2 += moments[t].m2 + min(TILE_PIXELS, pixels - t * TILE_PIXELS) * (d * d);
+    }
+    m2 = block_sum(m2);
+    float mean = (float)(origin + shift);
+    if (blockIdx.x == 0 && threadIdx.x == 0) {
+        running_mean[c] = (1.0f - momentum) * running_mean[c] + momentum * mean;
+        running_var[c] = (1.0f - momentum) * running_var[c] + momentum * (m2 / (pixels - 1));
+    }
+    return {mean, 1.0f / sqrtf(m2 / pixels + eps)};
+}
+
+// batchnorm_pool_forward computes y [n,channels,H/2,W/2] from z. With train set it uses the
+// statistics of the batch, moves running_mean and running_var [channels] by momentum (the
+// variance with divisor N-1) and leaves the statistics [channels] in force for the backward
+// pass; otherwise it uses the running ones.
+extern "C" __global__ void __launch_bounds__(256)
+batchnorm_pool_forward(const float *z, const Moments *moments, const float *gamma, const float *beta, float *running_mean,
+                       float *running_var, Statistics *statistics, float *y, int n, int channels, int height, int width,
+                       int samples, float eps, float momentum, int train) {
+    int c = blockIdx.y;
+    Statistics s;
+    if (train) {
+        s = batch_statistics(moments, running_mean, running_var, n * height * width, eps, momentum);
+        if (blockIdx.x == 0 && threadIdx.x == 0) statistics[c] = s;
+    } else {
+        s = {running_mean[c], 1.0f / sqrtf(running_var[c] + eps)};
+    }
+    Share share(n, channels, height, width, samples);
+    float scale = gamma[c] * s.rstd, shift = beta[c];
+    for (int e = threadIdx.x; e < share.count; e += THREADS) {
+        Pool pool(z + share.z(e), width, s.mean, scale, shift);
+        y[share.y(e)] = pool.u <= 0.0f ? 0.0f : pool.u;
+    }
+}
+
+// Sums of a share's pools: of g, and of g (z - mean).
+struct GradientSums {
+    float g, gz;
+};
+
+// batchnorm_pool_sums computes the sums [shares,channels] that dbeta and dgamma are made of.
+extern "C" __global__ void __launch_bounds__(256)
+batchnorm_pool_sums(const float *z, const float *dy, const Statistics *statistics, const float *gamma, const float *beta,
+                    GradientSums *sums, int n, int channels, int height, int width, int samples) {
+    int c = blockIdx.y;
+    Share share(n, channels, height, width, samples);
+    Statistics s = statistics[c];
+    float scale = gamma[c] * s.rstd, shift = beta[c];
+    float g = 0.0f, gz = 0.0f;
+    for (int e = threadIdx.x; e < share.count; e += THREADS) {
+        Pool pool(z + share.z(e), width, s.mean, scale, shift);
+        float d = pool.gradient(dy[share.y(e)]);
+        g += d;
+        gz += d * (pool.at - s.mean);
+    }
+    g = block_sum(g);
+    gz = block_sum(gz);
+    if (threadIdx.x == 0) sums[blockIdx.x * channels + c] = {g, gz};
+}
+
+// batchnorm_backward computes dgamma and dbeta [channels] from the sums [shares,channels], then dz
+// [n,channels,H,W], and the sums of dz [shares,channels] that the convolution's dbias is made of.
+extern "C" __global__ void __launch_bounds__(256)
+batchnorm_backward(const float *z, const float *dy, const Statistics *statistics, const float *gamma, const float *beta,
+                   const GradientSums *sums, float *dgamma, float *dbeta, float *dz, float *dz_sums, int n, int channels,
+                   int height, int width, int samples) {
+    int c = blockIdx.y, shares = gridDim.x;
+    Statistics s = statistics[c];
+    float g = 0.0f, gz = 0.0f;
+    for (int i = threadIdx.x; i < shares; i += THREADS) {
+        GradientSums part = sums[i * channels + c];
+        g += part.g;
+        gz += part.gz;
+    }
+    g = block_sum(g);
+    gz = block_sum(gz);
+    if (blockIdx.x == 0 && threadIdx.x == 0) {
+        dbeta[c] = g;
+        dgamma[c] = gz * s.rstd;
+    }
+
+    // dz = scale g + slope (z - mean) + constant
+    float scale = gamma[c] * s.rstd, shift = beta[c], pixels = (float)n * height * width;
+    float constant = -scale * (g / pixels), slope = -scale * s.rstd * s.rstd * (gz / pixels);
+    Share share(n, channels, height, width, samples);
+    float sum = 0.0f;
+    for (int e = threadIdx.x; e < share.count; e += THREADS) {
+        size_t place = share.z(e);
+        Pool pool(z + place, width, s.mean, scale, shift);
+        float at_largest = scale * pool.gradient(dy[share.y(e)]), d[4];
+#pragma unroll
+        for (int r = 0; r < 4; r++) d[r] = fmaf(slope, pool.z[r] - s.mean, constant) + (r == pool.largest ? at_largest : 0.0f);
+        *(float2 *)(dz + place) = make_float2(d[0], d[1]);
+        *(float2 *)(dz + place + width) = make_float2(d[2], d[3]);
+        sum += (d[0] + d[1]) + (d[2] + d[3]);
+    }
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) dz_sums[blockIdx.x * channels + c] = sum;
+}

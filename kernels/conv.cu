@@ -1,0 +1,97 @@
+// architectures: 75
+#include "conv.cuh"
+
+// The convolution forward, its data gradient and its weight gradient in fp32, each a tiled matrix
+// product of blocks of 256 threads (conv.cuh). A kernel whose name ends in _32 makes tiles of 32 rows,
+// for at most 32 channels; one in _64 of 64.
+//
+// The recipe's second convolution at batch 50 is 1.0 GFLOP in each of the three, 15 us at an
+// H100's peak. In a step of 32 depths a thread of the 64-row kernels has 640 multiplications among
+// 890 instructions, one of the 32-row kernels 320 among 510: most of the others form patches. So
+// 30 us are to be expected of the two with 64 rows (123 and 130 blocks) and 35 of the data
+// gradient, whose rows are the 32 input channels. The first convolution is 0.06 GFLOP. Its depth of
+// 25 is rounded up to 32 and its 490 tiles spend more on their sums than on products: some 6 us,
+// of which a kernel of its own would save 3 of a step of 300.
+
+// conv_forward_32 computes z [n,out,H,W] and the moments [out,tiles] of its tiles from x [n,in,H,W], weight
+// [out,in,kernel,kernel], bias [out] and the taps of x:
+//
+//     z[b,o,i,j] = bias[o] + sum over c, u, v of weight[o,c,u,v] x[b,c,i+u-p,j+v-p]
+//
+// Grid: x is the tiles of 80 pixels, n H W / 80 rounded up; y is out / 32, rounded up.
+extern "C" __global__ void __launch_bounds__(256)
+conv_forward_32(const float *x, const float *weight, const float *bias, const Tap *taps, float *z, Moments *moments,
+                int n, int in, int out, int height, int width, int kernel) {
+    forward<Fp32, 32>(x, weight, bias, taps, z, moments, n, in, out, height, width, kernel);
+}
+
+// conv_forward_64 is conv_forward_32 with tiles of 64 rows.
+extern "C" __global__ void __launch_bounds__(256)
+conv_forward_64(const float *x, const float *weight, const float *bias, const Tap *taps, float *z, Moments *moments,
+                int n, int in, int out, int height, int width, int kernel) {
+    forward<Fp32, 64>(x, weight, bias, taps, z, moments, n, in, out, height, width, kernel);
+}
+
+// conv_backward_data_32 computes dx [n,in,H,W] from dz [n,out,H,W], weight and the taps of dz:
+//
+//     dx[b,c,i,j] = sum over o, u, v of weight[o,c,kernel-1-u,kernel-1-v] dz[b,o,i+u-p,j+v-p]
+//
+// Grid: x is the tiles of 80 pixels; y is in / 32, rounded up.
+extern "C" __global__ void __launch_bounds__(256)
+conv_backward_data_32(const float *dz, const float *weight, const Tap *taps, float *dx,
+                      int n, int in, int out, int height, int width, int kernel) {
+    backward_data<Fp32, 32>(dz, weight, taps, dx, n, in, out, height, width, kernel);
+}
+
+// conv_backward_data_64 is conv_backward_data_32 with tiles of 64 rows.
+extern "C" __global__ void __launch_bounds__(256)
+conv_backward_data_64(const float *dz, const float *weight, const Tap *taps, float *dx,
+                      int n, int in, int out, int height, int width, int kernel) {
+    backward_data<Fp32, 64>(dz, weight, taps, dx, n, in, out, height, width, kernel);
+}
+
+// conv_backward_weight_32 computes dweight of every share of the pixels, partials
+// [shares,out,in,kernel,kernel], from x, dz and the taps of x:
+//
+//     dweight[o,c,u,v] = sum over b, i, j of dz[b,o,i,j] x[b,c,i+u-p,j+v-p]
+//
+// A share is `share` pixels, a multiple of 64. Grid: x is in kernel^2 / 80, y is out / 32, both
+// rounded up, z the shares.
+extern "C" __global__ void __launch_bounds__(256)
+conv_backward_weight_32(const float *x, const float *dz, const Tap *taps, float *partials,
+                        int n, int in, int out, int height, int width, int kernel, int share) {
+    backward_weight<Fp32, 32>(x, dz, taps, partials, n, in, out, height, width, kernel, share);
+}
+
+// conv_backward_weight_64 is conv_backward_weight_32 with tiles of 64 rows.
+extern "C" __global__ void __launch_bounds__(256)
+conv_backward_weight_64(const float *x, const float *dz, const Tap *taps, float *partials,
+                        int n, int in, int out, int height, int width, int kernel, int share) {
+    backward_weight<Fp32, 64>(x, dz, taps, partials, n, in, out, height, width, kernel, share);
+}
+
+// conv_backward_weight_sum adds what conv_backward_weight left for every share of the pixels,
+// partials [shares,count], to dweight [count], and the sums of dz that batchnorm_backward left,
+// dz_sums [bias_shares,out], to dbias [out]. Grid: count / 32 blocks, rounded up, and then out / 32,
+// rounded up, of 256 threads: a block adds 32 neighbouring elements, of which each of its eight
+// warps takes an eighth of the shares; their sums are then added in the warps' order.
+extern "C" __global__ void __launch_bounds__(256)
+conv_backward_weight_sum(const float *partials, const float *dz_sums, float *dweight, float *dbias,
+                         int shares, int count, int bias_shares, int out) {
+    __shared__ float eighths[8][32];
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, blocks = (count + 31) / 32;
+    bool bias = blockIdx.x >= blocks;
+    const float *from = bias ? dz_sums : partials;
+    int rows = bias ? bias_shares : shares, columns = bias ? out : count;
+    int column = (bias ? blockIdx.x - blocks : blockIdx.x) * 32 + lane;
+    float sum = 0.0f;
+    if (column < columns) {
+#pragma unroll 4
+        for (int row = warp; row < rows; row += 8) sum += from[(size_t)row * columns + column];
+    }
+    eighths[warp][lane] = sum;
+    __syncthreads();
+    if (warp > 0 || column >= columns) return;
+    for (int w = 1; w < 8; w++) sum += eighths[w][lane];
+    (bias ? dbias : dweight)[column] = sum;
+}

@@ -1,0 +1,336 @@
+// The convolutions as tiled matrix products (tile.cuh), in every arithmetic. With P the im2col
+// matrix of an array x [n,C,H,W], of which nothing but the tile at hand ever exists,
+//
+//     P[(c,u,v), (b,i,j)] = x[b,c,i+u-p,j+v-p]      (0 outside, p = (kernel-1)/2)
+//
+//     z       = weight P(x)        [out, n H W]          weight as [out, in kernel^2]
+//     dx      = turned P(dz)       [in, n H W]           turned[c,(o,u,v)] = weight[o,c,kernel-1-u,kernel-1-v]
+//     dweight = dz P(x)^T          [out, in kernel^2]    dz as [out, n H W]
+//
+// Columns of P are the pixels of all samples, (b H + i) W + j, so a tile may begin in one sample
+// and end in another. Every array has less than 2^31 elements.
+#pragma once
+
+#include "moments.cuh"
+#include "tile.cuh"
+
+static_assert(BN == TILE_PIXELS, "moments are those of a tile's columns");
+
+// A place is a pixel's row and column in 16 bits each, both from 2^14 on, so that the sum of a pixel's
+// place and of a tap's, which may be negative, keeps them apart. Rows and columns are below 2^13.
+constexpr int ORIGIN = 0x40004000;
+constexpr int OUTSIDE = -(0x2000 << 16);  // to be added to a place: no longer in any image
+
+// inside says whether a place is in an image. Bit 14 of either half of place is set if it is not
+// negative, of limit - place if it is not beyond the last.
+static __device__ __forceinline__ bool inside(int place, int height, int width) {
+    unsigned limit = 0x80008000u + ((height - 1) << 16) + (width - 1);
+    return (~(place & (limit - place)) & 0x40004000u) == 0;
+}
+
+// Tap describes row (c,u,v) of P: what its elements' pixels are from pixel (b,0,i,j). A table of
+// taps spares every element three divisions. 80 more follow the last, which are OUTSIDE, since the
+// tiles' depths and columns are rounded up.
+struct __align__(16) Tap {
+    int offset;   // (c H + u-p) W + v-p
+    int place;    // (u-p << 16) + v-p
+    int channel;  // c
+};
+
+// Pixel describes column (b,i,j) of P.
+struct Pixel {
+    int from;   // (b C H + i) W + j: where it is in x
+    int to;     // (b M H + i) W + j: where it is in a product of M channels
+    int place;  // of (i,j), OUTSIDE beyond the last sample
+};
+
+// Along says which elements of an operand a thread loads whose neighbours in memory are
+// neighbours in depth: eight threads read eight words of a row (a sector of 32 bytes), and the
+// block STRIDE rows at once.
+struct Along {
+    static constexpr int STRIDE = THREADS / ROWS;
+    static __device__ __forceinline__ int word() { return threadIdx.x / 32 % 4 * 8 + threadIdx.x % 8; }
+    static __device__ __forceinline__ int row() { return threadIdx.x / 128 * 4 + threadIdx.x % 32 / 8; }
+};
+
+// Weights are rows m0 ... of weight [out, depth], as A.
+template <class Math, int BM> struct Weights {
+    static constexpr int COUNT = BM / Along::STRIDE;
+    const float *weight;
+    int depth, first, rows;  // the thread's first row, and rows from it on
+    float v[COUNT][Math::PACK];
+
+    __device__ __forceinline__ Weights(const float *weight, int m0, int out, int depth)
+        : weight(weight), depth(depth), first((m0 + Along::row()) * depth), rows(out - m0 - Along::row()) {}
+
+    __device__ __forceinline__ void load(int k, int) {
+#pragma unroll
+        for (int e = 0; e < Math::PACK; e++) {
+            int at = k + Along::word() * Math::PACK + e;
+            bool exists = at < depth;
+#pragma unroll
+            for (int r = 0; r < COUNT; r++) v[r][e] = exists & r * Along::STRIDE < rows ? weight[first + at + r * Along::STRIDE * depth] : 0.0f;
+        }
+    }
+
+    __device__ __forceinline__ void store(typename Math::Word (*to)[BM + 8]) {
+#pragma unroll
+        for (int r = 0; r < COUNT; r++) to[Along::word()][Along::row() + r * Along::STRIDE] = Math::word(v[r]);
+    }
+};
+
+// Turned are rows m0 ... of turned [in, out kernel^2], as A.
+template <class Math, int BM> struct Turned {
+    static constexpr int COUNT = BM / Along::STRIDE;
+    const float *weight;
+    const Tap *taps;
+    int in, area, first, rows;  // the end of the thread's first row of o = 0, and rows from it on
+    float v[COUNT][Math::PACK];
+
+    __device__ __forceinline__ Turned(const float *weight, const Tap *taps, int m0, int in, int area)
+        : weight(weight), taps(taps), in(in), area(area), first((m0 + Along::row() + 1) * area - 1), rows(in - m0 - Along::row()) {}
+
+    __device__ __forceinline__ void load(int k, int end) {
+#pragma unroll
+        for (int e = 0; e < Math::PACK; e++) {
+            int tap = k + Along::word() * Math::PACK + e;
+            bool exists = tap < end;
+            int at = first + taps[tap].channel * (in + 1) * area - tap;
+#pragma unroll
+            for (int r = 0; r < COUNT; r++) v[r][e] = exists & r * Along::STRIDE < rows ? weight[at + r * Along::STRIDE * area] : 0.0f;
+        }
+    }
+
+    __device__ __forceinline__ void store(typename Math::Word (*to)[BM + 8]) {
+#pragma unroll
+        for (int r = 0; r < COUNT; r++) to[Along::word()][Along::row() + r * Along::STRIDE] = Math::word(v[r]);
+    }
+};
+
+// Patches are columns of P, as B. Sixteen threads read sixteen neighbouring pixels; a thread keeps its
+// five pixels and takes two rows of P in every step (four for bf16).
+template <class Math> struct Patches {
+    static constexpr int COUNT = BN / 16;
+    static constexpr int PASSES = ROWS / 16;
+    const float *x;
+    const Tap *taps;
+    int height, width;
+    int from[COUNT], place[COUNT];
+    float v[PASSES][COUNT][Math::PACK];
+
+    __device__ __forceinline__ Patches(const Pixel (&pixels)[BN], const float *x, const Tap *taps, int height, int width)
+        : x(x), taps(taps), height(height), width(width) {
+#pragma unroll
+        for (int c = 0; c < COUNT; c++) {
+            Pixel p = pixels[threadIdx.x % 16 + 16 * c];
+            from[c] = p.from;
+            place[c] = p.place;
+        }
+    }
+
+    // row returns the thread's row of shared memory in a pass. The two rows of a warp are two
+    // apart: 176 words, 16 modulo the banks, so that their 16 pixels each meet 32 banks.
+    static __device__ __forceinline__ int row(int pass) {
+        int warp = threadIdx.x / 32, half = threadIdx.x / 16 % 2;
+        return pass * 16 + warp / 2 * 4 + warp % 2 + half * 2;
+    }
+
+    __device__ __forceinline__ void load(int k, int) {
+#pragma unroll
+        for (int pass = 0; pass < PASSES; pass++)
+#pragma unroll
+            for (int e = 0; e < Math::PACK; e++) {
+                Tap tap = taps[k + row(pass) * Math::PACK + e];
+#pragma unroll
+                for (int c = 0; c < COUNT; c++)
+                    v[pass][c][e] = inside(place[c] + tap.place, height, width) ? x[from[c] + tap.offset] : 0.0f;
+            }
+    }
+
+    __device__ __forceinline__ void store(typename Math::Word (*to)[B_PITCH]) {
+#pragma unroll
+        for (int pass = 0; pass < PASSES; pass++)
+#pragma unroll
+            for (int c = 0; c < COUNT; c++) to[row(pass)][threadIdx.x % 16 + 16 * c] = Math::word(v[pass][c]);
+    }
+};
+
+// Walk goes over the pixels of all samples in steps of Math::DEPTH, for the products whose
+// depth they are. It is at the thread's first pixel of a step; the second, for bf16, is its right
+// neighbour, since the width is even, as are all bounds.
+template <class Math> struct Walk {
+    int p, b, i, j;
+
+    __device__ __forceinline__ Walk(int p0, int height, int width) {
+        p = p0 + Along::word() * Math::PACK;
+        b = p / (height * width);
+        i = p / width % height;
+        j = p % width;
+    }
+
+    __device__ __forceinline__ void advance(int height, int width, int rows, int columns) {
+        p += Math::DEPTH;
+        i += rows;
+        j += columns;
+        if (j >= width) j -= width, i++;
+        while (i >= height) i -= height, b++;
+    }
+};
+
+// Gradients are rows m0 ... of dz as [out, n H W], as A, and TransposedPatches columns k0 ... of P^T,
+// as B: a thread keeps its rows of dz and of P and goes from pixel to pixel.
+template <class Math, int BM> struct Gradients {
+    static constexpr int COUNT = BM / Along::STRIDE;
+    const float *dz;
+    const Walk<Math> &at;
+    int out, height, width, m;  // the thread's first row
+    float v[COUNT][Math::PACK];
+
+    __device__ __forceinline__ Gradients(const float *dz, const Walk<Math> &at, int m0, int out, int height, int width)
+        : dz(dz), at(at), out(out), height(height), width(width), m(m0 + Along::row()) {}
+
+    __device__ __forceinline__ void load(int, int end) {
+        int first = ((at.b * out + m) * height + at.i) * width + at.j;
+        bool exists = at.p < end;
+#pragma unroll
+        for (int r = 0; r < COUNT; r++)
+#pragma unroll
+            for (int e = 0; e < Math::PACK; e++) v[r][e] = exists & m + r * Along::STRIDE < out ? dz[first + r * Along::STRIDE * height * width + e] : 0.0f;
+    }
+
+    __device__ __forceinline__ void store(typename Math::Word (*to)[BM + 8]) {
+#pragma unroll
+        for (int r = 0; r < COUNT; r++) to[Along::word()][Along::row() + r * Along::STRIDE] = Math::word(v[r]);
+    }
+};
+
+template <class Math> struct TransposedPatches {
+    static constexpr int COUNT = BN / Along::STRIDE;
+    const float *x;
+    Walk<Math> &at;
+    int channels, height, width;
+    int rows, columns;  // of Math::DEPTH pixels
+    int offset[COUNT], place[COUNT];
+    float v[COUNT][Math::PACK];
+
+    __device__ __forceinline__ TransposedPatches(const float *x, const Tap *taps, int k0, Walk<Math> &at, int channels, int height, int width)
+        : x(x), at(at), channels(channels), height(height), width(width), rows(Math::DEPTH / width), columns(Math::DEPTH % width) {
+#pragma unroll
+        for (int c = 0; c < COUNT; c++) {
+            Tap tap = taps[k0 + Along::row() + c * Along::STRIDE];
+            offset[c] = tap.offset;
+            place[c] = tap.place;
+        }
+    }
+
+    // load also walks on: it comes after Gradients::load.
+    __device__ __forceinline__ void load(int, int end) {
+        int first = (at.b * channels * height + at.i) * width + at.j;
+        int here = ORIGIN + (at.i << 16) + at.j + (at.p < end ? 0 : OUTSIDE);
+#pragma unroll
+        for (int c = 0; c < COUNT; c++)
+#pragma unroll
+            for (int e = 0; e < Math::PACK; e++)
+                v[c][e] = inside(here + e + place[c], height, width) ? x[first + e + offset[c]] : 0.0f;
+        at.advance(height, width, rows, columns);
+    }
+
+    __device__ __forceinline__ void store(typename Math::Word (*to)[B_PITCH]) {
+#pragma unroll
+        for (int c = 0; c < COUNT; c++) to[Along::word()][Along::row() + c * Along::STRIDE] = Math::word(v[c]);
+    }
+};
+
+// describe_pixels fills in the columns p0 ... of the P of x [n,C,H,W], for a product [M, n H W].
+static __device__ __forceinline__ void describe_pixels(Pixel (&pixels)[BN], int p0, int n, int C, int M, int height, int width) {
+    if (threadIdx.x < BN) {
+        int size = height * width, p = p0 + threadIdx.x, b = p / size, pixel = p % size;
+        int place = ORIGIN + (pixel / width << 16) + pixel % width + (b < n ? 0 : OUTSIDE);
+        pixels[threadIdx.x] = {b * C * size + pixel, b * M * size + pixel, place};
+    }
+    __syncthreads();
+}
+
+// eighth_sum returns the sum over the eight threads whose numbers differ in the lowest three bits.
+static __device__ __forceinline__ float eighth_sum(float v) {
+#pragma unroll
+    for (int lane = 4; lane > 0; lane /= 2) v += __shfl_xor_sync(~0u, v, lane);
+    return v;
+}
+
+// write_pixels writes a tile c, rows m0 ... and columns p0 ... of an array [n,channels,H,W], each channel
+// plus its bias if there is one. Eight threads take a row: sectors of 32 bytes, and three
+// shuffles a sum. With MOMENTS it also leaves the moments [channels,tiles].
+template <bool MOMENTS, int BM>
+static __device__ __forceinline__ void write_pixels(const float (&c)[BM][BN], const Pixel (&pixels)[BN], const float *bias, float *array,
+                                                    Moments *moments, int m0, int p0, int n, int channels, int size) {
+    int x = threadIdx.x % 8, count = min(n * size - p0, BN);
+#pragma unroll 1
+    for (int row = threadIdx.x / 8; row < BM; row += THREADS / 8) {
+        int m = m0 + row;
+        float add = bias && m < channels ? bias[m] : 0.0f;
+        // Differences from one of the values: where a mean is large beside the deviations, their
+        // sum keeps the digits that a sum of the values would lose.
+        float origin = c[row][0] + add, sum = 0.0f, m2 = 0.0f;
+#pragma unroll
+        for (int s = 0; s < BN; s += 8) {
+            Pixel to = pixels[s + x];
+            float v = c[row][s + x] + add;
+            bool exists = s + x < count;
+            if (exists & m < channels) array[to.to + m * size] = v;
+            sum += exists ? v - origin : 0.0f;
+        }
+        if (!MOMENTS) continue;
+        float mean = eighth_sum(sum) / count;
+#pragma unroll
+        for (int s = 0; s < BN; s += 8) {
+            float d = c[row][s + x] + add - origin - mean;
+            m2 += s + x < count ? d * d : 0.0f;
+        }
+        m2 = eighth_sum(m2);
+        if (x == 0 && m < channels) moments[m * gridDim.x + blockIdx.x] = {(double)origin + mean, m2};
+    }
+}
+
+template <class Math, int BM>
+__device__ __forceinline__ void forward(const float *x, const float *weight, const float *bias, const Tap *taps, float *z, Moments *moments,
+                                        int n, int in, int out, int height, int width, int kernel) {
+    __shared__ typename Tile<Math, BM>::Shared shared;
+    __shared__ Pixel pixels[BN];
+    int m0 = blockIdx.y * BM, p0 = blockIdx.x * BN, depth = in * kernel * kernel;
+    describe_pixels(pixels, p0, n, in, out, height, width);
+    Weights<Math, BM> a(weight, m0, out, depth);
+    Patches<Math> b(pixels, x, taps, height, width);
+    Tile<Math, BM>::multiply(shared, a, b, 0, depth);
+    write_pixels<true>(shared.c, pixels, bias, z, moments, m0, p0, n, out, height * width);
+}
+
+template <class Math, int BM>
+__device__ __forceinline__ void backward_data(const float *dz, const float *weight, const Tap *taps, float *dx,
+                                              int n, int in, int out, int height, int width, int kernel) {
+    __shared__ typename Tile<Math, BM>::Shared shared;
+    __shared__ Pixel pixels[BN];
+    int m0 = blockIdx.y * BM, p0 = blockIdx.x * BN;
+    describe_pixels(pixels, p0, n, out, in, height, width);
+    Turned<Math, BM> a(weight, taps, m0, in, kernel * kernel);
+    Patches<Math> b(pixels, dz, taps, height, width);
+    Tile<Math, BM>::multiply(shared, a, b, 0, out * kernel * kernel);
+    write_pixels<false>(shared.c, pixels, nullptr, dx, nullptr, m0, p0, n, in, height * width);
+}
+
+template <class Math, int BM>
+__device__ __forceinline__ void backward_weight(const float *x, const float *dz, const Tap *taps, float *partials,
+                                                int n, int in, int out, int height, int width, int kernel, int share) {
+    __shared__ typename Tile<Math, BM>::Shared shared;
+    int k0 = blockIdx.x * BN, m0 = blockIdx.y * BM, depth = in * kernel * kernel;
+    int p0 = blockIdx.z * share, end = min(p0 + share, n * height * width);
+    Walk<Math> at(p0, height, width);
+    Gradients<Math, BM> a(dz, at, m0, out, height, width);
+    TransposedPatches<Math> b(x, taps, k0, at, in, height, width);
+    Tile<Math, BM>::multiply(shared, a, b, p0, end);
+    partials += (size_t)blockIdx.z * out * depth;
+    for (int e = threadIdx.x; e < BM * BN; e += THREADS) {
+        int m = m0 + e / BN, k = k0 + e % BN;
+        if (m < out && k < depth) partials[m * depth + k] = shared.c[e / BN][e % BN];
+    }
+}

@@ -1,0 +1,95 @@
+// Package kernels holds the CUDA kernels: their sources (*.cu), the PTX built from them by
+// scripts/ptx, which is embedded, and a typed function for every kernel that describes its launch.
+// It needs no GPU, driver or C compiler.
+package kernels
+
+import (
+	"embed"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Addresses of arrays in device memory, by the type of their elements: float, double, int,
+// unsigned, unsigned char, unsigned short or bfloat16, long long, unsigned long long. Ptr is the
+// address of anything else, such as a struct. 0 is a null pointer.
+type (
+	F32 uint64
+	F64 uint64
+	I32 uint64
+	U32 uint64
+	U8  uint64
+	U16 uint64
+	I64 uint64
+	U64 uint64
+	Ptr uint64
+)
+
+// MaxArgs is the number of arguments that a Call has room for.
+const MaxArgs = 24
+
+// Call is a kernel with its arguments, all but its launch geometry. Calls compare with ==.
+type Call struct {
+	Source string          // the file that it is in: "conv" for conv.cu and its PTX
+	Name   string          // the kernel's name in the PTX
+	Args   [MaxArgs]uint64 // the first Count; a value of 4 bytes in the lower half, the rest zero
+	Count  int
+}
+
+//go:embed *.ptx
+var files embed.FS
+
+// architectures maps a source to the architectures that it is built for, ascending; 80 stands for
+// compute capability 8.0.
+var architectures = list()
+
+func list() map[string][]int {
+	names, _ := fs.Glob(files, "*.ptx") // an error would be one of the pattern
+	built := map[string][]int{}
+	for _, name := range names {
+		source, architecture, _ := strings.Cut(strings.TrimSuffix(name, ".ptx"), ".sm_")
+		number, err := strconv.Atoi(architecture)
+		if err != nil {
+			panic("kernels: " + name + " is not named SOURCE.sm_NN.ptx")
+		}
+		built[source] = append(built[source], number)
+	}
+	for source := range built {
+		slices.Sort(built[source])
+	}
+	return built
+}
+
+// Sources returns the names of all sources, sorted.
+func Sources() []string {
+	var names []string
+	for source := range architectures {
+		names = append(names, source)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Architectures returns what a source is built for, ascending: 75 stands for compute capability
+// 7.5. It is nil for a source that there is not.
+func Architectures(source string) []int { return slices.Clone(architectures[source]) }
+
+// PTX returns the code of a source for a card of the given compute capability (75 for 7.5): that
+// of the newest architecture that the card can run, and which one it is. ok is false if the
+// source is built for newer cards only, or there is no such source.
+func PTX(source string, capability int) (text string, architecture int, ok bool) {
+	for _, built := range architectures[source] {
+		if built <= capability {
+			architecture = built
+		}
+	}
+	if architecture == 0 {
+		return "", 0, false
+	}
+	code, err := files.ReadFile(source + ".sm_" + strconv.Itoa(architecture) + ".ptx")
+	if err != nil {
+		return "", 0, false
+	}
+	return string(code), architecture, true
+}

@@ -1,0 +1,198 @@
+"""The command scripts/ptx."""
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import nvrtc
+import ptxas
+import signatures
+import table
+import wrappers
+
+ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+KERNELS = os.path.join(ROOT, "kernels")
+DOCUMENT = os.path.join(ROOT, "docs", "kernels.md")
+
+MISTAKES = (nvrtc.CompileError, ptxas.AssembleError, signatures.SourceError)
+
+
+@dataclass
+class Built:
+    """What is made of kernels/<name>.cu."""
+
+    name: str
+    ptx: dict = field(default_factory=dict)  # architecture -> text
+    entries: list = field(default_factory=list)  # of the newest PTX, in the order of the source
+    wrapper: str = ""
+    uses: dict = field(default_factory=dict)  # target -> name of kernel -> ptxas.Use
+    complaints: list = field(default_factory=list)  # what makes it unfit to ship, though it can be tried
+
+    def files(self):
+        """File name -> text."""
+        named = {ptx_file(self.name, architecture): text for architecture, text in self.ptx.items()}
+        named[f"{self.name}.go"] = self.wrapper
+        return named
+
+    def table(self):
+        return table.section(self.name, self.ptx, self.entries, self.uses)
+
+
+def ptx_file(name, architecture):
+    return f"{name}.sm_{architecture}.ptx"
+
+
+def compile_source(name):
+    """Compiles a source for its architectures and writes its wrappers."""
+    file = f"{name}.cu"
+    path = os.path.join(KERNELS, file)
+    with open(path, encoding="utf-8") as opened:
+        source = opened.read()
+    built = Built(name)
+    for architecture in signatures.architectures(file, source):
+        built.ptx[architecture], warnings = nvrtc.compile_ptx(path, architecture)
+        if warnings:
+            print(warnings, file=sys.stderr)
+    kernels = signatures.kernels(file, source)
+    for architecture, text in built.ptx.items():
+        entries = signatures.entries(text)
+        compare(file, architecture, kernels, entries)
+        built.entries = [entries[kernel.name] for kernel in kernels]
+    code = {text.replace(f".target sm_{architecture}\n", "") for architecture, text in built.ptx.items()}
+    if len(code) < len(built.ptx):
+        print(f"{file}:1: note: two architectures have the same PTX; name the older one only", file=sys.stderr)
+    built.wrapper = wrappers.go_file(name, kernels)
+    return built
+
+
+def compare(file, architecture, kernels, entries):
+    """Fails unless source and PTX agree on the kernels and on the sizes of their parameters."""
+    ptx = f"the PTX for sm_{architecture}"
+    for kernel in kernels:
+        where = f"{file}:{kernel.line}: {kernel.name}"
+        if kernel.name not in entries:
+            raise signatures.SourceError(f"{where} is not in {ptx}; all architectures have all kernels of a source")
+        entry = entries[kernel.name]
+        sizes = [parameter.size for parameter in kernel.parameters]
+        if entry.sizes != sizes:
+            raise signatures.SourceError(
+                f"{where}: its parameters have {sizes} bytes as read here, and {entry.sizes} in {ptx}"
+            )
+        if not entry.threads:
+            raise signatures.SourceError(
+                f"{where} has no __launch_bounds__, so that ptxas cannot know how many registers it may use"
+            )
+    unknown = sorted(set(entries) - {kernel.name for kernel in kernels})
+    if unknown:
+        raise signatures.SourceError(f"{file}: {ptx} has kernels that the source does not show: {', '.join(unknown)}")
+
+
+def assemble(built, pool):
+    """Assembles every PTX for every target that takes it, and keeps what that takes which a card loads."""
+    pairs = [(architecture, target) for architecture in built.ptx for target in ptxas.TARGETS if target >= architecture]
+    results = pool.map(lambda pair: ptxas.assemble(ptx_file(built.name, pair[0]), built.ptx[pair[0]], pair[1]), pairs)
+    # The architectures ascend, so that the newest, which a card loads, comes last.
+    for (_, target), (uses, complaints) in zip(pairs, results):
+        built.uses[target] = uses
+        built.complaints += complaints
+
+
+def build(names):
+    """Builds the sources of these names, and prints what is wrong with any; those that cannot be
+    built are left out."""
+    done = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for future in [pool.submit(compile_source, name) for name in names]:
+            try:
+                built = future.result()
+                assemble(built, pool)
+            except MISTAKES as mistake:
+                print(mistake, file=sys.stderr)
+            except OSError as error:
+                print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+            else:
+                for complaint in built.complaints:
+                    print(complaint, file=sys.stderr)
+                done.append(built)
+    return done
+
+
+def leftovers(names, files):
+    """What was once built, and is not among files, of these sources and of those that there no longer are."""
+    gone = []
+    for file in sorted(os.listdir(KERNELS)):
+        name, _, kind = file.partition(".")
+        path = os.path.join(KERNELS, file)
+        built = re.fullmatch(r"sm_\d+\.ptx", kind) or kind == "go" and generated(path)
+        stale = name in names or not os.path.exists(os.path.join(KERNELS, f"{name}.cu"))
+        if built and stale and file not in files:
+            gone.append(path)
+    return gone
+
+
+def generated(path):
+    with open(path, encoding="utf-8") as file:
+        return file.readline().startswith("// Code generated by scripts/ptx ")
+
+
+def same(path, text):
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return file.read() == text
+    except FileNotFoundError:
+        return False
+
+
+def write(path, text):
+    """Writes a file whole or not at all."""
+    with tempfile.NamedTemporaryFile("wb", dir=os.path.dirname(path), prefix=".", delete=False) as file:
+        file.write(text.encode())
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog="scripts/ptx",
+        description="Compiles kernels/*.cu to PTX, writes their Go wrappers, assembles the PTX for every "
+        "architecture, and writes what each kernel takes of it into docs/kernels.md.",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail with the names of the files that would change"
+    )
+    parser.add_argument(
+        "source", nargs="*", metavar="SOURCE", help="only these, as in conv or kernels/conv.cu; prints their tables"
+    )
+    arguments = parser.parse_args()
+
+    there = sorted(name.removesuffix(".cu") for name in os.listdir(KERNELS) if name.endswith(".cu"))
+    names = [os.path.basename(name).removesuffix(".cu") for name in arguments.source] or there
+    done = build(names)
+    texts = {}
+    for built in done:
+        texts.update((os.path.join(KERNELS, file), text) for file, text in built.files().items())
+    failed = len(done) < len(names) or any(built.complaints for built in done)
+    if arguments.source:
+        print("\n".join(built.table() for built in done), end="")
+    elif not failed:
+        texts[DOCUMENT] = table.document(built.table() for built in done)
+
+    changed = [path for path, text in texts.items() if not same(path, text)]
+    gone = leftovers([built.name for built in done], {os.path.basename(path) for path in texts})
+    if arguments.check:
+        for path in [*changed, *gone]:
+            print(f"{os.path.relpath(path, ROOT)} is not what scripts/ptx makes of the sources", file=sys.stderr)
+        sys.exit(failed or bool(changed or gone))
+    for path in changed:
+        write(path, texts[path])
+    for path in gone:
+        os.remove(path)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

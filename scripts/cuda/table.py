@@ -1,0 +1,55 @@
+"""docs/kernels.md: what every kernel takes on every architecture."""
+
+import occupancy
+
+HEAD = """<!-- Written by scripts/ptx from the PTX in kernels/. Do not edit. -->
+# The kernels on each architecture
+
+What NVIDIA's assembler (ptxas 12.9) makes of the PTX that a card of each architecture loads, which
+is the newest that it can run. No kernel spills registers or has a stack frame: the build fails
+where one would. No GPU is needed for these figures, and none was asked.
+
+A cell reads: registers a thread · static shared memory a block, if any · blocks x warps of a block
+that a multiprocessor holds at once, out of the warps at the head of the column. The last is missing
+where a block's shared memory is sized at launch ("+ dynamic").
+"""
+
+
+def _size(count):
+    return f"{count} B" if count < 1024 else f"{count / 1024:.3g} KB"
+
+
+def _cell(target, kernel, use):
+    shared = [_size(use.shared)] if use.shared else []
+    if kernel.dynamic:
+        return " · ".join([f"{use.registers} regs", " ".join([*shared, "+ dynamic"])])
+    held = occupancy.blocks(target, kernel.threads, use.registers, use.shared)
+    warps = -(-kernel.threads // 32)
+    return " · ".join([f"{use.registers} regs", *shared, f"{held} x {warps}"])
+
+
+def section(source, architectures, kernels, uses):
+    """The table of a source: kernels as read from the PTX, uses: target -> name -> Use."""
+    targets = sorted(uses)
+    lines = [
+        f"## {source}.cu",
+        "",
+        "PTX: " + ", ".join(f"sm_{architecture}" for architecture in architectures) + ".",
+        "",
+        "| kernel | threads | barriers | "
+        + " | ".join(f"sm_{target}, {occupancy.LIMITS[target].warps} warps" for target in targets)
+        + " |",
+        "|---" * (3 + len(targets)) + "|",
+    ]
+    for kernel in kernels:
+        cluster = f", cluster of {kernel.cluster}" if kernel.cluster > 1 else ""
+        barriers = max(uses[target][kernel.name].barriers for target in targets)
+        cells = [f"`{kernel.name}`", f"{kernel.threads}{cluster}", str(barriers)]
+        cells += [_cell(target, kernel, uses[target][kernel.name]) for target in targets]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def document(sections):
+    """The whole page."""
+    return "\n".join([HEAD, *sections])
