@@ -67,6 +67,19 @@ type Backend interface {
 	Close() error
 }
 
+// Profiler is a Backend that can tell how long its kernels run.
+type Profiler interface {
+	// Profile runs body, as Together does, and returns the time of each kernel in it, in the
+	// order in which they run. What body computes is of no use afterwards.
+	Profile(body func()) ([]KernelTime, error)
+}
+
+// KernelTime is how long one kernel runs.
+type KernelTime struct {
+	Name string
+	Time time.Duration
+}
+
 // Images is a data set on the device.
 type Images interface {
 	// Gather writes the images of the given indices into x [n,1,H,W] as pixel/255

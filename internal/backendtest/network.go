@@ -112,6 +112,44 @@ func Trajectory(t *testing.T, be model.Backend, set *data.Set, steps int) {
 	t.Logf("largest difference from PyTorch in float64: %.2g", worst)
 }
 
+// SameLosses trains the recipe, dropout on, for 20 steps from the same seed on two devices.
+// They draw the same initial weights and masks, so that their losses differ by rounding only.
+func SameLosses(t *testing.T, open, other Device, set *data.Set) {
+	losses := func(be model.Backend) []float64 {
+		const n, seed = 50, 7
+		b := &bench{T: t, be: be}
+		net, err := model.New(be, model.Default(), n, seed)
+		b.must(err)
+		b.must(net.Init(seed))
+		images, err := be.NewImages(set.Images, set.Labels, set.Height, set.Width)
+		b.must(err)
+		all, _ := data.Split(set.Count, 0.1, seed)
+		order := data.Order(all, seed, 0, true)
+		var losses []float64
+		for i := range 20 {
+			b.must(net.SetTotals(model.Totals{}))
+			net.Step(images, order[i*n:][:n], adamStep(i+1))
+			sum, err := net.Totals()
+			b.must(err)
+			losses = append(losses, sum.Loss/n)
+		}
+		return losses
+	}
+	got, want := losses(open(t)), losses(other(t))
+	worst := 0.0
+	for i := range want {
+		// Another order of summation moves a gradient by some 1e-6 of it, and Adam, which divides
+		// by the gradient's size, a parameter that hardly matters by up to a step. One element of
+		// one mask moves the loss by more than 1e-3.
+		off := math.Abs(got[i]/want[i] - 1)
+		worst = max(worst, off)
+		if !(off <= 1e-4) {
+			t.Errorf("step %d: loss %v, want %v", i+1, got[i], want[i])
+		}
+	}
+	t.Logf("largest difference: %.2g", worst)
+}
+
 // small is a network of odd sizes with dropout, whose every operator has something to pad.
 func small() model.Config {
 	return model.Config{

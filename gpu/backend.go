@@ -1,0 +1,174 @@
+//go:build cuda
+
+// Package gpu runs the network on an NVIDIA GPU: the kernels of package kernels, launched
+// through gorgonia.org/cu.
+//
+// Everything runs on one stream, in the order of the calls. What is called inside Together is
+// captured as a CUDA graph the first time and replayed from then on.
+package gpu
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+
+	_ "crnn/gpu/cudalink" // the driver's symbols, found at run time; before cu, whose init calls one
+
+	"gorgonia.org/cu"
+
+	"crnn/model"
+)
+
+// card is what of a GPU decides how kernels are launched.
+type card struct {
+	Device
+	multiprocessors     int
+	sharedPerBlockOptin int  // bytes of shared memory, the most that a block can ask for
+	clusters            bool // of thread blocks
+}
+
+// Backend is a GPU as a model.Backend.
+type Backend struct {
+	precision string
+	card      card
+
+	device  cu.Device
+	context cu.CUContext
+	stream  cu.Stream
+
+	// err is the first error of a call that returns none.
+	err error
+
+	pool
+	program
+	stepBlock
+	laps laps
+}
+
+var _ model.Planner = (*Backend)(nil)
+
+// Open returns the GPU with the given options, ready to compute. The error says in one line
+// why it cannot be used.
+func Open(o Options) (*Backend, error) {
+	be, err := open(o)
+	if err != nil {
+		return nil, err
+	}
+	return be, nil
+}
+
+func open(o Options) (be *Backend, err error) {
+	device, err := Probe(o.Device)
+	if err != nil {
+		return nil, err
+	}
+	be = &Backend{precision: o.Precision}
+	if be.precision == "" {
+		be.precision = "fp32"
+	}
+	if !slices.Contains(device.Precisions(), be.precision) {
+		return nil, &PrecisionError{Precision: be.precision, Device: fmt.Sprintf("cuda:%d", device.Index), Name: device.Name, Capability: device.Capability}
+	}
+	if be.device, err = cu.GetDevice(o.Device); err != nil {
+		return nil, failed("cuDeviceGet", err)
+	}
+	if be.card, err = readCard(device, be.device); err != nil {
+		return nil, err
+	}
+	if be.context, err = be.device.RetainPrimaryCtx(); err != nil {
+		return nil, failed("cuDevicePrimaryCtxRetain", err)
+	}
+	defer func() {
+		if err != nil {
+			be.Close()
+		}
+	}()
+	defer be.enter()()
+	if be.stream, err = cu.MakeStream(cu.NonBlocking); err != nil {
+		return nil, failed("cuStreamCreate", err)
+	}
+	be.pool.init()
+	be.program.init()
+	return be, be.stepBlock.init(be)
+}
+
+// readCard asks the driver for what decides how kernels are launched.
+func readCard(device Device, d cu.Device) (c card, err error) {
+	c.Device = device
+	// Attributes that gorgonia.org/cu has no name for, by their numbers in cuda.h.
+	const sharedPerBlockOptin, clusterLaunch = 97, 120
+	attribute := func(a cu.DeviceAttribute) (value int) {
+		if err == nil {
+			value, err = d.Attribute(a)
+			err = failed("cuDeviceGetAttribute", err)
+		}
+		return value
+	}
+	c.multiprocessors = attribute(cu.MultiprocessorCount)
+	c.sharedPerBlockOptin = attribute(sharedPerBlockOptin)
+	c.clusters = device.Capability >= 90 && attribute(clusterLaunch) == 1
+	return c, err
+}
+
+// enter makes the GPU's context that of the calling thread until the function that it returns
+// is called: CUDA keeps the context by thread, Go moves goroutines between threads.
+func (be *Backend) enter() (leave func()) {
+	if be.planning() {
+		return func() {}
+	}
+	runtime.LockOSThread()
+	be.fail(failed("cuCtxSetCurrent", cu.SetCurrentContext(be.context)))
+	return runtime.UnlockOSThread
+}
+
+// fail keeps the first error, for the next call that returns one.
+func (be *Backend) fail(err error) {
+	if be.err == nil && err != nil {
+		be.err = err
+	}
+}
+
+// Name returns "cuda:N".
+func (be *Backend) Name() string { return fmt.Sprintf("cuda:%d", be.card.Index) }
+
+// Description returns the name of the card.
+func (be *Backend) Description() string { return be.card.Name }
+
+// Sync implements model.Backend.
+func (be *Backend) Sync() error {
+	defer be.enter()()
+	return be.sync()
+}
+
+// sync waits for the stream.
+func (be *Backend) sync() error {
+	if be.err == nil && !be.planning() {
+		be.fail(failed("cuStreamSynchronize", be.stream.Synchronize()))
+	}
+	return be.err
+}
+
+// Close implements model.Backend. Of several errors it returns the first.
+func (be *Backend) Close() error {
+	if be.planning() {
+		return nil
+	}
+	defer be.enter()()
+	// After an error of the card every call fails; there is nothing to be said of those.
+	broken := be.err != nil
+	errs := []error{be.sync()}
+	errs = append(errs, be.laps.close(), be.stepBlock.close(), be.program.close(), be.pool.close())
+	if be.stream != (cu.Stream{}) {
+		errs = append(errs, failed("cuStreamDestroy", be.stream.Destroy()))
+	}
+	errs = append(errs, failed("cuDevicePrimaryCtxRelease", be.device.ReleasePrimaryCtx()))
+	if broken {
+		return be.err
+	}
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

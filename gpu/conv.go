@@ -1,0 +1,255 @@
+//go:build cuda
+
+package gpu
+
+import (
+	"fmt"
+	"math"
+
+	"gorgonia.org/tensor"
+
+	"crnn/kernels"
+	"crnn/model"
+)
+
+// convBlock is convolution, batch normalisation, ReLU and max pooling: kernels/conv.cu or
+// conv_mma.cu, and batchnorm.cu.
+type convBlock struct {
+	be *Backend
+	model.ConvBlockSpec
+	out, in convolution // by the number of channels that a product makes
+
+	taps, turnedTaps kernels.Ptr // tables of tap: of P(x) and of P(dz)
+	z, dz            kernels.F32 // [n,Out,H,W]
+	moments          kernels.Ptr // [Out,tiles], of z
+	statistics       kernels.Ptr // [Out]
+	gradientSums     kernels.Ptr // [shares,Out]
+	dzSums           kernels.F32 // [shares,Out]
+	partials         kernels.F32 // [shares of the pixels,Out,In,Kernel,Kernel]
+}
+
+// tap is the struct Tap of kernels/conv.cuh.
+type tap struct{ offset, place, channel, _ int32 }
+
+// Sizes of the kernels' structs, in bytes.
+const (
+	tapBytes          = 16
+	momentsBytes      = 16
+	statisticsBytes   = 8
+	gradientSumsBytes = 8
+)
+
+const (
+	tilePixels = 80      // columns of a tile of a convolution
+	maxSide    = 1 << 13 // height and width of an image: see inside in kernels/conv.cuh
+	outside    = -(0x2000 << 16)
+
+	// A convolution's weight gradient is cut into as many shares of the pixels as make the
+	// blocks of an H100's 132 multiprocessors, one for each, and shares are multiples of
+	// shareStep. The numbers are the same on every card, and so are the sums.
+	weightBlocks = 132
+	shareStep    = 64
+
+	// The batch normalisation's kernels have about as many blocks as an H100 holds at once,
+	// eight on each multiprocessor.
+	normBlocks = 1056
+)
+
+// convolution is the kernels that make tiles of a number of rows, in one precision.
+type convolution struct {
+	rows     int
+	forward  func(x, weight, bias kernels.F32, taps kernels.Ptr, z kernels.F32, moments kernels.Ptr, n, in, out, height, width, kernel int32) kernels.Call
+	toData   func(dz, weight kernels.F32, taps kernels.Ptr, dx kernels.F32, n, in, out, height, width, kernel int32) kernels.Call
+	toWeight func(x, dz kernels.F32, taps kernels.Ptr, partials kernels.F32, n, in, out, height, width, kernel, share int32) kernels.Call
+}
+
+// convolutions are all of them, by precision: for at most 32 channels and for more.
+var convolutions = map[string][2]convolution{
+	"fp32": {
+		{32, kernels.ConvForward32, kernels.ConvBackwardData32, kernels.ConvBackwardWeight32},
+		{64, kernels.ConvForward64, kernels.ConvBackwardData64, kernels.ConvBackwardWeight64},
+	},
+	"tf32": {
+		{32, kernels.ConvForward32Tf32, kernels.ConvBackwardData32Tf32, kernels.ConvBackwardWeight32Tf32},
+		{64, kernels.ConvForward64Tf32, kernels.ConvBackwardData64Tf32, kernels.ConvBackwardWeight64Tf32},
+	},
+	"bf16": {
+		{32, kernels.ConvForward32Bf16, kernels.ConvBackwardData32Bf16, kernels.ConvBackwardWeight32Bf16},
+		{64, kernels.ConvForward64Bf16, kernels.ConvBackwardData64Bf16, kernels.ConvBackwardWeight64Bf16},
+	},
+}
+
+func convolutionFor(precision string, channels int) convolution {
+	c := convolutions[precision]
+	if channels <= c[0].rows {
+		return c[0]
+	}
+	return c[1]
+}
+
+// NewConvBlock implements model.Backend.
+func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, error) {
+	c := &convBlock{
+		be: be, ConvBlockSpec: spec,
+		out: convolutionFor(be.precision, spec.Out), in: convolutionFor(be.precision, spec.In),
+	}
+	if err := c.checkSizes(); err != nil {
+		return nil, err
+	}
+	depth := spec.In * spec.Kernel * spec.Kernel
+	shares := min(spec.MaxBatch, ceil(normBlocks, spec.Out))
+	channels, z := int64(spec.Out), int64(spec.MaxBatch)*int64(spec.Out)*int64(spec.Height)*int64(spec.Width)
+	var err error
+	alloc := func(bytes int64) uint64 {
+		if err != nil {
+			return 0
+		}
+		var address uint64
+		address, err = be.alloc(bytes)
+		return address
+	}
+	c.z, c.dz = kernels.F32(alloc(4*z)), kernels.F32(alloc(4*z))
+	c.moments = kernels.Ptr(alloc(momentsBytes * channels * int64(c.tiles(spec.MaxBatch))))
+	c.statistics = kernels.Ptr(alloc(statisticsBytes * channels))
+	c.gradientSums = kernels.Ptr(alloc(gradientSumsBytes * channels * int64(shares)))
+	c.dzSums = kernels.F32(alloc(4 * channels * int64(shares)))
+	c.partials = kernels.F32(alloc(4 * channels * int64(depth) * int64(c.maxWeightShares())))
+	c.taps, c.turnedTaps = kernels.Ptr(alloc(c.tapsBytes(spec.In))), kernels.Ptr(alloc(c.tapsBytes(spec.Out)))
+	if err != nil || be.planning() {
+		return c, err
+	}
+	if err := be.upload(uint64(c.taps), bytesOf(c.tapTable(spec.In))); err != nil {
+		return nil, err
+	}
+	return c, be.upload(uint64(c.turnedTaps), bytesOf(c.tapTable(spec.Out)))
+}
+
+// checkSizes refuses what the kernels cannot count in 32 bits.
+func (c *convBlock) checkSizes() error {
+	if c.Height > maxSide || c.Width > maxSide {
+		return fmt.Errorf("images of %dx%d: the GPU's convolution takes at most %d pixels a side", c.Height, c.Width, maxSide)
+	}
+	elements := int64(c.MaxBatch) * int64(c.Height) * int64(c.Width) * int64(max(c.In, c.Out))
+	if elements > math.MaxInt32-tilePixels {
+		return fmt.Errorf("a convolution of %d images of %dx%d with %d channels has %d values, at most %d fit the GPU's kernels: take a smaller batch-size",
+			c.MaxBatch, c.Height, c.Width, max(c.In, c.Out), elements, math.MaxInt32-tilePixels)
+	}
+	if weights := int64(c.In) * int64(c.Out) * int64(c.Kernel) * int64(c.Kernel); weights > math.MaxInt32 {
+		return fmt.Errorf("a convolution of %d to %d channels with kernel %d has %d weights, at most %d fit the GPU's kernels",
+			c.In, c.Out, c.Kernel, weights, math.MaxInt32)
+	}
+	return nil
+}
+
+func ceil(a, b int) int { return (a + b - 1) / b }
+
+// tapsBytes and tapTable return the table of the taps of P of an array with a number of channels.
+func (c *convBlock) tapsBytes(channels int) int64 {
+	return tapBytes * int64(channels*c.Kernel*c.Kernel+tilePixels)
+}
+
+func (c *convBlock) tapTable(channels int) []tap {
+	table := make([]tap, 0, channels*c.Kernel*c.Kernel+tilePixels)
+	pad := c.Kernel / 2
+	for channel := range channels {
+		for u := -pad; u <= pad; u++ {
+			for v := -pad; v <= pad; v++ {
+				table = append(table, tap{
+					offset:  int32((channel*c.Height+u)*c.Width + v),
+					place:   int32(u<<16 + v),
+					channel: int32(channel),
+				})
+			}
+		}
+	}
+	for range tilePixels {
+		table = append(table, tap{place: outside})
+	}
+	return table
+}
+
+// tiles returns how many tiles the pixels of n samples make.
+func (c *convBlock) tiles(n int) int { return ceil(n*c.Height*c.Width, tilePixels) }
+
+// shares returns how the batch normalisation cuts n samples: samples a share, and shares.
+func (c *convBlock) shares(n int) (samples, shares int) {
+	samples = ceil(n, min(n, ceil(normBlocks, c.Out)))
+	return samples, ceil(n, samples)
+}
+
+// weightTiles returns the tiles of the weight gradient, across and down.
+func (c *convBlock) weightTiles() (across, down int) {
+	return ceil(c.In*c.Kernel*c.Kernel, tilePixels), ceil(c.Out, c.out.rows)
+}
+
+// maxWeightShares returns how many shares of the pixels a weight gradient is made of at most.
+func (c *convBlock) maxWeightShares() int {
+	across, down := c.weightTiles()
+	return max(1, weightBlocks/(across*down))
+}
+
+// weightShares returns how the weight gradient cuts the pixels of n samples: pixels a share,
+// and shares.
+func (c *convBlock) weightShares(n int) (share, shares int) {
+	pixels := n * c.Height * c.Width
+	share = ceil(ceil(pixels, c.maxWeightShares()), shareStep) * shareStep
+	return share, ceil(pixels, share)
+}
+
+// Forward implements model.ConvBlock.
+func (c *convBlock) Forward(x, y *tensor.Dense, n int, train bool) {
+	count, in, out, height, width, kernel := c.sizes(n)
+	c.be.launch(c.out.forward(f32(x), f32(c.Weight), f32(c.Bias), c.taps, c.z, c.moments, count, in, out, height, width, kernel),
+		dim{c.tiles(n), ceil(c.Out, c.out.rows), 1}, dim{256, 1, 1}, 0)
+
+	samples, shares := c.shares(n)
+	training := int32(0)
+	if train {
+		training = 1
+	}
+	c.be.launch(kernels.BatchnormPoolForward(c.z, c.moments, f32(c.Gamma), f32(c.Beta), f32(c.RunningMean), f32(c.RunningVar),
+		c.statistics, f32(y), count, out, height, width, int32(samples), float32(c.Eps), float32(c.Momentum), training),
+		dim{shares, c.Out, 1}, dim{256, 1, 1}, 0)
+}
+
+// Backward implements model.ConvBlock.
+func (c *convBlock) Backward(x, dy, dx *tensor.Dense, n int) {
+	c.backwardNorm(dy, n)
+	c.backwardConvolution(x, dx, n)
+}
+
+// backwardNorm computes DGamma, DBeta and dz, and the sums of dz, from dy.
+func (c *convBlock) backwardNorm(dy *tensor.Dense, n int) {
+	count, _, out, height, width, _ := c.sizes(n)
+	samples, shares := c.shares(n)
+	c.be.launch(kernels.BatchnormPoolSums(c.z, f32(dy), c.statistics, f32(c.Gamma), f32(c.Beta), c.gradientSums,
+		count, out, height, width, int32(samples)),
+		dim{shares, c.Out, 1}, dim{256, 1, 1}, 0)
+	c.be.launch(kernels.BatchnormBackward(c.z, f32(dy), c.statistics, f32(c.Gamma), f32(c.Beta), c.gradientSums,
+		f32(c.DGamma), f32(c.DBeta), c.dz, c.dzSums, count, out, height, width, int32(samples)),
+		dim{shares, c.Out, 1}, dim{256, 1, 1}, 0)
+}
+
+// backwardConvolution computes DWeight, DBias and dx, unless it is nil, from dz and its sums.
+func (c *convBlock) backwardConvolution(x, dx *tensor.Dense, n int) {
+	count, in, out, height, width, kernel := c.sizes(n)
+	if dx != nil {
+		c.be.launch(c.in.toData(c.dz, f32(c.Weight), c.turnedTaps, f32(dx), count, in, out, height, width, kernel),
+			dim{c.tiles(n), ceil(c.In, c.in.rows), 1}, dim{256, 1, 1}, 0)
+	}
+
+	across, down := c.weightTiles()
+	share, weightShares := c.weightShares(n)
+	_, biasShares := c.shares(n)
+	c.be.launch(c.out.toWeight(f32(x), c.dz, c.taps, c.partials, count, in, out, height, width, kernel, int32(share)),
+		dim{across, down, weightShares}, dim{256, 1, 1}, 0)
+	weights := c.Out * c.In * c.Kernel * c.Kernel
+	c.be.launch(kernels.ConvBackwardWeightSum(c.partials, c.dzSums, f32(c.DWeight), f32(c.DBias),
+		int32(weightShares), int32(weights), int32(biasShares), out),
+		dim{ceil(weights, 32) + ceil(c.Out, 32), 1, 1}, dim{256, 1, 1}, 0)
+}
+
+// sizes returns the sizes of n samples as the kernels take them.
+func (c *convBlock) sizes(n int) (count, in, out, height, width, kernel int32) {
+	return int32(n), int32(c.In), int32(c.Out), int32(c.Height), int32(c.Width), int32(c.Kernel)
+}

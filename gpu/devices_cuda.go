@@ -1,0 +1,82 @@
+//go:build cuda
+
+package gpu
+
+import (
+	"fmt"
+	"os"
+
+	"crnn/gpu/cudalink"
+
+	"gorgonia.org/cu"
+)
+
+// Built says whether this build has CUDA support.
+const Built = true
+
+// Devices returns the GPUs that the driver shows, in its order, some of which may not be usable, or
+// the reason why there is none: an *Unavailable, or what the driver says.
+func Devices() ([]Device, error) {
+	host := ReadHost(os.DirFS("/"))
+	visible, set := os.LookupEnv("CUDA_VISIBLE_DEVICES")
+	driver := cudalink.Status()
+	switch {
+	case driver.Path == "":
+		return nil, host.noLibrary(driver.Error)
+	case driver.Init == noDevice:
+		return nil, host.noDevice(visible, set)
+	case driver.Init != 0:
+		return nil, notWorking(&Error{"cuInit", driver.Init})
+	}
+	if version := cu.Version(); version < minCUDA {
+		return nil, host.tooOld(version)
+	}
+	count, err := cu.NumDevices()
+	if err != nil {
+		return nil, notWorking(failed("cuDeviceGetCount", err))
+	}
+	if count == 0 {
+		return nil, host.noDevice(visible, set)
+	}
+	devices := make([]Device, count)
+	for i := range devices {
+		if devices[i], err = readDevice(i); err != nil {
+			return nil, notWorking(err)
+		}
+	}
+	return devices, nil
+}
+
+func notWorking(err error) error { return fmt.Errorf("NVIDIA's driver does not work: %w", err) }
+
+// readDevice asks the driver about GPU number index.
+func readDevice(index int) (d Device, err error) {
+	device, err := cu.GetDevice(index)
+	if err != nil {
+		return d, failed("cuDeviceGet", err)
+	}
+	d.Index = index
+	if d.Name, err = device.Name(); err != nil {
+		return d, failed("cuDeviceGetName", err)
+	}
+	if d.TotalMemory, err = device.TotalMem(); err != nil {
+		return d, failed("cuDeviceTotalMem", err)
+	}
+	id, err := device.UUID()
+	if err != nil {
+		return d, failed("cuDeviceGetUuid", err)
+	}
+	d.UUID = "GPU-" + id.String()
+	var major, minor, mode int
+	for _, a := range []struct {
+		attribute cu.DeviceAttribute
+		to        *int
+	}{{cu.ComputeCapabilityMajor, &major}, {cu.ComputeCapabilityMinor, &minor}, {cu.ComputeMode, &mode}} {
+		if *a.to, err = device.Attribute(a.attribute); err != nil {
+			return d, failed("cuDeviceGetAttribute", err)
+		}
+	}
+	const prohibited = 2 // CU_COMPUTEMODE_PROHIBITED
+	d.Capability, d.prohibited = 10*major+minor, mode == prohibited
+	return d, nil
+}

@@ -1,0 +1,136 @@
+//go:build cuda
+
+package gpu
+
+// What gorgonia.org/cu v0.9.6 has not: stream capture, graphs, page-locked memory, a kernel's
+// shared memory above 48 KiB, resident clusters.
+
+// #include <stdlib.h>
+// #include <cuda.h>
+import "C"
+
+import (
+	"errors"
+	"unsafe"
+
+	"gorgonia.org/cu"
+)
+
+// driverError is a code of the driver from a call of our own.
+type driverError C.CUresult
+
+func (e driverError) Error() string {
+	var name *C.char
+	if C.cuGetErrorName(C.CUresult(e), &name) != C.CUDA_SUCCESS {
+		return "unknown CUDA error"
+	}
+	return C.GoString(name)
+}
+
+func result(code C.CUresult) error {
+	if code == C.CUDA_SUCCESS {
+		return nil
+	}
+	return driverError(code)
+}
+
+func cStream(s cu.Stream) C.CUstream { return C.CUstream(unsafe.Pointer(s.C())) }
+
+// cFunction reaches the handle in cu.Function, which has no other field and no accessor.
+func cFunction(f cu.Function) C.CUfunction { return *(*C.CUfunction)(unsafe.Pointer(&f)) }
+
+// graph is an instantiated CUDA graph.
+type graph struct {
+	exec  C.CUgraphExec
+	nodes int
+}
+
+// capture records what submit sends to the stream as a graph.
+func capture(s cu.Stream, submit func() error) (*graph, error) {
+	if err := result(C.cuStreamBeginCapture(cStream(s), C.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)); err != nil {
+		return nil, failed("cuStreamBeginCapture", err)
+	}
+	err := submit()
+	var recorded C.CUgraph
+	// The capture is ended in any case: a stream left in it takes nothing else.
+	if ended := result(C.cuStreamEndCapture(cStream(s), &recorded)); err == nil && ended != nil {
+		err = failed("cuStreamEndCapture", ended)
+	}
+	if recorded == nil {
+		if err == nil {
+			err = errors.New("the driver recorded no graph")
+		}
+		return nil, err
+	}
+	defer C.cuGraphDestroy(recorded)
+	if err != nil {
+		return nil, err
+	}
+	var nodes C.size_t
+	if err := result(C.cuGraphGetNodes(recorded, nil, &nodes)); err != nil {
+		return nil, failed("cuGraphGetNodes", err)
+	}
+	g := &graph{nodes: int(nodes)}
+	if err := result(C.cuGraphInstantiateWithFlags(&g.exec, recorded, 0)); err != nil {
+		return nil, failed("cuGraphInstantiate", err)
+	}
+	return g, nil
+}
+
+func (g *graph) launch(s cu.Stream) error {
+	return failed("cuGraphLaunch", result(C.cuGraphLaunch(g.exec, cStream(s))))
+}
+
+func (g *graph) destroy() error {
+	return failed("cuGraphExecDestroy", result(C.cuGraphExecDestroy(g.exec)))
+}
+
+// pinned is page-locked host memory, from which the card copies by itself.
+type pinned []byte
+
+func newPinned(size int) (pinned, error) {
+	var p unsafe.Pointer
+	if err := result(C.cuMemHostAlloc(&p, C.size_t(size), 0)); err != nil {
+		return nil, failed("cuMemHostAlloc", err)
+	}
+	return unsafe.Slice((*byte)(p), size), nil
+}
+
+func (p pinned) free() error {
+	if p == nil {
+		return nil
+	}
+	return failed("cuMemFreeHost", result(C.cuMemFreeHost(unsafe.Pointer(unsafe.SliceData(p)))))
+}
+
+// allowShared lets a kernel use so many bytes of dynamic shared memory; without it 48 KiB are
+// the most.
+func allowShared(f cu.Function, bytes int) error {
+	return failed("cuFuncSetAttribute", result(C.cuFuncSetAttribute(cFunction(f),
+		C.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, C.int(bytes))))
+}
+
+// residentClusters returns how many clusters of a kernel the card can run at the same time.
+func residentClusters(f cu.Function, cluster int, block dim, shared int) (int, error) {
+	var attribute C.CUlaunchAttribute
+	attribute.id = C.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
+	*(*[3]C.uint)(unsafe.Pointer(&attribute.value)) = [3]C.uint{C.uint(cluster), 1, 1}
+	// The configuration points to the attribute, so both lie in C memory for the call.
+	type memory struct {
+		config    C.CUlaunchConfig
+		attribute C.CUlaunchAttribute
+	}
+	m := (*memory)(C.malloc(C.size_t(unsafe.Sizeof(memory{}))))
+	defer C.free(unsafe.Pointer(m))
+	*m = memory{
+		config: C.CUlaunchConfig{
+			gridDimX: C.uint(cluster), gridDimY: 1, gridDimZ: 1,
+			blockDimX: C.uint(block[0]), blockDimY: C.uint(block[1]), blockDimZ: C.uint(block[2]),
+			sharedMemBytes: C.uint(shared), attrs: &m.attribute, numAttrs: 1,
+		},
+		attribute: attribute,
+	}
+	var count C.int
+	err := result(C.cuOccupancyMaxActiveClusters(&count, cFunction(f), &m.config))
+	return int(count), failed("cuOccupancyMaxActiveClusters", err)
+}

@@ -1,0 +1,192 @@
+//go:build cuda
+
+package gpu
+
+import (
+	"os"
+	"slices"
+	"testing"
+
+	"crnn/cpu"
+	"crnn/data"
+	"crnn/internal/backendtest"
+	"crnn/model"
+)
+
+// open returns a Device that opens GPU 0 with a precision.
+func opener(precision string) backendtest.Device {
+	return func(t testing.TB) model.Backend { return openTest(t, precision) }
+}
+
+// openTest opens GPU 0. Without one the test is skipped, unless CRNN_TEST_CUDA says that there
+// must be one.
+func openTest(t testing.TB, precision string) *Backend {
+	t.Helper()
+	be, err := Open(Options{Precision: precision})
+	if err != nil {
+		if os.Getenv("CRNN_TEST_CUDA") == "" {
+			t.Skip(err)
+		}
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := be.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return be
+}
+
+func openCPU(t testing.TB) model.Backend {
+	t.Helper()
+	be, err := cpu.New(cpu.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return be
+}
+
+// trainingSet returns the real training images.
+func trainingSet(t testing.TB) *data.Set {
+	t.Helper()
+	dir, err := data.Locate("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := data.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set.Train
+}
+
+func TestOperators(t *testing.T) { backendtest.Run(t, opener("fp32")) }
+
+func TestTrajectory(t *testing.T) {
+	backendtest.Trajectory(t, openTest(t, "fp32"), trainingSet(t), 30)
+}
+
+func TestLossesAreTheCPUs(t *testing.T) {
+	backendtest.SameLosses(t, opener("fp32"), openCPU, trainingSet(t))
+}
+
+// tiny is a network and its images, on a device.
+func tiny(t *testing.T, be model.Backend, batch int) (*model.Network, model.Images) {
+	t.Helper()
+	c := model.Config{
+		ImageHeight: 8, ImageWidth: 8, Channels: [2]int{4, 8}, Kernel: 3,
+		InputSize: 8, HiddenSize: 16, NumLayers: 2, Classes: 3, Dropout: 0.25,
+	}
+	net, err := model.New(be, c, batch, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := net.Init(1); err != nil {
+		t.Fatal(err)
+	}
+	const count = 40
+	pixels, labels := make([]uint8, count*64), make([]uint8, count)
+	for i := range pixels {
+		pixels[i] = uint8(i * 37 % 251)
+	}
+	for i := range labels {
+		labels[i] = uint8(i % 3)
+	}
+	images, err := be.NewImages(pixels, labels, 8, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return net, images
+}
+
+func params(t *testing.T, net *model.Network) []float32 {
+	t.Helper()
+	state, err := net.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.Params
+}
+
+// steps makes training steps on changing images, every fourth on fewer.
+func steps(net *model.Network, images model.Images, count int, step func(indices []int32, adam model.AdamStep)) {
+	for i := range count {
+		indices := []int32{int32(i), int32(i + 3), int32(2 * i), 5, 1}
+		if i%4 == 3 {
+			indices = indices[:2]
+		}
+		step(indices, model.AdamStep{LR: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: int64(i + 1)})
+	}
+}
+
+// A graph replayed must give the bits of its launches made one by one.
+func TestGraphGivesTheSameBits(t *testing.T) {
+	be := openTest(t, "fp32")
+	net, images := tiny(t, be, 5)
+	steps(net, images, 12, func(indices []int32, adam model.AdamStep) { net.Step(images, indices, adam) })
+	replayed := params(t, net)
+	if len(be.graphs) != 2 {
+		t.Errorf("%d graphs were made of 12 steps on 5 or 2 images, want 2", len(be.graphs))
+	}
+
+	net, images = tiny(t, be, 5)
+	steps(net, images, 12, func(indices []int32, adam model.AdamStep) {
+		net.Gather(images, indices)
+		net.Forward(true)
+		net.Loss()
+		net.Backward()
+		net.Adam(adam)
+	})
+	if !slices.Equal(params(t, net), replayed) {
+		t.Error("graphs give other parameters than single launches")
+	}
+}
+
+// The recipe's training step must be at most 25 nodes, and more networks than graphs are kept
+// must not matter.
+func TestStepIsOneSmallGraph(t *testing.T) {
+	be := openTest(t, "fp32")
+	net, err := model.New(be, model.Default(), 4, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, err := be.NewImages(make([]uint8, 4*28*28), make([]uint8, 4), 28, 28)
+	if err != nil {
+		t.Fatal(err)
+	}
+	net.Step(images, []int32{0, 1, 2, 3}, model.AdamStep{LR: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 1})
+	if err := be.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	nodes := be.graphs[0].graph.nodes
+	if nodes > 25 || nodes != len(be.graphs[0].list) {
+		t.Errorf("a training step has %d nodes for %d launches, want as many and at most 25", nodes, len(be.graphs[0].list))
+	}
+	t.Logf("%d nodes", nodes)
+	for range maxGraphs + 3 {
+		net, images := tiny(t, be, 3)
+		net.Step(images, []int32{0, 1}, model.AdamStep{LR: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 1})
+	}
+	if err := be.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if len(be.graphs) != maxGraphs {
+		t.Errorf("%d graphs are kept, want %d", len(be.graphs), maxGraphs)
+	}
+}
+
+// What the plan counts is what a network takes.
+func TestPlanCountsWhatIsTaken(t *testing.T) {
+	be := openTest(t, "fp32")
+	plan := be.Plan()
+	if _, err := model.New(plan, model.Default(), 7, 1); err != nil {
+		t.Fatal(err)
+	}
+	before := be.MemoryUsed()
+	if _, err := model.New(be, model.Default(), 7, 1); err != nil {
+		t.Fatal(err)
+	}
+	if taken := be.MemoryUsed() - before; taken != plan.MemoryUsed() {
+		t.Errorf("a network took %d bytes, planned were %d", taken, plan.MemoryUsed())
+	}
+}

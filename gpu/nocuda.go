@@ -1,0 +1,34 @@
+//go:build !cuda
+
+// Package gpu runs the network on an NVIDIA GPU. This is what there is of it when it is built
+// without CUDA: the tag cuda builds the rest.
+package gpu
+
+import "crnn/model"
+
+// Built says whether this build has CUDA support.
+const Built = false
+
+// Backend is never made.
+type Backend struct{ model.Backend }
+
+// Description returns the name of the card.
+func (*Backend) Description() string { return "" }
+
+func notBuilt() error {
+	return &Unavailable{
+		What:   "this build has no CUDA support",
+		Remedy: "`make build` makes one that has it, on Linux with gcc",
+		Usual:  true}
+}
+
+// Open returns an *Unavailable.
+func Open(Options) (*Backend, error) { return nil, notBuilt() }
+
+// Devices returns an *Unavailable.
+func Devices() ([]Device, error) { return nil, notBuilt() }
+
+// ReadMonitor returns an *Unavailable.
+func ReadMonitor() (Monitor, error) { return Monitor{}, notBuilt() }
+
+func driverWords(int) (name, meaning string) { return "an error", "no driver is there to say which" }

@@ -1,0 +1,226 @@
+//go:build cuda
+
+package gpu
+
+import (
+	"math"
+
+	"gorgonia.org/tensor"
+
+	"crnn/kernels"
+	"crnn/model"
+)
+
+// rnn is the unrolled tanh RNN. Forward and backward through time are one kernel each: the
+// wavefront of kernels/rnn_cluster.cu where the card has clusters, all of the batch's are resident at once
+// and the sizes are such, else layer by layer as in kernels/rnn.cu.
+type rnn struct {
+	be *Backend
+	model.RNNSpec
+	kernels rnnKernels
+
+	layers   kernels.Ptr // table of deviceLayer
+	h, da    kernels.F32 // [Layers,n,Steps,Hidden]
+	parts    kernels.F32 // parts of the gradients of all parameters, which rnn_gradients_sum adds
+	slice    int64       // elements of one part
+	clusters int         // of rnn_cluster.cu that are resident at once
+
+	threshold uint32 // of a 16-bit word: below it a unit is dropped
+	keepScale float32
+	dropping  uint32 // threshold of the last Forward: 0 if it dropped nothing
+}
+
+// deviceLayer is the struct RNNLayer of kernels/rnn.cuh.
+type deviceLayer [8]kernels.F32
+
+// rnnKernels are the kernels of one precision.
+type rnnKernels struct {
+	forward   func(layers kernels.Ptr, x, h, y kernels.F32, step kernels.Ptr, seed uint64, threshold uint32, keepScale float32, samples, n, steps, in, hidden, layerCount int32) kernels.Call
+	backward  func(layers kernels.Ptr, h, dy, da, dx kernels.F32, step kernels.Ptr, seed uint64, threshold uint32, keepScale float32, samples, n, steps, in, hidden, layerCount int32) kernels.Call
+	gradients func(layers kernels.Ptr, x, h, da, parts kernels.F32, step kernels.Ptr, seed uint64, threshold uint32, keepScale float32, n, steps, in, hidden, layerCount int32) kernels.Call
+
+	clusterForward        func(layers kernels.Ptr, x, h, y kernels.F32, step kernels.Ptr, seed uint64, threshold uint32, keepScale float32, n, steps, in, hidden int32) kernels.Call
+	clusterBackward       func(layers kernels.Ptr, h, dy, da, dx kernels.F32, step kernels.Ptr, seed uint64, threshold uint32, keepScale float32, n, steps, in, hidden int32) kernels.Call
+	clusterForwardThreads int
+}
+
+var rnnKernelsOf = map[string]rnnKernels{
+	"fp32": {
+		kernels.RnnForward, kernels.RnnBackward, kernels.RnnGradients,
+		kernels.RnnClusterForward, kernels.RnnClusterBackward, 512,
+	},
+	"tf32": {
+		kernels.RnnForwardTf32, kernels.RnnBackwardTf32, kernels.RnnGradientsTf32,
+		kernels.RnnClusterForwardTf32, kernels.RnnClusterBackwardTf32, 256,
+	},
+	"bf16": {
+		kernels.RnnForwardBf16, kernels.RnnBackwardBf16, kernels.RnnGradientsBf16,
+		kernels.RnnClusterForwardBf16, kernels.RnnClusterBackwardBf16, 256,
+	},
+}
+
+const (
+	blockThreads           = 256 // of rnn.cu
+	maxBlockSamples        = 8
+	clusterLayers          = 5 // of rnn_cluster.cu
+	clusterSamples         = 3
+	clusterWidth           = 128 // of input and hidden units at most
+	clusterBackwardThreads = 512
+
+	// Pieces of the weight gradients, as kernels/rnn_gradients.cuh cuts them.
+	pieceRows, pieceColumns, pieceThreads = 128, 64, 128
+	// The rows of the sequences are cut into as many parts as make the blocks of an H100's 132
+	// multiprocessors, two for each, but parts have some rows at least. The numbers are the
+	// same on every card, and so are the sums.
+	gradientBlocks = 264
+	minPartRows    = 64
+)
+
+// NewRNN implements model.Backend.
+func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
+	r := &rnn{be: be, RNNSpec: spec, kernels: rnnKernelsOf[be.precision]}
+	r.threshold = uint32(math.Round(spec.Dropout * (1 << 16)))
+	r.keepScale = float32((1 << 16) / float64((1<<16)-r.threshold))
+
+	var table []deviceLayer
+	hidden, width := int64(spec.Hidden), int64(spec.In)
+	for _, l := range spec.Layers {
+		table = append(table, deviceLayer{
+			f32(l.WeightIH), f32(l.WeightHH), f32(l.BiasIH), f32(l.BiasHH),
+			f32(l.DWeightIH), f32(l.DWeightHH), f32(l.DBiasIH), f32(l.DBiasHH),
+		})
+		r.slice += hidden * (width + hidden + 1)
+		width = hidden
+	}
+	states := 4 * int64(len(table)) * int64(spec.MaxBatch) * int64(spec.Steps) * hidden
+	var parts int64
+	if count := r.gradientParts(spec.MaxBatch); count > 1 {
+		parts = 4 * r.slice * int64(count)
+	}
+	layers := bytesOf(table)
+	for _, a := range []struct {
+		to    *uint64
+		bytes int64
+	}{
+		{(*uint64)(&r.layers), int64(len(layers))}, {(*uint64)(&r.h), states}, {(*uint64)(&r.da), states}, {(*uint64)(&r.parts), parts},
+	} {
+		if a.bytes == 0 {
+			continue
+		}
+		var err error
+		if *a.to, err = be.alloc(a.bytes); err != nil {
+			return nil, err
+		}
+	}
+	if err := be.upload(uint64(r.layers), layers); err != nil {
+		return nil, err
+	}
+	return r, r.countClusters()
+}
+
+// countClusters asks the driver how many clusters the card can run at the same time.
+func (r *rnn) countClusters() error {
+	be := r.be
+	if be.planning() || !be.card.clusters || len(r.Layers) != clusterLayers || max(r.In, r.Hidden) > clusterWidth {
+		return nil
+	}
+	defer be.enter()()
+	r.clusters = math.MaxInt
+	for _, k := range []struct {
+		call    kernels.Call
+		threads int
+	}{
+		{r.clusterForward(0, 0, 0), r.kernels.clusterForwardThreads},
+		{r.clusterBackward(0, 0, 0), clusterBackwardThreads},
+	} {
+		f, err := be.function(k.call.Source, k.call.Name)
+		if err != nil {
+			return err
+		}
+		count, err := residentClusters(f, clusterLayers, dim{k.threads, 1, 1}, 0)
+		if err != nil {
+			return err
+		}
+		r.clusters = min(r.clusters, count)
+	}
+	return nil
+}
+
+// inClusters says whether n samples are computed by rnn_cluster.cu: if its clusters do not have
+// to take turns. If they do, blocks that take more samples are faster.
+func (r *rnn) inClusters(n int) bool { return ceil(n, clusterSamples) <= r.clusters }
+
+// blockSamples returns how many samples a block of rnn.cu takes: as few as keep every
+// multiprocessor busy, since they are what the time of a step grows with.
+func (r *rnn) blockSamples(n int) int {
+	samples := 1
+	for samples < maxBlockSamples && ceil(n, samples) > r.be.card.multiprocessors {
+		samples *= 2
+	}
+	return samples
+}
+
+// Forward implements model.RNN.
+func (r *rnn) Forward(x, y *tensor.Dense, n int, train bool, step uint64) {
+	r.dropping = 0
+	if train {
+		r.dropping = r.threshold
+		r.be.setDropoutStep(step)
+	}
+	if r.inClusters(n) {
+		r.be.launch(r.clusterForward(f32(x), f32(y), n),
+			dim{clusterLayers * ceil(n, clusterSamples), 1, 1}, dim{r.kernels.clusterForwardThreads, 1, 1}, 0)
+		return
+	}
+	samples := r.blockSamples(n)
+	r.be.launch(r.kernels.forward(r.layers, f32(x), r.h, f32(y), r.be.step, r.Seed, r.dropping, r.keepScale,
+		int32(samples), int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden), int32(len(r.Layers))),
+		dim{ceil(n, samples), 1, 1}, dim{blockThreads, 1, 1}, 0)
+}
+
+func (r *rnn) clusterForward(x, y kernels.F32, n int) kernels.Call {
+	return r.kernels.clusterForward(r.layers, x, r.h, y, r.be.step, r.Seed, r.dropping, r.keepScale,
+		int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden))
+}
+
+// Backward implements model.RNN.
+func (r *rnn) Backward(x, dy, dx *tensor.Dense, n int) {
+	if r.inClusters(n) {
+		r.be.launch(r.clusterBackward(f32(dy), f32(dx), n),
+			dim{clusterLayers * ceil(n, clusterSamples), 1, 1}, dim{clusterBackwardThreads, 1, 1}, 0)
+	} else {
+		samples := r.blockSamples(n)
+		r.be.launch(r.kernels.backward(r.layers, r.h, f32(dy), r.da, f32(dx), r.be.step, r.Seed, r.dropping, r.keepScale,
+			int32(samples), int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden), int32(len(r.Layers))),
+			dim{ceil(n, samples), 1, 1}, dim{blockThreads, 1, 1}, 0)
+	}
+	r.gradients(x, n)
+}
+
+func (r *rnn) clusterBackward(dy, dx kernels.F32, n int) kernels.Call {
+	return r.kernels.clusterBackward(r.layers, r.h, dy, r.da, dx, r.be.step, r.Seed, r.dropping, r.keepScale,
+		int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden))
+}
+
+// gradientPieces returns the number of pieces of the gradients of all layers.
+func (r *rnn) gradientPieces() int {
+	down, across, acrossIn := ceil(r.Hidden, pieceRows), ceil(r.Hidden, pieceColumns), ceil(r.In, pieceColumns)
+	return down * (acrossIn + across + (len(r.Layers)-1)*2*across)
+}
+
+// gradientParts returns the number of parts that the rows (sample, step) of n samples are cut into.
+func (r *rnn) gradientParts(n int) int {
+	return max(1, min(gradientBlocks/r.gradientPieces(), n*r.Steps/minPartRows))
+}
+
+// gradients computes the weights' and biases' gradients from h and da.
+func (r *rnn) gradients(x *tensor.Dense, n int) {
+	parts, layers := r.gradientParts(n), int32(len(r.Layers))
+	r.be.launch(r.kernels.gradients(r.layers, f32(x), r.h, r.da, r.parts, r.be.step, r.Seed, r.dropping, r.keepScale,
+		int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden), layers),
+		dim{r.gradientPieces(), parts, 1}, dim{pieceThreads, 1, 1}, 0)
+	if parts > 1 {
+		r.be.launch(kernels.RnnGradientsSum(r.layers, r.parts, int32(parts), int32(r.In), int32(r.Hidden), layers),
+			dim{int((r.slice + 255) / 256), 1, 1}, dim{256, 1, 1}, 0)
+	}
+}

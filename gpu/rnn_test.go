@@ -1,0 +1,169 @@
+//go:build cuda
+
+package gpu
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"gorgonia.org/tensor"
+
+	"crnn/model"
+	"crnn/rng"
+)
+
+// rnnSize is an RNN and a batch to try.
+type rnnSize struct {
+	n, steps, in, hidden, layers int
+	dropout                      float64
+}
+
+func (s rnnSize) String() string {
+	return fmt.Sprintf("n=%d,steps=%d,in=%d,hidden=%d,layers=%d", s.n, s.steps, s.in, s.hidden, s.layers)
+}
+
+var rnnSizes = []rnnSize{
+	{7, 56, 56, 128, 5, 0.4}, // the recipe's
+	{5, 3, 13, 20, 5, 0.3},
+	{4, 2, 1, 3, 5, 0},
+	{11, 4, 5, 33, 2, 0.25},
+	{9, 3, 130, 200, 3, 0.5}, // weights and inputs of more than a tile
+	{2, 2, 260, 129, 2, 0},
+}
+
+// runRNN makes a forward and a backward pass with random numbers and returns y, dx and the
+// parameters' gradients. change, if not nil, may change the operator first.
+func runRNN(t *testing.T, be model.Backend, s rnnSize, change func(model.RNN)) [][]float32 {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	stream := rng.Stream{Seed: 5}
+	array := func(scale float64, shape ...int) *tensor.Dense {
+		a, err := be.Alloc(shape...)
+		must(err)
+		values := make([]float32, a.DataSize())
+		for i := range values {
+			values[i] = float32(scale * (2*float64(stream.Float32()) - 1))
+			if scale == 0 { // a result: NaN shows what is not written
+				values[i] = float32(math.NaN())
+			}
+		}
+		must(be.Upload(a, values))
+		return a
+	}
+	bound := 1 / math.Sqrt(float64(s.hidden))
+	spec := model.RNNSpec{MaxBatch: s.n, Steps: s.steps, In: s.in, Hidden: s.hidden, Dropout: s.dropout, Seed: 1<<40 + 3}
+	x, dy := array(1, s.n, s.steps, s.in), array(1, s.n, s.hidden)
+	y, dx := array(0, s.n, s.hidden), array(0, s.n, s.steps, s.in)
+	results := []*tensor.Dense{y, dx}
+	in := s.in
+	for range s.layers {
+		l := model.RNNLayer{
+			WeightIH: array(bound, s.hidden, in), WeightHH: array(bound, s.hidden, s.hidden),
+			BiasIH: array(bound, s.hidden), BiasHH: array(bound, s.hidden),
+			DWeightIH: array(0, s.hidden, in), DWeightHH: array(0, s.hidden, s.hidden),
+			DBiasIH: array(0, s.hidden), DBiasHH: array(0, s.hidden),
+		}
+		spec.Layers = append(spec.Layers, l)
+		results = append(results, l.DWeightIH, l.DWeightHH, l.DBiasIH, l.DBiasHH)
+		in = s.hidden
+	}
+	r, err := be.NewRNN(spec)
+	must(err)
+	if change != nil {
+		change(r)
+	}
+	r.Forward(x, y, s.n, true, 1<<33+7)
+	r.Backward(x, dy, dx, s.n)
+	var values [][]float32
+	for _, a := range results {
+		v := make([]float32, a.DataSize())
+		must(be.Download(v, a))
+		values = append(values, v)
+	}
+	return values
+}
+
+// apart returns the largest difference of two results, relative to the largest magnitude of
+// the array that it is in; NaN if there is one.
+func apart(got, want [][]float32) float64 {
+	worst := 0.0
+	for i := range want {
+		largest, off := 0.0, 0.0
+		for j := range want[i] {
+			largest = max(largest, math.Abs(float64(want[i][j])))
+			off = max(off, math.Abs(float64(got[i][j])-float64(want[i][j])))
+		}
+		if off > 0 || math.IsNaN(off) {
+			worst = max(worst, off/largest)
+		}
+	}
+	return worst
+}
+
+// rnnTolerance is how far results may be from the CPU's. Its unit is the rounding of one operand:
+// 2^-24 in fp32, 2^-11 in tf32, 2^-8 in bf16. The roundings of a sum's terms are independent and
+// W_hh shrinks what comes from the steps before, so an error stays at some units however many
+// steps there are; PyTorch in fp32 is up to 9 units from float64 in the fixtures. The CPU's own fp32
+// is as far away again.
+func rnnTolerance(precision string) float64 {
+	return 32 * map[string]float64{"fp32": 0x1p-24, "tf32": 0x1p-11 / 4, "bf16": 0x1p-8 / 4}[precision]
+}
+
+func TestRNNIsTheCPUs(t *testing.T) {
+	for _, size := range rnnSizes {
+		want := runRNN(t, openCPU(t), size, nil)
+		for _, precision := range []string{"fp32", "tf32", "bf16"} {
+			t.Run(size.String()+"/"+precision, func(t *testing.T) {
+				if precision != "fp32" && openTest(t, "fp32").card.Capability < 80 {
+					t.Skip("the card computes in fp32 only")
+				}
+				be := openTest(t, precision)
+				check := func(path string, got [][]float32) {
+					off := apart(got, want)
+					t.Logf("%s: %.2g", path, off)
+					if !(off <= rnnTolerance(precision)) {
+						t.Errorf("%s: off by %v, at most %v expected", path, off, rnnTolerance(precision))
+					}
+				}
+				check("as chosen", runRNN(t, be, size, nil))
+				inBlocks := runRNN(t, be, size, func(r model.RNN) { r.(*rnn).clusters = 0 })
+				check("layer by layer", inBlocks)
+				// The number of samples of a block must not change a bit.
+				for _, multiprocessors := range []int{4, 2, 1} {
+					be.card.multiprocessors = multiprocessors
+					got := runRNN(t, be, size, func(r model.RNN) { r.(*rnn).clusters = 0 })
+					if !slices.EqualFunc(got, inBlocks, slices.Equal[[]float32]) {
+						t.Errorf("on %d multiprocessors the result is another one", multiprocessors)
+					}
+				}
+			})
+		}
+	}
+}
+
+// The recipe's batch must be computed in clusters by a card that has them.
+func TestRecipeRunsInClusters(t *testing.T) {
+	be := openTest(t, "fp32")
+	if !be.card.clusters {
+		t.Skip("the card has no clusters")
+	}
+	size := rnnSizes[0]
+	size.steps = 2
+	runRNN(t, be, size, func(m model.RNN) {
+		r := m.(*rnn)
+		t.Logf("%d clusters at once", r.clusters)
+		if !r.inClusters(size.n) {
+			t.Errorf("%d samples are not computed in clusters, of which there are %d at once", size.n, r.clusters)
+		}
+		if r.inClusters(3*r.clusters + 1) {
+			t.Errorf("a batch of more clusters than there are at once is computed in clusters")
+		}
+	})
+}

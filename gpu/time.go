@@ -1,0 +1,114 @@
+//go:build cuda
+
+package gpu
+
+import (
+	"time"
+
+	"gorgonia.org/cu"
+
+	"crnn/model"
+)
+
+// laps are the events of Lap.
+type laps []cu.Event
+
+// close destroys the events.
+func (l *laps) close() error {
+	var first error
+	for i := range *l {
+		if err := failed("cuEventDestroy", cu.DestroyEvent(&(*l)[i])); err != nil && first == nil {
+			first = err
+		}
+	}
+	*l = nil
+	return first
+}
+
+// mark records an event on the stream.
+func (be *Backend) mark() (cu.Event, error) {
+	event, err := cu.MakeEvent(cu.DefaultEvent)
+	if err != nil {
+		return event, failed("cuEventCreate", err)
+	}
+	return event, failed("cuEventRecord", event.Record(be.stream))
+}
+
+// Lap implements model.Backend.
+func (be *Backend) Lap() {
+	if be.err != nil {
+		return
+	}
+	defer be.enter()()
+	event, err := be.mark()
+	be.fail(err)
+	if event != (cu.Event{}) {
+		be.laps = append(be.laps, event)
+	}
+}
+
+// Laps implements model.Backend.
+func (be *Backend) Laps() ([]time.Duration, error) {
+	defer be.enter()()
+	if err := be.sync(); err != nil {
+		return nil, err
+	}
+	var times []time.Duration
+	for i := 1; i < len(be.laps); i++ {
+		ms, err := be.laps[i-1].Elapsed(be.laps[i])
+		if err != nil {
+			return nil, failed("cuEventElapsedTime", err)
+		}
+		times = append(times, time.Duration(ms*float64(time.Millisecond)))
+	}
+	return times, be.laps.close()
+}
+
+// Profile implements model.Profiler. Each kernel is timed by itself, as a graph of repetitions:
+// the time from one to the next, with a kernel's start and end, which in a step overlap with its
+// neighbours', and with its data in the cache, where they fit.
+func (be *Backend) Profile(body func()) ([]model.KernelTime, error) {
+	be.record(body)
+	if be.err != nil {
+		return nil, be.err
+	}
+	defer be.enter()()
+	be.fail(be.flush())
+	var times []model.KernelTime
+	for _, l := range be.list {
+		t, err := be.timeLaunch(l)
+		if err != nil {
+			return nil, err
+		}
+		times = append(times, model.KernelTime{Name: l.call.Name, Time: t})
+	}
+	return times, be.err
+}
+
+// timeLaunch returns how long a kernel runs.
+func (be *Backend) timeLaunch(l launch) (time.Duration, error) {
+	const repetitions = 20
+	if err := be.prepare(l); err != nil {
+		return 0, err
+	}
+	g, err := capture(be.stream, func() error {
+		for range repetitions {
+			if err := be.submit(l); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	be.fail(g.launch(be.stream)) // to warm up
+	be.Lap()
+	be.fail(g.launch(be.stream))
+	be.Lap()
+	times, err := be.Laps()
+	if err != nil {
+		return 0, err
+	}
+	return times[0] / repetitions, g.destroy()
+}
