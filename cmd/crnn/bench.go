@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"slices"
+	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -25,17 +27,28 @@ type benchmark struct {
 	StepMSMin       float64 `json:"step_ms_min"`
 	StepMSP95       float64 `json:"step_ms_p95"`
 	ImagesPerSecond float64 `json:"images_per_second"`
-	PeakBytes       int64   `json:"peak_bytes"` // of the process's memory; 0 where the system does not tell
+	// PeakBytes is the memory of the GPU that is taken, or on the CPU the most that the process
+	// took; 0 where the system does not tell.
+	PeakBytes int64        `json:"peak_bytes"`
+	Kernels   []kernelTime `json:"kernels,omitempty"` // with --profile
+}
+
+// kernelTime is how long a kernel runs in a step, all its launches together.
+type kernelTime struct {
+	Name         string  `json:"name"`
+	Launches     int     `json:"launches"`
+	Microseconds float64 `json:"microseconds"`
 }
 
 func benchCommand() *cli.Command {
 	config := train.Default()
-	var asJSON bool
+	var asJSON, profile bool
 	mode, steps := "train", 50
 	options := append([]*option{
 		{name: "mode", category: "Measurement", target: &mode, noEnv: true,
 			value: "MODE", usage: "train (forward, backward and Adam) or eval (forward and loss)"},
 		{name: "steps", category: "Measurement", target: &steps, noEnv: true, value: "N", usage: "steps to time, after a few that are not"},
+		{name: "profile", category: "Measurement", target: &profile, noEnv: true, usage: "also how long each kernel runs, on a GPU"},
 		{name: "json", category: "Output", target: &asJSON, noEnv: true, usage: "a JSON object"},
 	}, settings(&config, append([]string{"batch-size"}, computeSettings...)...)...)
 	return newCommand("bench", "", "how long a step takes on this machine",
@@ -69,60 +82,134 @@ func benchCommand() *cli.Command {
 				Device: device.Name(), DeviceName: device.description, Mode: mode,
 				Precision: config.Precision, BatchSize: config.BatchSize, Threads: device.threads,
 			}
-			times, err := timeSteps(c, device, set.Train, config.BatchSize, steps, mode == "train")
+			work, err := newWork(device.Backend, set.Train, config.BatchSize, mode == "train")
+			if err != nil {
+				return err
+			}
+			times, err := work.time(c, steps)
 			if err != nil {
 				return err
 			}
 			result.summarise(times)
+			if p, ok := device.Backend.(model.Planner); ok {
+				result.PeakBytes = p.MemoryUsed()
+			} else {
+				result.PeakBytes = peakMemory()
+			}
+			if profile {
+				if result.Kernels, err = work.profile(); err != nil {
+					return err
+				}
+			}
 			if asJSON {
 				return writeJSON(c.App.Writer, result)
 			}
-			fmt.Fprintf(c.App.Writer, "%s step on %s (%s), %s, batch %d, %d threads:\n"+
-				"%.2f ms median, %.2f ms fastest, %.2f ms 95th percentile; %.0f images/s; %s of memory at most\n",
-				mode, result.Device, result.DeviceName, result.Precision, result.BatchSize, result.Threads,
-				result.StepMS, result.StepMSMin, result.StepMSP95, result.ImagesPerSecond, megabytes(result.PeakBytes))
-			return nil
+			return result.print(c.App.Writer)
 		})
 }
 
-// timeSteps runs steps on batches of set and returns how long each took.
-func timeSteps(c *cli.Context, be model.Backend, set *data.Set, batch, steps int, training bool) ([]time.Duration, error) {
+// print writes the measurement as text.
+func (b *benchmark) print(w io.Writer) error {
+	fmt.Fprintf(w, "%s step on %s (%s), %s, batch %d", b.Mode, b.Device, b.DeviceName, b.Precision, b.BatchSize)
+	if b.Threads > 0 {
+		fmt.Fprintf(w, ", %d threads", b.Threads)
+	}
+	fmt.Fprintf(w, ":\n%.3g ms median, %.3g ms fastest, %.3g ms 95th percentile; %.0f images/s; %s of memory at most\n",
+		b.StepMS, b.StepMSMin, b.StepMSP95, b.ImagesPerSecond, megabytes(b.PeakBytes))
+	if b.Kernels == nil {
+		return nil
+	}
+	total := 0.0
+	for _, k := range b.Kernels {
+		total += k.Microseconds
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(t, "µs\tshare\tlaunches\t  kernel\n")
+	for _, k := range b.Kernels {
+		fmt.Fprintf(t, "%.1f\t%.0f %%\t%d\t  %s\n", k.Microseconds, 100*k.Microseconds/total, k.Launches, k.Name)
+	}
+	fmt.Fprintf(t, "%.1f\t\t\t  one after the other, each by itself\n", total)
+	return t.Flush()
+}
+
+// work is a network and what its steps need.
+type work struct {
+	be       model.Backend
+	net      *model.Network
+	images   model.Images
+	order    []int32
+	training bool
+
+	next, made int
+	indices    []int32
+}
+
+func newWork(be model.Backend, set *data.Set, batch int, training bool) (*work, error) {
 	const seed = 1
-	const warmUp = 5 // steps that fill caches and start threads
-	net, err := model.New(be, model.Default(), batch, seed)
-	if err != nil {
+	w := &work{be: be, training: training, indices: make([]int32, batch)}
+	var err error
+	if w.net, err = model.New(be, model.Default(), batch, seed); err != nil {
 		return nil, err
 	}
-	if err := net.Init(seed); err != nil {
+	if err := w.net.Init(seed); err != nil {
 		return nil, err
 	}
-	images, err := be.NewImages(set.Images, set.Labels, set.Height, set.Width)
-	if err != nil {
+	if w.images, err = be.NewImages(set.Images, set.Labels, set.Height, set.Width); err != nil {
 		return nil, err
 	}
 	all, _ := data.Split(set.Count, 0, seed)
-	order := data.Order(all, seed, 0, true)
-	indices := make([]int32, batch)
-	next := 0
-	for step := 1; step <= warmUp+steps; step++ {
+	w.order = data.Order(all, seed, 0, true)
+	return w, nil
+}
+
+// step makes a step on the next batch.
+func (w *work) step() {
+	for i := range w.indices {
+		w.indices[i] = w.order[w.next%len(w.order)]
+		w.next++
+	}
+	w.made++
+	if w.training {
+		w.net.Step(w.images, w.indices, model.AdamStep{LR: 0.0005, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: int64(w.made)})
+	} else {
+		w.net.Evaluate(w.images, w.indices)
+	}
+}
+
+// time runs steps and returns how long each took.
+func (w *work) time(c *cli.Context, steps int) ([]time.Duration, error) {
+	const warmUp = 5 // steps that fill caches, start threads and load kernels
+	for i := range warmUp + steps {
 		if err := c.Context.Err(); err != nil {
 			return nil, err
 		}
-		for i := range indices {
-			indices[i] = order[next%len(order)]
-			next++
+		if i >= warmUp {
+			w.be.Lap()
 		}
-		if step > warmUp {
-			be.Lap()
-		}
-		if training {
-			net.Step(images, indices, model.AdamStep{LR: 0.0005, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: int64(step)})
-		} else {
-			net.Evaluate(images, indices)
-		}
+		w.step()
 	}
-	be.Lap()
-	return be.Laps()
+	w.be.Lap()
+	return w.be.Laps()
+}
+
+// profile returns how long the kernels of a step run.
+func (w *work) profile() ([]kernelTime, error) {
+	p, ok := w.be.(model.Profiler)
+	if !ok {
+		return nil, usagef("--profile: only a GPU's kernels are timed: leave it out, or use --device cuda")
+	}
+	times, err := p.Profile(w.step)
+	var list []kernelTime
+	for _, t := range times {
+		i := slices.IndexFunc(list, func(k kernelTime) bool { return k.Name == t.Name })
+		if i < 0 {
+			i = len(list)
+			list = append(list, kernelTime{Name: t.Name})
+		}
+		list[i].Launches++
+		list[i].Microseconds += float64(t.Time) / float64(time.Microsecond)
+	}
+	return list, err
 }
 
 // summarise fills in the figures of the given times.
@@ -134,5 +221,4 @@ func (b *benchmark) summarise(times []time.Duration) {
 	b.StepMSMin = ms(times[0])
 	b.StepMSP95 = ms(times[(n*95+99)/100-1])
 	b.ImagesPerSecond = 1000 * float64(b.BatchSize) / b.StepMS
-	b.PeakBytes = peakMemory()
 }

@@ -202,8 +202,8 @@ func TestData(t *testing.T) {
 func TestDoctorAndVersion(t *testing.T) {
 	dir := realData(t)
 	got := crnn(t, "doctor", "--data", dir)
-	for _, want := range []string{"processor: ", "processor features: ", "kernels: ", "memory: ", "NVIDIA driver: ", "NVIDIA GPUs: ", "this build has no CUDA support",
-		dir + ": 60000 training and 10000 test images, Fashion-MNIST"} {
+	for _, want := range []string{"processor: ", "processor features: ", "kernels: ", "memory: ", "NVIDIA driver: ", "NVIDIA GPUs: ",
+		"CUDA: ", noGPU(t), dir + ": 60000 training and 10000 test images, Fashion-MNIST"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("crnn doctor lacks %q:\n%s", want, got)
 		}

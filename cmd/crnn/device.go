@@ -1,23 +1,23 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"crnn/cpu"
+	"crnn/gpu"
 	"crnn/model"
 	"crnn/train"
 )
-
-// noCUDA is why this program uses no GPU.
-const noCUDA = "this build has no CUDA support"
 
 // device is a device to compute on.
 type device struct {
 	model.Backend
 	description string // as its maker calls it
-	threads     int    // that it computes with
+	threads     int    // that it computes with; of a GPU, the setting, for a run that goes on elsewhere
 	// note is a line for the user, to be shown when the computing starts: what was chosen
 	// and why, empty if there was no choice.
 	note string
@@ -26,21 +26,95 @@ type device struct {
 // openDevice returns the device that valid settings ask for. This is the one place where a
 // name becomes a device.
 func openDevice(c train.Config) (*device, error) {
-	if strings.HasPrefix(c.Device, "cuda") {
-		return nil, fmt.Errorf("--device %s: %s: use --device cpu, or auto", c.Device, noCUDA)
+	if number, ok := strings.CutPrefix(c.Device, "cuda:"); ok {
+		index, err := strconv.Atoi(number)
+		if err != nil {
+			return nil, err
+		}
+		d, err := openGPU(c, index)
+		return d, explainGPU(c, err)
 	}
+	if c.Device == "cpu" {
+		return openCPU(c, nil)
+	}
+	d, err := firstGPU(c)
+	switch {
+	case c.Device == "cuda":
+		return d, explainGPU(c, err)
+	case err != nil:
+		return openCPU(c, err)
+	}
+	return d, nil
+}
+
+// openCPU returns the CPU, and if it is a second choice says why it is not a GPU.
+func openCPU(c train.Config, notGPU error) (*device, error) {
 	if c.Precision != "fp32" {
-		return nil, usagef("--precision %s: the CPU computes in fp32 only: use --precision fp32", c.Precision)
+		instead := ""
+		if notGPU != nil {
+			instead = " (not a GPU: " + shortly(notGPU) + ")"
+		}
+		return nil, usagef("--precision %s: the CPU computes in fp32 only%s: use --precision fp32", c.Precision, instead)
 	}
 	backend, err := cpu.New(cpu.Options{Threads: c.Threads, Memory: totalMemory()})
 	if err != nil {
 		return nil, err
 	}
 	d := &device{Backend: backend, description: processor(), threads: backend.Threads()}
-	if c.Device == "auto" {
-		d.note = fmt.Sprintf("device: cpu (%s kernels, %d threads), not a GPU: %s", backend.KernelName(), d.threads, noCUDA)
+	if notGPU != nil {
+		d.note = fmt.Sprintf("device: cpu (%s kernels, %d threads), not a GPU: %s", backend.KernelName(), d.threads, shortly(notGPU))
 	}
 	return d, nil
+}
+
+// openGPU returns GPU number index.
+func openGPU(c train.Config, index int) (*device, error) {
+	backend, err := gpu.Open(gpu.Options{Device: index, Precision: c.Precision})
+	if err != nil {
+		return nil, err
+	}
+	return &device{Backend: backend, description: backend.Description(), threads: c.Threads}, nil
+}
+
+// firstGPU returns the first GPU that works, or why the first of all does not.
+func firstGPU(c train.Config) (*device, error) {
+	devices, err := gpu.Devices()
+	for _, g := range devices {
+		d, failure := openGPU(c, g.Index)
+		if failure == nil {
+			d.note = fmt.Sprintf("device: %s (%s)", d.Name(), d.description)
+			if err != nil {
+				d.note += ", not " + shortly(err)
+			}
+			return d, nil
+		}
+		if e := (*gpu.Error)(nil); errors.As(failure, &e) { // the others name the GPU
+			failure = fmt.Errorf("%v: %w", g, failure)
+		}
+		if err == nil {
+			err = failure
+		}
+	}
+	return nil, err
+}
+
+// explainGPU turns the error of a GPU that was asked for by name into one about the setting.
+func explainGPU(c train.Config, err error) error {
+	if err == nil {
+		return nil
+	}
+	if e := (*gpu.PrecisionError)(nil); errors.As(err, &e) {
+		return usagef("--precision %w: use --precision fp32", err)
+	}
+	return fmt.Errorf("--device %s: %w, or use --device cpu", c.Device, err)
+}
+
+// shortly returns why a GPU is not used, with a remedy where there may be one to use.
+func shortly(err error) string {
+	if e := (*gpu.Unavailable)(nil); errors.As(err, &e) && e.Usual {
+		return e.What
+	}
+	return err.Error()
 }
 
 // announce shows the note, if there is one.

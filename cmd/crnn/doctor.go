@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"text/tabwriter"
@@ -41,10 +40,16 @@ func doctorCommand() *cli.Command {
 			if total := totalMemory(); total > 0 {
 				line("memory", "%.1f GiB", float64(total)/(1<<30))
 			}
-			gpus := findNVIDIA(os.DirFS("/"))
+			gpus := findNVIDIA()
 			line("NVIDIA driver", "%s", gpus.driverLine())
-			line("NVIDIA GPUs", "%s", gpus.cardsLine())
-			line("CUDA", "%s: no GPU is used, whatever the driver; --device cpu or auto computes on the CPU", noCUDA)
+			for i, text := range gpus.cardLines() {
+				if i == 0 {
+					line("NVIDIA GPUs", "%s", text)
+				} else {
+					fmt.Fprintf(t, "\t%s\n", text)
+				}
+			}
+			line("CUDA", "%s", gpus.cudaLine())
 			line("data", "%s", dataLine(c, config.Data))
 			return t.Flush()
 		})

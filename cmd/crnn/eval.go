@@ -76,7 +76,7 @@ func evaluate(c *cli.Context, config train.Config, weights, split string) (evalu
 	if len(indices) == 0 {
 		return e, usagef("--split %s: --val-fraction %g of %d images leaves none to evaluate on", split, config.ValFraction, set.Count)
 	}
-	net, err := model.New(device, state.Config, min(train.EvalBatch, len(indices)), config.Seed)
+	net, err := model.New(device.Backend, state.Config, min(train.EvalBatch, len(indices)), config.Seed)
 	if err != nil {
 		return e, err
 	}

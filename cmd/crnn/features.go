@@ -7,14 +7,19 @@ import (
 	xcpu "golang.org/x/sys/cpu"
 
 	"crnn/cpu"
+	"crnn/gpu"
 )
 
 // buildFeatures lists what this build can do.
 func buildFeatures() string {
+	kernels, cuda := "cpu in pure Go", "no CUDA"
 	if len(cpu.Kernels()) > 1 {
-		return "cpu with C kernels, no CUDA"
+		kernels = "cpu with C kernels"
 	}
-	return "cpu in pure Go, no CUDA"
+	if gpu.Built {
+		cuda = "CUDA"
+	}
+	return kernels + ", " + cuda
 }
 
 // processor returns the processor's name.

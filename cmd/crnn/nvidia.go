@@ -1,89 +1,122 @@
 package main
 
 import (
-	"io/fs"
-	"path"
-	"regexp"
+	"fmt"
+	"os"
 	"runtime"
+	"slices"
 	"strings"
+
+	"crnn/gpu"
+	"crnn/train"
 )
 
-// nvidia is what a machine shows of NVIDIA's driver and cards.
+// nvidia is what this machine has of NVIDIA's, from three sources, each of which may fail.
 type nvidia struct {
-	driver string   // version, empty for no driver
-	cards  []string // names that the driver gives, or device files where it gives none
-	onBus  int      // cards on the PCI bus, with a driver or without
+	host       gpu.Host
+	monitor    gpu.Monitor
+	monitorErr error
+	devices    []gpu.Device
+	devicesErr error
 }
 
-var driverVersion = regexp.MustCompile(`^NVRM version:.*?\s(\d+\.[\d.]+)\s`)
-
-// findNVIDIA looks for driver and cards without asking either. root is the file system of
-// the machine, of which only Linux shows them.
-func findNVIDIA(root fs.FS) (n nvidia) {
-	if text, err := fs.ReadFile(root, "proc/driver/nvidia/version"); err == nil {
-		n.driver = "of unknown version"
-		if m := driverVersion.FindSubmatch(text); m != nil {
-			n.driver = string(m[1])
-		}
-	}
-	// A pattern is never malformed.
-	files, _ := fs.Glob(root, "proc/driver/nvidia/gpus/*/information")
-	for _, file := range files {
-		text, err := fs.ReadFile(root, file)
-		if err != nil {
-			continue
-		}
-		for _, line := range strings.Split(string(text), "\n") {
-			if model, ok := strings.CutPrefix(line, "Model:"); ok {
-				n.cards = append(n.cards, strings.TrimSpace(model))
-			}
-		}
-	}
-	if n.cards == nil {
-		devices, _ := fs.Glob(root, "dev/nvidia[0-9]*")
-		for _, device := range devices {
-			n.cards = append(n.cards, "/"+device)
-		}
-	}
-	devices, _ := fs.Glob(root, "sys/bus/pci/devices/*/vendor")
-	for _, file := range devices {
-		vendor, _ := fs.ReadFile(root, file)
-		class, _ := fs.ReadFile(root, path.Join(path.Dir(file), "class"))
-		// 0x03 is the class of displays, those without a plug included.
-		if strings.TrimSpace(string(vendor)) == "0x10de" && strings.HasPrefix(string(class), "0x03") {
-			n.onBus++
-		}
-	}
+func findNVIDIA() (n nvidia) {
+	n.host = gpu.ReadHost(os.DirFS("/"))
+	n.monitor, n.monitorErr = gpu.ReadMonitor()
+	n.devices, n.devicesErr = gpu.Devices()
 	return n
 }
-
-// notLooked says that the system is not one on which findNVIDIA finds anything.
-const notLooked = "not looked for on this system; crnn needs none"
 
 // driverLine tells about the driver.
 func (n nvidia) driverLine() string {
 	switch {
-	case n.driver != "":
-		return n.driver
+	case n.monitorErr == nil && n.monitor.CUDA != "":
+		return fmt.Sprintf("%s, CUDA %s", n.monitor.Driver, n.monitor.CUDA)
+	case n.monitorErr == nil:
+		return n.monitor.Driver
+	case n.host.Driver != "":
+		return n.host.Driver
+	case n.devicesErr == nil:
+		return "of unknown version"
 	case runtime.GOOS != "linux":
-		return notLooked
-	case n.onBus > 0:
-		return "none, though there is a card: NVIDIA's driver comes from the system's packages; this build of crnn does not need it"
+		return "not looked for on this system; crnn needs none"
+	case n.host.OnBus > 0:
+		return "none, though there is a card: NVIDIA's driver comes from the system's packages"
 	}
-	return "none; crnn does not need it"
+	return "none; crnn needs it for a GPU only"
 }
 
-// cardsLine tells about the cards.
-func (n nvidia) cardsLine() string {
-	switch {
-	case len(n.cards) > 0:
-		return strings.Join(n.cards, ", ")
-	case runtime.GOOS != "linux":
-		return notLooked
-	case n.onBus > 0:
-		return "on the PCI bus, but not usable without a driver"
-	case n.driver != "":
-		return "none that the driver shows: in a container, start it with access to the GPUs (docker run --gpus all)"
+// cardLines tells about the cards, one a line.
+func (n nvidia) cardLines() (lines []string) {
+	for _, card := range n.monitor.Cards {
+		device := "not shown to CUDA"
+		if i := slices.IndexFunc(n.devices, func(d gpu.Device) bool { return d.UUID == card.UUID }); i >= 0 {
+			device = deviceText(n.devices[i])
+		}
+		lines = append(lines, fmt.Sprintf("%s, %s%s", card.Name, device, cardText(card)))
 	}
-	return "none"
+	if lines != nil {
+		return lines
+	}
+	for _, d := range n.devices {
+		lines = append(lines, fmt.Sprintf("%s, %s, %s of memory; its use is not known: %v", d.Name, deviceText(d), gibibytes(d.TotalMemory), n.monitorErr))
+	}
+	switch {
+	case lines != nil:
+		return lines
+	case len(n.host.Cards) > 0:
+		return n.host.Cards
+	case n.host.OnBus > 0:
+		return []string{"on the PCI bus, but not usable without a driver"}
+	}
+	return []string{"none"}
+}
+
+func deviceText(d gpu.Device) string {
+	return fmt.Sprintf("cuda:%d, compute capability %d.%d (%s)", d.Index, d.Capability/10, d.Capability%10, strings.Join(d.Precisions(), ", "))
+}
+
+// cardText returns what a card tells of its state, each part after a comma.
+func cardText(c gpu.Card) string {
+	var text strings.Builder
+	if c.Total > 0 {
+		fmt.Fprintf(&text, ", %s of %s of memory in use", gibibytes(c.Used), gibibytes(c.Total))
+	}
+	if c.Temperature > 0 {
+		fmt.Fprintf(&text, ", %d °C", c.Temperature)
+	}
+	if c.Power > 0 {
+		fmt.Fprintf(&text, ", %.0f W", c.Power)
+	}
+	for i, p := range c.Processes {
+		text.WriteString(", ")
+		if i == 0 {
+			text.WriteString("used by ")
+		}
+		fmt.Fprintf(&text, "process %d", p.ID)
+		if p.Name != "" {
+			text.WriteString(" " + p.Name)
+		}
+		if p.Memory > 0 {
+			fmt.Fprintf(&text, " (%s)", gibibytes(p.Memory))
+		}
+	}
+	return text.String()
+}
+
+func gibibytes(n int64) string { return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30)) }
+
+// cudaLine tells which GPU crnn can use, having tried, or why none.
+func (n nvidia) cudaLine() string {
+	if n.devicesErr != nil {
+		return n.devicesErr.Error()
+	}
+	d, err := firstGPU(train.Default())
+	if err == nil {
+		name := d.Name()
+		if err = d.Close(); err == nil {
+			return name + " works"
+		}
+	}
+	return err.Error()
 }

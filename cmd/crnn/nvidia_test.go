@@ -1,46 +1,41 @@
 package main
 
 import (
+	"errors"
+	"strings"
 	"testing"
-	"testing/fstest"
 
-	"github.com/google/go-cmp/cmp"
+	"crnn/gpu"
 )
 
-func TestFindNVIDIA(t *testing.T) {
-	const version = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC version: 12\n"
-	const open = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build\n"
+// What doctor says of one and the same card depends on who is there to tell.
+func TestNVIDIALines(t *testing.T) {
+	device := gpu.Device{Index: 0, Name: "NVIDIA H100", UUID: "GPU-a", Capability: 90, TotalMemory: 80 << 30}
+	card := gpu.Card{Name: "NVIDIA H100", UUID: "GPU-a", Used: 3 << 29, Total: 80 << 30, Temperature: 41, Power: 68.4,
+		Processes: []gpu.Process{{ID: 12, Name: "python3", Memory: 1 << 30}, {ID: 13}}}
+	hidden := gpu.Card{Name: "NVIDIA T400", UUID: "GPU-b"}
+	none := errors.New("none")
 	for _, c := range []struct {
-		name  string
-		files map[string]string
-		want  nvidia
+		name          string
+		n             nvidia
+		driver, cards string
 	}{
-		{"nothing", nil, nvidia{}},
-		{"driver and cards", map[string]string{
-			"proc/driver/nvidia/version":                       version,
-			"proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ: 1\n",
-			"dev/nvidia0": "",
-		}, nvidia{driver: "535.104.05", cards: []string{"NVIDIA H100 80GB HBM3"}}},
-		{"open driver, device file alone", map[string]string{
-			"proc/driver/nvidia/version": open, "dev/nvidia0": "", "dev/nvidiactl": "",
-		}, nvidia{driver: "570.86.15", cards: []string{"/dev/nvidia0"}}},
-		{"card without driver", map[string]string{
-			"sys/bus/pci/devices/0000:01:00.0/vendor": "0x10de\n", "sys/bus/pci/devices/0000:01:00.0/class": "0x030200\n",
-			"sys/bus/pci/devices/0000:01:00.1/vendor": "0x10de\n", "sys/bus/pci/devices/0000:01:00.1/class": "0x040300\n",
-			"sys/bus/pci/devices/0000:02:00.0/vendor": "0x8086\n", "sys/bus/pci/devices/0000:02:00.0/class": "0x030000\n",
-		}, nvidia{onBus: 1}},
-		{"unknown form", map[string]string{"proc/driver/nvidia/version": "?"}, nvidia{driver: "of unknown version"}},
+		{"all", nvidia{monitor: gpu.Monitor{Driver: "535.1", CUDA: "12.2", Cards: []gpu.Card{card, hidden}}, devices: []gpu.Device{device}},
+			"535.1, CUDA 12.2",
+			"NVIDIA H100, cuda:0, compute capability 9.0 (fp32, tf32, bf16), 1.5 GiB of 80.0 GiB of memory in use, 41 °C, 68 W, " +
+				"used by process 12 python3 (1.0 GiB), process 13\nNVIDIA T400, not shown to CUDA"},
+		{"CUDA alone", nvidia{monitorErr: none, devices: []gpu.Device{device}},
+			"of unknown version",
+			"NVIDIA H100, cuda:0, compute capability 9.0 (fp32, tf32, bf16), 80.0 GiB of memory; its use is not known: none"},
+		{"files alone", nvidia{monitorErr: none, devicesErr: none, host: gpu.Host{Driver: "535.1", Cards: []string{"NVIDIA H100"}}},
+			"535.1", "NVIDIA H100"},
+		{"bus alone", nvidia{monitorErr: none, devicesErr: none, host: gpu.Host{OnBus: 1}},
+			"", "on the PCI bus, but not usable without a driver"},
+		{"nothing", nvidia{monitorErr: none, devicesErr: none}, "", "none"},
 	} {
-		root := fstest.MapFS{}
-		for name, text := range c.files {
-			root[name] = &fstest.MapFile{Data: []byte(text)}
-		}
-		got := findNVIDIA(root)
-		if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(nvidia{})); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", c.name, diff)
-		}
-		if got.driverLine() == "" || got.cardsLine() == "" {
-			t.Errorf("%s: nothing said", c.name)
+		driver, cards := c.n.driverLine(), strings.Join(c.n.cardLines(), "\n")
+		if driver != c.driver && (c.driver != "" || driver == "") || cards != c.cards {
+			t.Errorf("%s:\n%s\n%s\nwant\n%s\n%s", c.name, driver, cards, c.driver, c.cards)
 		}
 	}
 }

@@ -78,7 +78,7 @@ func predictCommand() *cli.Command {
 // predict runs the network over the pictures of the given files.
 func predict(c *cli.Context, device *device, state *model.State, files []string, pixels []uint8) ([]prediction, error) {
 	const maxBatch = 64
-	net, err := model.New(device, state.Config, min(maxBatch, len(files)), 0)
+	net, err := model.New(device.Backend, state.Config, min(maxBatch, len(files)), 0)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"crnn/data"
+	"crnn/gpu"
 )
 
 // program is the binary under test, built by TestMain.
@@ -38,6 +39,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 			return 1
 		}
+		os.Setenv("CUDA_VISIBLE_DEVICES", "") // a GPU that may be there
 		return m.Run()
 	}())
 }
@@ -138,6 +140,16 @@ func realData(t *testing.T) string {
 		t.Fatalf("the tests need the data set (make data): %v", err)
 	}
 	return dir
+}
+
+// noGPU returns why the program uses no GPU here.
+func noGPU(t *testing.T) string {
+	t.Helper()
+	_, err := gpu.Devices()
+	if err == nil {
+		t.Fatal("CUDA_VISIBLE_DEVICES hides no GPU")
+	}
+	return shortly(err)
 }
 
 // The number of images of smallData.

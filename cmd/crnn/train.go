@@ -20,7 +20,7 @@ import (
 
 // resumable are the settings that may be given with --resume; all others are the run's.
 // None of them changes what the steps compute, but for how many there are.
-var resumable = []string{"resume", "epochs", "data", "device", "threads"}
+var resumable = []string{"resume", "epochs", "data", "device", "precision", "threads"}
 
 func trainCommand() *cli.Command {
 	config := train.Default()
@@ -105,7 +105,7 @@ func newRun(c *cli.Context, config train.Config, given map[string]bool) error {
 	if err := resolve(&config, device, dataset); err != nil {
 		return err
 	}
-	runner, err := train.New(train.Job{Backend: device, Data: dataset, Config: config, Given: given})
+	runner, err := train.New(train.Job{Backend: device.Backend, Data: dataset, Config: config, Given: given})
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func resumeRun(c *cli.Context, config *train.Config, path string, options []*opt
 		return err
 	}
 	checkpoint.Config = *config
-	runner, err := train.New(train.Job{Backend: device, Data: dataset, Dir: dir, From: checkpoint})
+	runner, err := train.New(train.Job{Backend: device.Backend, Data: dataset, Dir: dir, From: checkpoint})
 	if err != nil {
 		return blame(err, options, "", nil)
 	}
