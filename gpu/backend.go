@@ -50,19 +50,11 @@ var _ model.Planner = (*Backend)(nil)
 // Open returns the GPU with the given options, ready to compute. The error says in one line
 // why it cannot be used.
 func Open(o Options) (*Backend, error) {
-	be, err := open(o)
-	if err != nil {
-		return nil, err
-	}
-	return be, nil
-}
-
-func open(o Options) (be *Backend, err error) {
 	device, err := Probe(o.Device)
 	if err != nil {
 		return nil, err
 	}
-	be = &Backend{precision: o.Precision}
+	be := &Backend{precision: o.Precision}
 	if be.precision == "" {
 		be.precision = "fp32"
 	}
@@ -78,18 +70,27 @@ func open(o Options) (be *Backend, err error) {
 	if be.context, err = be.device.RetainPrimaryCtx(); err != nil {
 		return nil, failed("cuDevicePrimaryCtxRetain", err)
 	}
-	defer func() {
-		if err != nil {
-			be.Close()
-		}
-	}()
+	be.fail(be.start())
+	if be.err != nil {
+		be.Close()
+		return nil, be.err
+	}
+	return be, nil
+}
+
+// start makes what every use of the GPU needs.
+func (be *Backend) start() error {
 	defer be.enter()()
+	if be.err != nil {
+		return be.err
+	}
+	var err error
 	if be.stream, err = cu.MakeStream(cu.NonBlocking); err != nil {
-		return nil, failed("cuStreamCreate", err)
+		return failed("cuStreamCreate", err)
 	}
 	be.pool.init()
 	be.program.init()
-	return be, be.stepBlock.init(be)
+	return be.stepBlock.init(be)
 }
 
 // readCard asks the driver for what decides how kernels are launched.
@@ -154,16 +155,16 @@ func (be *Backend) Close() error {
 		return nil
 	}
 	defer be.enter()()
-	// After an error of the card every call fails; there is nothing to be said of those.
-	broken := be.err != nil
-	errs := []error{be.sync()}
-	errs = append(errs, be.laps.close(), be.stepBlock.close(), be.program.close(), be.pool.close())
-	if be.stream != (cu.Stream{}) {
-		errs = append(errs, failed("cuStreamDestroy", be.stream.Destroy()))
-	}
-	errs = append(errs, failed("cuDevicePrimaryCtxRelease", be.device.ReleasePrimaryCtx()))
-	if broken {
+	if be.sync() != nil {
+		// After an error of the card every call fails. The end of the context gives back all
+		// that is left.
+		be.device.ReleasePrimaryCtx()
 		return be.err
+	}
+	errs := []error{
+		be.laps.close(), be.stepBlock.close(), be.program.close(), be.pool.close(),
+		failed("cuStreamDestroy", be.stream.Destroy()),
+		failed("cuDevicePrimaryCtxRelease", be.device.ReleasePrimaryCtx()),
 	}
 	for _, err := range errs {
 		if err != nil {

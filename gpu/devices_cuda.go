@@ -28,7 +28,11 @@ func Devices() ([]Device, error) {
 	case driver.Init != 0:
 		return nil, notWorking(&Error{"cuInit", driver.Init})
 	}
-	if version := cu.Version(); version < minCUDA {
+	version, err := supportedVersion()
+	if err != nil {
+		return nil, notWorking(failed("cuDriverGetVersion", err))
+	}
+	if version < minCUDA {
 		return nil, host.tooOld(version)
 	}
 	count, err := cu.NumDevices()

@@ -2,8 +2,8 @@
 
 package gpu
 
-// What gorgonia.org/cu v0.9.6 has not: stream capture, graphs, page-locked memory, a kernel's
-// shared memory above 48 KiB, resident clusters.
+// What gorgonia.org/cu v0.9.6 has not: the error of cuDriverGetVersion, stream capture, graphs,
+// page-locked memory, a kernel's shared memory above 48 KiB, resident clusters.
 
 // #include <stdlib.h>
 // #include <cuda.h>
@@ -39,6 +39,13 @@ func cStream(s cu.Stream) C.CUstream { return C.CUstream(unsafe.Pointer(s.C())) 
 // cFunction reaches the handle in cu.Function, which has no other field and no accessor.
 func cFunction(f cu.Function) C.CUfunction { return *(*C.CUfunction)(unsafe.Pointer(&f)) }
 
+// supportedVersion returns the version of CUDA that the driver has, 12040 for 12.4.
+func supportedVersion() (int, error) {
+	var version C.int
+	err := result(C.cuDriverGetVersion(&version))
+	return int(version), err
+}
+
 // graph is an instantiated CUDA graph.
 type graph struct {
 	exec  C.CUgraphExec
@@ -62,10 +69,18 @@ func capture(s cu.Stream, submit func() error) (*graph, error) {
 		}
 		return nil, err
 	}
-	defer C.cuGraphDestroy(recorded)
-	if err != nil {
-		return nil, err
+	var g *graph
+	if err == nil {
+		g, err = instantiate(recorded)
 	}
+	if destroyed := result(C.cuGraphDestroy(recorded)); err == nil && destroyed != nil {
+		err = failed("cuGraphDestroy", destroyed)
+	}
+	return g, err
+}
+
+// instantiate makes of a recorded graph one that can be launched.
+func instantiate(recorded C.CUgraph) (*graph, error) {
 	var nodes C.size_t
 	if err := result(C.cuGraphGetNodes(recorded, nil, &nodes)); err != nil {
 		return nil, failed("cuGraphGetNodes", err)
@@ -91,7 +106,7 @@ type pinned []byte
 func newPinned(size int) (pinned, error) {
 	var p unsafe.Pointer
 	if err := result(C.cuMemHostAlloc(&p, C.size_t(size), 0)); err != nil {
-		return nil, failed("cuMemHostAlloc", err)
+		return nil, failed(pinHost, err)
 	}
 	return unsafe.Slice((*byte)(p), size), nil
 }

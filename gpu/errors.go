@@ -10,6 +10,9 @@ type Error struct {
 
 // Error returns the call, the code's CUDA name, its meaning and a remedy, as one line.
 func (e *Error) Error() string {
+	if e.Code == outOfMemory && e.Call == pinHost {
+		return e.Call + ": CUDA_ERROR_OUT_OF_MEMORY: the machine has no memory that may be locked: end other programs, or see `ulimit -l`"
+	}
 	if c, ok := codes[e.Code]; ok {
 		return fmt.Sprintf("%s: CUDA_ERROR_%s: %s: %s", e.Call, c.name, c.meaning, c.remedy)
 	}
@@ -38,6 +41,9 @@ const (
 	update    = "update NVIDIA's driver"
 	mps       = "see the log of nvidia-cuda-mps-control, or unset CUDA_MPS_PIPE_DIRECTORY"
 )
+
+// pinHost is the call that takes memory of the machine, not of the GPU.
+const pinHost = "cuMemHostAlloc"
 
 // The codes that are told from others.
 const (

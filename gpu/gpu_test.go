@@ -60,13 +60,23 @@ func trainingSet(t testing.TB) *data.Set {
 	return set.Train
 }
 
-func TestOperators(t *testing.T) { backendtest.Run(t, opener("fp32")) }
+func TestOperators(t *testing.T) {
+	t.Run("fp32", func(t *testing.T) { backendtest.Run(t, opener("fp32")) })
+	t.Run("tf32", func(t *testing.T) { backendtest.RunPrecision(t, opener("tf32"), backendtest.TF32) })
+	t.Run("bf16", func(t *testing.T) { backendtest.RunPrecision(t, opener("bf16"), backendtest.BF16) })
+}
 
 func TestTrajectory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute on the emulated driver")
+	}
 	backendtest.Trajectory(t, openTest(t, "fp32"), trainingSet(t), 30)
 }
 
 func TestLossesAreTheCPUs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute on the emulated driver")
+	}
 	backendtest.SameLosses(t, opener("fp32"), openCPU, trainingSet(t))
 }
 
@@ -178,15 +188,37 @@ func TestStepIsOneSmallGraph(t *testing.T) {
 // What the plan counts is what a network takes.
 func TestPlanCountsWhatIsTaken(t *testing.T) {
 	be := openTest(t, "fp32")
-	plan := be.Plan()
-	if _, err := model.New(plan, model.Default(), 7, 1); err != nil {
-		t.Fatal(err)
+	// The indices of the second need more room than there is at first.
+	for _, batch := range []int{7, 300} {
+		plan := be.Plan()
+		if _, err := model.New(plan, model.Default(), batch, 1); err != nil {
+			t.Fatal(err)
+		}
+		before := be.MemoryUsed()
+		if _, err := model.New(be, model.Default(), batch, 1); err != nil {
+			t.Fatal(err)
+		}
+		if taken := be.MemoryUsed() - before; taken != plan.MemoryUsed() {
+			t.Errorf("a network for %d images took %d bytes, planned were %d", batch, taken, plan.MemoryUsed())
+		}
 	}
-	before := be.MemoryUsed()
-	if _, err := model.New(be, model.Default(), 7, 1); err != nil {
-		t.Fatal(err)
+}
+
+// A batch of any size finds its memory taken.
+func TestLargeBatch(t *testing.T) {
+	be := openTest(t, "fp32")
+	indices := make([]int32, 300)
+	for i := range indices {
+		indices[i] = int32(i % 40)
 	}
-	if taken := be.MemoryUsed() - before; taken != plan.MemoryUsed() {
-		t.Errorf("a network took %d bytes, planned were %d", taken, plan.MemoryUsed())
+	net, images := tiny(t, be, len(indices))
+	used := be.MemoryUsed()
+	net.Step(images, indices, model.AdamStep{LR: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 1})
+	sum, err := net.Totals()
+	if err != nil || sum.Count != int64(len(indices)) {
+		t.Errorf("%d images, error %v, want %d", sum.Count, err, len(indices))
+	}
+	if used != be.MemoryUsed() {
+		t.Errorf("a step took %d bytes", be.MemoryUsed()-used)
 	}
 }

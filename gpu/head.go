@@ -33,8 +33,11 @@ func (be *Backend) NewHead(spec model.HeadSpec) (model.Head, error) {
 	return &head{be: be, HeadSpec: spec, totals: kernels.Ptr(address)}, err
 }
 
-// NewLabels implements model.Head.
+// NewLabels implements model.Head. It also makes room for the indices of a batch.
 func (h *head) NewLabels() (model.Labels, error) {
+	if err := h.be.growStep(h.MaxBatch); err != nil {
+		return nil, err
+	}
 	address, err := h.be.alloc(int64(h.MaxBatch))
 	return labels(address), err
 }

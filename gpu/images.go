@@ -46,10 +46,6 @@ func (s *images) Gather(indices []int32, x *tensor.Dense, l model.Labels) {
 	if be.err != nil || len(indices) == 0 {
 		return
 	}
-	if err := be.growStep(len(indices)); err != nil {
-		be.fail(err)
-		return
-	}
 	be.set(stepHeader, bytesOf(indices))
 	be.launch(kernels.GatherBatch(s.pixels, s.classes, be.indices(), f32(x), kernels.U8(l.(labels)), int32(s.size)),
 		dim{len(indices), 1, 1}, dim{256, 1, 1}, 0)

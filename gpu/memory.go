@@ -50,11 +50,15 @@ func (p *pool) close() error {
 
 // Plan implements model.Planner.
 func (be *Backend) Plan() model.Planner {
-	return &Backend{precision: be.precision, card: be.card, pool: pool{plan: true}}
+	return &Backend{precision: be.precision, card: be.card, pool: pool{plan: true}, stepBlock: stepBlock{size: be.stepBlock.size}}
 }
 
 // MemoryUsed returns the bytes of device memory that were taken.
 func (be *Backend) MemoryUsed() int64 { return be.pool.used }
+
+// driverMemory is set aside for what the driver takes by itself: for the kernels' code, for graphs,
+// and by rounding allocations up to pages.
+const driverMemory = 64 << 20
 
 // MemoryFree implements model.Planner.
 func (be *Backend) MemoryFree() (int64, error) {
@@ -63,7 +67,7 @@ func (be *Backend) MemoryFree() (int64, error) {
 	}
 	defer be.enter()()
 	free, _, err := cu.MemInfo()
-	return free, failed("cuMemGetInfo", err)
+	return max(0, free-driverMemory), failed("cuMemGetInfo", err)
 }
 
 // alloc takes zeroed device memory.
@@ -71,7 +75,8 @@ func (be *Backend) alloc(bytes int64) (uint64, error) {
 	if be.err != nil {
 		return 0, be.err
 	}
-	size := (max(bytes, 1) + granularity - 1) / granularity * granularity
+	bytes = max(bytes, 1) // the driver does not allocate nothing
+	size := (bytes + granularity - 1) / granularity * granularity
 	if be.plan {
 		address := planBase + uint64(be.pool.used)
 		be.pool.used += size
@@ -84,7 +89,7 @@ func (be *Backend) alloc(bytes int64) (uint64, error) {
 	}
 	be.pool.taken = append(be.pool.taken, address)
 	be.pool.used += size
-	if err := failed("cuMemsetD8", cu.MemsetD8Async(address, 0, bytes, be.stream)); err != nil {
+	if err := failed("cuMemsetD8Async", cu.MemsetD8Async(address, 0, bytes, be.stream)); err != nil {
 		return 0, err
 	}
 	return uint64(address), be.sync()

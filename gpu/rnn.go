@@ -12,8 +12,8 @@ import (
 )
 
 // rnn is the unrolled tanh RNN. Forward and backward through time are one kernel each: the
-// wavefront of kernels/rnn_cluster.cu where the card has clusters, all of the batch's are resident at once
-// and the sizes are such, else layer by layer as in kernels/rnn.cu.
+// wavefront of kernels/rnn_cluster.cu for the sizes that it is made for, if the card runs all of
+// the batch's clusters at once; else the layers one after the other, kernels/rnn.cu.
 type rnn struct {
 	be *Backend
 	model.RNNSpec
@@ -39,9 +39,9 @@ type rnnKernels struct {
 	backward  func(layers kernels.Ptr, h, dy, da, dx kernels.F32, step kernels.Ptr, seed uint64, threshold uint32, keepScale float32, samples, n, steps, in, hidden, layerCount int32) kernels.Call
 	gradients func(layers kernels.Ptr, x, h, da, parts kernels.F32, step kernels.Ptr, seed uint64, threshold uint32, keepScale float32, n, steps, in, hidden, layerCount int32) kernels.Call
 
-	clusterForward        func(layers kernels.Ptr, x, h, y kernels.F32, step kernels.Ptr, seed uint64, threshold uint32, keepScale float32, n, steps, in, hidden int32) kernels.Call
-	clusterBackward       func(layers kernels.Ptr, h, dy, da, dx kernels.F32, step kernels.Ptr, seed uint64, threshold uint32, keepScale float32, n, steps, in, hidden int32) kernels.Call
-	clusterForwardThreads int
+	clusterForward  func(layers kernels.Ptr, x, h, y kernels.F32, step kernels.Ptr, seed uint64, threshold uint32, keepScale float32, n, steps, in, hidden int32) kernels.Call
+	clusterBackward func(layers kernels.Ptr, h, dy, da, dx kernels.F32, step kernels.Ptr, seed uint64, threshold uint32, keepScale float32, n, steps, in, hidden int32) kernels.Call
+	clusterThreads  int
 }
 
 var rnnKernelsOf = map[string]rnnKernels{
@@ -60,12 +60,11 @@ var rnnKernelsOf = map[string]rnnKernels{
 }
 
 const (
-	blockThreads           = 256 // of rnn.cu
-	maxBlockSamples        = 8
-	clusterLayers          = 5 // of rnn_cluster.cu
-	clusterSamples         = 3
-	clusterWidth           = 128 // of input and hidden units at most
-	clusterBackwardThreads = 512
+	blockThreads    = 256 // of rnn.cu
+	maxBlockSamples = 8
+	clusterLayers   = 5 // of rnn_cluster.cu
+	clusterSamples  = 3
+	clusterWidth    = 128 // of input and hidden units at most
 
 	// Pieces of the weight gradients, as kernels/rnn_gradients.cuh cuts them.
 	pieceRows, pieceColumns, pieceThreads = 128, 64, 128
@@ -126,18 +125,12 @@ func (r *rnn) countClusters() error {
 	}
 	defer be.enter()()
 	r.clusters = math.MaxInt
-	for _, k := range []struct {
-		call    kernels.Call
-		threads int
-	}{
-		{r.clusterForward(0, 0, 0), r.kernels.clusterForwardThreads},
-		{r.clusterBackward(0, 0, 0), clusterBackwardThreads},
-	} {
-		f, err := be.function(k.call.Source, k.call.Name)
+	for _, call := range []kernels.Call{r.clusterForward(0, 0, 0), r.clusterBackward(0, 0, 0)} {
+		f, err := be.function(call.Source, call.Name)
 		if err != nil {
 			return err
 		}
-		count, err := residentClusters(f, clusterLayers, dim{k.threads, 1, 1}, 0)
+		count, err := residentClusters(f, clusterLayers, dim{r.kernels.clusterThreads, 1, 1}, 0)
 		if err != nil {
 			return err
 		}
@@ -169,7 +162,7 @@ func (r *rnn) Forward(x, y *tensor.Dense, n int, train bool, step uint64) {
 	}
 	if r.inClusters(n) {
 		r.be.launch(r.clusterForward(f32(x), f32(y), n),
-			dim{clusterLayers * ceil(n, clusterSamples), 1, 1}, dim{r.kernels.clusterForwardThreads, 1, 1}, 0)
+			dim{clusterLayers * ceil(n, clusterSamples), 1, 1}, dim{r.kernels.clusterThreads, 1, 1}, 0)
 		return
 	}
 	samples := r.blockSamples(n)
@@ -187,7 +180,7 @@ func (r *rnn) clusterForward(x, y kernels.F32, n int) kernels.Call {
 func (r *rnn) Backward(x, dy, dx *tensor.Dense, n int) {
 	if r.inClusters(n) {
 		r.be.launch(r.clusterBackward(f32(dy), f32(dx), n),
-			dim{clusterLayers * ceil(n, clusterSamples), 1, 1}, dim{clusterBackwardThreads, 1, 1}, 0)
+			dim{clusterLayers * ceil(n, clusterSamples), 1, 1}, dim{r.kernels.clusterThreads, 1, 1}, 0)
 	} else {
 		samples := r.blockSamples(n)
 		r.be.launch(r.kernels.backward(r.layers, r.h, f32(dy), r.da, f32(dx), r.be.step, r.Seed, r.dropping, r.keepScale,

@@ -75,7 +75,7 @@ func (be *Backend) growStep(batch int) error {
 		return err
 	}
 	address, err := be.alloc(int64(size))
-	if err != nil {
+	if err != nil || be.plan {
 		return err
 	}
 	slots, err := newPinned(ringSlots * size)

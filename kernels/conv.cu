@@ -6,12 +6,12 @@
 // for at most 32 channels; one in _64 of 64.
 //
 // The recipe's second convolution at batch 50 is 1.0 GFLOP in each of the three, 15 us at an
-// H100's peak. In a step of 32 depths a thread of the 64-row kernels has 640 multiplications among
-// 890 instructions, one of the 32-row kernels 320 among 510: most of the others form patches. So
-// 30 us are to be expected of the two with 64 rows (123 and 130 blocks) and 35 of the data
-// gradient, whose rows are the 32 input channels. The first convolution is 0.06 GFLOP. Its depth of
-// 25 is rounded up to 32 and its 490 tiles spend more on their sums than on products: some 6 us,
-// of which a kernel of its own would save 3 of a step of 300.
+// H100's peak. In a step of 32 depths a warp of the 64-row kernels has 640 multiplications among
+// 900 instructions, one of the 32-row kernels 320 among 510: most of the others form patches. With
+// two warps a scheduler, 25 steps forward, 24 for the weights and 50 for the data, that is 32, 31
+// and 36 us at 1.75 GHz. The first convolution is only 0.06 GFLOP, but its depth of 25 is one
+// step: its 490 tiles spend more on what surrounds the product, some 12 us, twice what a kernel
+// made for it would take.
 
 // conv_forward_32 computes z [n,out,H,W] and the moments [out,tiles] of its tiles from x [n,in,H,W], weight
 // [out,in,kernel,kernel], bias [out] and the taps of x:

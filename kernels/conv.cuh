@@ -44,66 +44,66 @@ struct Pixel {
     int place;  // of (i,j), OUTSIDE beyond the last sample
 };
 
-// Along says which elements of an operand a thread loads whose neighbours in memory are
-// neighbours in depth: eight threads read eight words of a row (a sector of 32 bytes), and the
-// block STRIDE rows at once.
-struct Along {
+// Along is an operand, SIZE rows of A or columns of B, whose neighbours in memory are neighbours in
+// depth: eight threads read eight words of a row (a sector of 32 bytes), and the block STRIDE
+// rows at once.
+template <class Math, int SIZE, int PITCH> struct Along {
     static constexpr int STRIDE = THREADS / ROWS;
-    static __device__ __forceinline__ int word() { return threadIdx.x / 32 % 4 * 8 + threadIdx.x % 8; }
-    static __device__ __forceinline__ int row() { return threadIdx.x / 128 * 4 + threadIdx.x % 32 / 8; }
-};
-
-// Weights are rows m0 ... of weight [out, depth], as A.
-template <class Math, int BM> struct Weights {
-    static constexpr int COUNT = BM / Along::STRIDE;
-    const float *weight;
-    int depth, first, rows;  // the thread's first row, and rows from it on
+    static constexpr int COUNT = SIZE / STRIDE;
     float v[COUNT][Math::PACK];
 
+    static __device__ __forceinline__ int row() { return threadIdx.x / 128 * 4 + threadIdx.x % 32 / 8; }
+    static __device__ __forceinline__ int word() { return threadIdx.x / 32 % 4 * 8 + threadIdx.x % 8; }
+    static __device__ __forceinline__ int offset() { return word() * Math::PACK; }
+
+    __device__ __forceinline__ void store(typename Math::Word (*to)[PITCH]) {
+#pragma unroll
+        for (int r = 0; r < COUNT; r++) to[word()][row() + r * STRIDE] = Math::word(v[r]);
+    }
+};
+
+template <class Math, int BM> using AlongA = Along<Math, BM, BM + 8>;
+template <class Math> using AlongB = Along<Math, BN, B_PITCH>;
+
+// Weights are rows m0 ... of weight [out, depth], as A.
+template <class Math, int BM> struct Weights : AlongA<Math, BM> {
+    using Base = AlongA<Math, BM>;
+    const float *weight;
+    int depth, first, rows;  // the thread's first row, and rows from it on
+
     __device__ __forceinline__ Weights(const float *weight, int m0, int out, int depth)
-        : weight(weight), depth(depth), first((m0 + Along::row()) * depth), rows(out - m0 - Along::row()) {}
+        : weight(weight), depth(depth), first((m0 + Base::row()) * depth), rows(out - m0 - Base::row()) {}
 
     __device__ __forceinline__ void load(int k, int) {
 #pragma unroll
         for (int e = 0; e < Math::PACK; e++) {
-            int at = k + Along::word() * Math::PACK + e;
+            int at = k + Base::offset() + e;
             bool exists = at < depth;
 #pragma unroll
-            for (int r = 0; r < COUNT; r++) v[r][e] = exists & r * Along::STRIDE < rows ? weight[first + at + r * Along::STRIDE * depth] : 0.0f;
+            for (int r = 0; r < Base::COUNT; r++) this->v[r][e] = exists & r * Base::STRIDE < rows ? weight[first + at + r * Base::STRIDE * depth] : 0.0f;
         }
-    }
-
-    __device__ __forceinline__ void store(typename Math::Word (*to)[BM + 8]) {
-#pragma unroll
-        for (int r = 0; r < COUNT; r++) to[Along::word()][Along::row() + r * Along::STRIDE] = Math::word(v[r]);
     }
 };
 
 // Turned are rows m0 ... of turned [in, out kernel^2], as A.
-template <class Math, int BM> struct Turned {
-    static constexpr int COUNT = BM / Along::STRIDE;
+template <class Math, int BM> struct Turned : AlongA<Math, BM> {
+    using Base = AlongA<Math, BM>;
     const float *weight;
     const Tap *taps;
     int in, area, first, rows;  // the end of the thread's first row of o = 0, and rows from it on
-    float v[COUNT][Math::PACK];
 
     __device__ __forceinline__ Turned(const float *weight, const Tap *taps, int m0, int in, int area)
-        : weight(weight), taps(taps), in(in), area(area), first((m0 + Along::row() + 1) * area - 1), rows(in - m0 - Along::row()) {}
+        : weight(weight), taps(taps), in(in), area(area), first((m0 + Base::row() + 1) * area - 1), rows(in - m0 - Base::row()) {}
 
     __device__ __forceinline__ void load(int k, int end) {
 #pragma unroll
         for (int e = 0; e < Math::PACK; e++) {
-            int tap = k + Along::word() * Math::PACK + e;
+            int tap = k + Base::offset() + e;
             bool exists = tap < end;
             int at = first + taps[tap].channel * (in + 1) * area - tap;
 #pragma unroll
-            for (int r = 0; r < COUNT; r++) v[r][e] = exists & r * Along::STRIDE < rows ? weight[at + r * Along::STRIDE * area] : 0.0f;
+            for (int r = 0; r < Base::COUNT; r++) this->v[r][e] = exists & r * Base::STRIDE < rows ? weight[at + r * Base::STRIDE * area] : 0.0f;
         }
-    }
-
-    __device__ __forceinline__ void store(typename Math::Word (*to)[BM + 8]) {
-#pragma unroll
-        for (int r = 0; r < COUNT; r++) to[Along::word()][Along::row() + r * Along::STRIDE] = Math::word(v[r]);
     }
 };
 
@@ -162,7 +162,7 @@ template <class Math> struct Walk {
     int p, b, i, j;
 
     __device__ __forceinline__ Walk(int p0, int height, int width) {
-        p = p0 + Along::word() * Math::PACK;
+        p = p0 + AlongB<Math>::offset();
         b = p / (height * width);
         i = p / width % height;
         j = p % width;
@@ -179,45 +179,38 @@ template <class Math> struct Walk {
 
 // Gradients are rows m0 ... of dz as [out, n H W], as A, and TransposedPatches columns k0 ... of P^T,
 // as B: a thread keeps its rows of dz and of P and goes from pixel to pixel.
-template <class Math, int BM> struct Gradients {
-    static constexpr int COUNT = BM / Along::STRIDE;
+template <class Math, int BM> struct Gradients : AlongA<Math, BM> {
+    using Base = AlongA<Math, BM>;
     const float *dz;
     const Walk<Math> &at;
     int out, height, width, m;  // the thread's first row
-    float v[COUNT][Math::PACK];
 
     __device__ __forceinline__ Gradients(const float *dz, const Walk<Math> &at, int m0, int out, int height, int width)
-        : dz(dz), at(at), out(out), height(height), width(width), m(m0 + Along::row()) {}
+        : dz(dz), at(at), out(out), height(height), width(width), m(m0 + Base::row()) {}
 
     __device__ __forceinline__ void load(int, int end) {
         int first = ((at.b * out + m) * height + at.i) * width + at.j;
         bool exists = at.p < end;
 #pragma unroll
-        for (int r = 0; r < COUNT; r++)
+        for (int r = 0; r < Base::COUNT; r++)
 #pragma unroll
-            for (int e = 0; e < Math::PACK; e++) v[r][e] = exists & m + r * Along::STRIDE < out ? dz[first + r * Along::STRIDE * height * width + e] : 0.0f;
-    }
-
-    __device__ __forceinline__ void store(typename Math::Word (*to)[BM + 8]) {
-#pragma unroll
-        for (int r = 0; r < COUNT; r++) to[Along::word()][Along::row() + r * Along::STRIDE] = Math::word(v[r]);
+            for (int e = 0; e < Math::PACK; e++) this->v[r][e] = exists & m + r * Base::STRIDE < out ? dz[first + r * Base::STRIDE * height * width + e] : 0.0f;
     }
 };
 
-template <class Math> struct TransposedPatches {
-    static constexpr int COUNT = BN / Along::STRIDE;
+template <class Math> struct TransposedPatches : AlongB<Math> {
+    using Base = AlongB<Math>;
     const float *x;
     Walk<Math> &at;
     int channels, height, width;
     int rows, columns;  // of Math::DEPTH pixels
-    int offset[COUNT], place[COUNT];
-    float v[COUNT][Math::PACK];
+    int offset[Base::COUNT], place[Base::COUNT];
 
     __device__ __forceinline__ TransposedPatches(const float *x, const Tap *taps, int k0, Walk<Math> &at, int channels, int height, int width)
         : x(x), at(at), channels(channels), height(height), width(width), rows(Math::DEPTH / width), columns(Math::DEPTH % width) {
 #pragma unroll
-        for (int c = 0; c < COUNT; c++) {
-            Tap tap = taps[k0 + Along::row() + c * Along::STRIDE];
+        for (int c = 0; c < Base::COUNT; c++) {
+            Tap tap = taps[k0 + Base::row() + c * Base::STRIDE];
             offset[c] = tap.offset;
             place[c] = tap.place;
         }
@@ -228,16 +221,11 @@ template <class Math> struct TransposedPatches {
         int first = (at.b * channels * height + at.i) * width + at.j;
         int here = ORIGIN + (at.i << 16) + at.j + (at.p < end ? 0 : OUTSIDE);
 #pragma unroll
-        for (int c = 0; c < COUNT; c++)
+        for (int c = 0; c < Base::COUNT; c++)
 #pragma unroll
             for (int e = 0; e < Math::PACK; e++)
-                v[c][e] = inside(here + e + place[c], height, width) ? x[first + e + offset[c]] : 0.0f;
+                this->v[c][e] = inside(here + e + place[c], height, width) ? x[first + e + offset[c]] : 0.0f;
         at.advance(height, width, rows, columns);
-    }
-
-    __device__ __forceinline__ void store(typename Math::Word (*to)[B_PITCH]) {
-#pragma unroll
-        for (int c = 0; c < COUNT; c++) to[Along::word()][Along::row() + c * Along::STRIDE] = Math::word(v[c]);
     }
 };
 

@@ -21,7 +21,8 @@
 // Device addresses of one layer's parameters and gradients. The width of its input, in, is
 // the network's for layer 0 and hidden above.
 struct RNNLayer {
-    const float *weight_ih, *weight_hh, *bias_ih, *bias_hh;  // [hidden,in], [hidden,hidden], [hidden], [hidden]
+    const float *weight_ih, *weight_hh, *bias_ih,
+        *bias_hh;  // [hidden,in], [hidden,hidden], [hidden], [hidden]
     float *dweight_ih, *dweight_hh, *dbias_ih, *dbias_hh;
 };
 
@@ -51,7 +52,8 @@ static __device__ __forceinline__ unsigned keep_bits(const Dropout &dropout, int
 }
 
 // masked returns v after dropout, given the keep_bits of its row.
-static __device__ __forceinline__ float masked(float v, const unsigned char *bits, int column, float scale) {
+static __device__ __forceinline__ float masked(float v, const unsigned char *bits, int column,
+                                               float scale) {
     return bits[column / 8] >> column % 8 & 1 ? v * scale : 0;
 }
 
@@ -62,10 +64,14 @@ struct Matrix {
     const float *w;
     int outputs, inputs;
 
-    __device__ __forceinline__ Matrix(const float *w, int outputs, int inputs) : w(w), outputs(outputs), inputs(inputs) {}
+    __device__ __forceinline__ Matrix(const float *w, int outputs, int inputs)
+        : w(w), outputs(outputs), inputs(inputs) {
+    }
 
     // aligned says that four numbers at a multiple of 4 in a row of W can be read at once.
-    __device__ __forceinline__ bool aligned() const { return (transposed ? outputs : inputs) % 4 == 0 && (size_t)w % 16 == 0; }
+    __device__ __forceinline__ bool aligned() const {
+        return (transposed ? outputs : inputs) % 4 == 0 && (size_t)w % 16 == 0;
+    }
 
     // along4 returns four numbers of a row of W: of output j for inputs k to k+3, or, transposed, of
     // outputs j to j+3 for input k. The first is at a multiple of 4.

@@ -4,31 +4,45 @@
 
 // The RNN of five layers as a wavefront, with the operands of its products in tf32 or bf16, on
 // tensor cores; sums, tanh and what is stored are fp32. The kernels are those of rnn_cluster.cu.
+//
+// A wave of the eight warps has 32 mma a warp in tf32, 16 in bf16, and some 330 instructions in all.
+// Two warps share a scheduler: 660 cycles, and some 250 of latency. 60 waves take 31 us at 1.75 GHz,
+// the 65 backward 34 us.
 
 // rnn_cluster_forward_tf32 is rnn_cluster_forward with products in tf32.
 extern "C" __global__ void __cluster_dims__(5, 1, 1) __launch_bounds__(256, 1)
 rnn_cluster_forward_tf32(const RNNLayer *layers, const float *x, float *h, float *y, const Step *step,
-                         unsigned long long seed, unsigned threshold, float keep_scale, int n, int steps, int in, int hidden) {
-    wavefront_forward<Mma<false>>(layers, x, h, y, {seed, step->dropout_step, threshold, keep_scale}, {n, steps, in, hidden, 5});
+                         unsigned long long seed, unsigned threshold, float keep_scale, int n,
+                         int steps, int in, int hidden) {
+    wavefront_forward<Mma<false>>(layers, x, h, y, {seed, step->dropout_step, threshold, keep_scale},
+                                  {n, steps, in, hidden, 5});
 }
 
 // rnn_cluster_backward_tf32 is rnn_cluster_backward with products in tf32.
 extern "C" __global__ void __cluster_dims__(5, 1, 1) __launch_bounds__(256, 1)
-rnn_cluster_backward_tf32(const RNNLayer *layers, const float *h, const float *dy, float *da, float *dx, const Step *step,
-                          unsigned long long seed, unsigned threshold, float keep_scale, int n, int steps, int in, int hidden) {
-    wavefront_backward<Mma<false>, 2>(layers, h, dy, da, dx, {seed, step->dropout_step, threshold, keep_scale}, {n, steps, in, hidden, 5});
+rnn_cluster_backward_tf32(const RNNLayer *layers, const float *h, const float *dy, float *da, float *dx,
+                          const Step *step, unsigned long long seed, unsigned threshold,
+                          float keep_scale, int n, int steps, int in, int hidden) {
+    wavefront_backward<Mma<false>, 2>(layers, h, dy, da, dx,
+                                      {seed, step->dropout_step, threshold, keep_scale},
+                                      {n, steps, in, hidden, 5});
 }
 
 // rnn_cluster_forward_bf16 is rnn_cluster_forward with products in bf16.
 extern "C" __global__ void __cluster_dims__(5, 1, 1) __launch_bounds__(256, 1)
 rnn_cluster_forward_bf16(const RNNLayer *layers, const float *x, float *h, float *y, const Step *step,
-                         unsigned long long seed, unsigned threshold, float keep_scale, int n, int steps, int in, int hidden) {
-    wavefront_forward<Mma<true>>(layers, x, h, y, {seed, step->dropout_step, threshold, keep_scale}, {n, steps, in, hidden, 5});
+                         unsigned long long seed, unsigned threshold, float keep_scale, int n,
+                         int steps, int in, int hidden) {
+    wavefront_forward<Mma<true>>(layers, x, h, y, {seed, step->dropout_step, threshold, keep_scale},
+                                 {n, steps, in, hidden, 5});
 }
 
 // rnn_cluster_backward_bf16 is rnn_cluster_backward with products in bf16.
 extern "C" __global__ void __cluster_dims__(5, 1, 1) __launch_bounds__(256, 1)
-rnn_cluster_backward_bf16(const RNNLayer *layers, const float *h, const float *dy, float *da, float *dx, const Step *step,
-                          unsigned long long seed, unsigned threshold, float keep_scale, int n, int steps, int in, int hidden) {
-    wavefront_backward<Mma<true>, 2>(layers, h, dy, da, dx, {seed, step->dropout_step, threshold, keep_scale}, {n, steps, in, hidden, 5});
+rnn_cluster_backward_bf16(const RNNLayer *layers, const float *h, const float *dy, float *da, float *dx,
+                          const Step *step, unsigned long long seed, unsigned threshold,
+                          float keep_scale, int n, int steps, int in, int hidden) {
+    wavefront_backward<Mma<true>, 2>(layers, h, dy, da, dx,
+                                     {seed, step->dropout_step, threshold, keep_scale},
+                                     {n, steps, in, hidden, 5});
 }

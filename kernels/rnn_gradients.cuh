@@ -72,7 +72,8 @@ struct Target {
     }
 };
 
-static __device__ __forceinline__ Target target(const RNNLayer *layers, float *parts, int layer_count, const Piece &p, int in, int hidden) {
+static __device__ __forceinline__ Target target(const RNNLayer *layers, float *parts, int layer_count,
+                                                const Piece &p, int in, int hidden) {
     int width = p.layer == 0 ? in : hidden;
     Target t;
     t.hidden = hidden;
@@ -83,7 +84,8 @@ static __device__ __forceinline__ Target target(const RNNLayer *layers, float *p
         t.bias = layer.dbias_ih, t.bias_too = layer.dbias_hh;
         return t;
     }
-    float *slice = parts + blockIdx.y * slice_offset(layer_count, in, hidden) + slice_offset(p.layer, in, hidden);
+    float *slice =
+        parts + blockIdx.y * slice_offset(layer_count, in, hidden) + slice_offset(p.layer, in, hidden);
     t.weight = slice + (p.recurrent ? (size_t)hidden * width : 0);
     t.bias = t.bias_too = slice + (size_t)hidden * (width + hidden);
     return t;
@@ -100,7 +102,7 @@ static __device__ __forceinline__ float4 load4(const float *p, int left, bool al
     return v;
 }
 
-// Operands are a thread's parts of one row of the two factors of a piece.
+// Operands are a thread's part of one row of the two factors of a piece.
 struct Operands {
     float4 da[4];  // columns i0 + 4 (thread % 8) + 32 c
     float4 in[2];  // columns k0 + 8 (thread % 8) + 4 c, after dropout
@@ -115,7 +117,8 @@ struct Source {
     int masked_layer;  // whose output in is, -1 if nothing is dropped
 };
 
-static __device__ __forceinline__ Source source(const float *x, const float *h, const float *da, const Piece &p, const Shape &shape, unsigned threshold) {
+static __device__ __forceinline__ Source source(const float *x, const float *h, const float *da,
+                                                const Piece &p, const Shape &shape, unsigned threshold) {
     size_t layer_size = (size_t)shape.n * shape.steps * shape.hidden;
     bool below = p.layer > 0 && !p.recurrent;
     Source s;
@@ -133,7 +136,9 @@ static __device__ __forceinline__ Source source(const float *x, const float *h, 
 }
 
 // load_operands reads this thread's part of row m, zero unless m < end.
-static __device__ __forceinline__ void load_operands(Operands &o, const Source &s, const Piece &p, const Shape &shape, const Dropout &dropout, int m, int end) {
+static __device__ __forceinline__ void load_operands(Operands &o, const Source &s, const Piece &p,
+                                                     const Shape &shape, const Dropout &dropout, int m,
+                                                     int end) {
     int lane = threadIdx.x % 8;
     const float *da = s.da + (size_t)m * shape.hidden;
 #pragma unroll
@@ -157,9 +162,10 @@ static __device__ __forceinline__ void load_operands(Operands &o, const Source &
     }
 }
 
-// part_of_rows returns in begin and end the rows of this block's part, a multiple of depth but for the last.
+// part_of_rows returns in begin and end the rows of this block's part. Parts are multiples of
+// depth, but for the last, and as equal as can be.
 static __device__ __forceinline__ void part_of_rows(int rows, int depth, int &begin, int &end) {
-    int chunks = (rows + depth - 1) / depth, length = (chunks + gridDim.y - 1) / gridDim.y * depth;
-    begin = min(rows, (int)blockIdx.y * length);
-    end = min(rows, begin + length);
+    long long chunks = (rows + depth - 1) / depth;
+    begin = (int)(chunks * blockIdx.y / gridDim.y) * depth;
+    end = min(rows, (int)(chunks * (blockIdx.y + 1) / gridDim.y) * depth);
 }

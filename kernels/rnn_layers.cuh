@@ -24,9 +24,11 @@ struct Shared {
 // backward, dst [rows][in] = W^T src with dropout of dst, src being [rows][hidden]. The masks
 // are those of masked_layer, -1 for none, where the rows begin with first_row.
 template <class Product, bool backward>
-static __device__ __forceinline__ void sequence_product(Shared<Product> &s, float *dst, const float *src, const Matrix<backward> &m,
-                                                        const float *bias_a, const float *bias_b, int rows,
-                                                        const Dropout &dropout, int masked_layer, unsigned first_row) {
+static __device__ __forceinline__ void sequence_product(Shared<Product> &s, float *dst, const float *src,
+                                                        const Matrix<backward> &m, const float *bias_a,
+                                                        const float *bias_b, int rows,
+                                                        const Dropout &dropout, int masked_layer,
+                                                        unsigned first_row) {
     constexpr int N = Product::GROUP, OWNED = Product::owned(N);
     int tid = threadIdx.x;
     bool dropping = masked_layer >= 0 && dropout.threshold > 0;
@@ -41,7 +43,8 @@ static __device__ __forceinline__ void sequence_product(Shared<Product> &s, floa
                 if (dropping) {
                     unsigned first = (first_row + m0) * mask_blocks + (backward ? j0 : k0) / 8;
                     for (int i = tid; i < ROWS * TILE / 8; i += Product::THREADS) {
-                        s.keep[0][i] = keep_bits(dropout, masked_layer, first + i / (TILE / 8) * mask_blocks + i % (TILE / 8));
+                        s.keep[0][i] = keep_bits(dropout, masked_layer,
+                                                 first + i / (TILE / 8) * mask_blocks + i % (TILE / 8));
                     }
                     __syncthreads();
                 }
@@ -63,7 +66,8 @@ static __device__ __forceinline__ void sequence_product(Shared<Product> &s, floa
                     Product::finish(sum, total, tid);
 #pragma unroll
                     for (int i = 0; i < OWNED; i++) {
-                        int row = n0 + Product::template vector<N>(tid, i), column = Product::template output<N>(tid, i), j = j0 + column;
+                        int row = n0 + Product::template vector<N>(tid, i),
+                            column = Product::template output<N>(tid, i), j = j0 + column;
                         if (row >= count || j >= m.outputs) continue;
                         float v = total[i];
                         if (backward && dropping) v = masked(v, s.keep[row], column, dropout.scale);
@@ -89,8 +93,9 @@ static __device__ __forceinline__ float advance(float sum, float h) {
 // recurrent weights. Forward, seq [S][steps][hidden] holds the input's part of a and becomes h;
 // backward, from the last step to the first, it holds dh and becomes da, given h.
 template <class Product, int S, bool backward>
-static __device__ __forceinline__ void recurrence(Shared<Product> &s, float *seq, const float *h, const typename Product::Weights &w,
-                                                  int count, int steps, int hidden) {
+static __device__ __forceinline__ void recurrence(Shared<Product> &s, float *seq, const float *h,
+                                                  const typename Product::Weights &w, int count, int steps,
+                                                  int hidden) {
     constexpr int OWNED = Product::owned(S);
     int tid = threadIdx.x;
     for (int i = tid; i < 2 * S * Product::STRIDE; i += Product::THREADS) s.vectors[0][i] = 0;
@@ -123,7 +128,8 @@ static __device__ __forceinline__ void recurrence(Shared<Product> &s, float *seq
         for (int i = 0; i < OWNED; i++) {
             if (valid[i]) {
                 float v = advance<backward>(start[i] + total[i], state[i]);
-                next[Product::template vector<S>(tid, i)][Product::template output<S>(tid, i)] = Product::round(v);
+                next[Product::template vector<S>(tid, i)][Product::template output<S>(tid, i)] =
+                    Product::round(v);
                 seq[at[i]] = v;
             }
             at[i] = backward ? at[i] - hidden : at[i] + hidden;
@@ -135,7 +141,9 @@ static __device__ __forceinline__ void recurrence(Shared<Product> &s, float *seq
 
 // streamed_recurrence is recurrence for hidden > TILE: it reads the weights anew in every step.
 template <class Product, bool backward>
-static __device__ __forceinline__ void streamed_recurrence(Shared<Product> &s, float *seq, const float *h, const Matrix<backward> &m, int count, int steps) {
+static __device__ __forceinline__ void streamed_recurrence(Shared<Product> &s, float *seq, const float *h,
+                                                           const Matrix<backward> &m, int count,
+                                                           int steps) {
     constexpr int S = MAX_SAMPLES, OWNED = Product::owned(S);
     int tid = threadIdx.x, hidden = m.outputs;
     size_t stride = (size_t)steps * hidden;  // of samples
@@ -150,7 +158,8 @@ static __device__ __forceinline__ void streamed_recurrence(Shared<Product> &s, f
                 __syncthreads();
                 for (int i = tid; i < S * TILE; i += Product::THREADS) {
                     int sample = i / TILE, k = i % TILE;
-                    s.vectors[sample][k] = Product::round(sample < count && k0 + k < hidden ? before[sample * stride + k0 + k] : 0);
+                    s.vectors[sample][k] = Product::round(
+                        sample < count && k0 + k < hidden ? before[sample * stride + k0 + k] : 0);
                 }
                 typename Product::Weights w;
                 Product::load(w, m, tid, j0, k0);
@@ -160,7 +169,8 @@ static __device__ __forceinline__ void streamed_recurrence(Shared<Product> &s, f
             Product::finish(sum, total, tid);
 #pragma unroll
             for (int i = 0; i < OWNED; i++) {
-                int sample = Product::template vector<S>(tid, i), j = j0 + Product::template output<S>(tid, i);
+                int sample = Product::template vector<S>(tid, i),
+                    j = j0 + Product::template output<S>(tid, i);
                 if (sample >= count || j >= hidden) continue;
                 size_t at = sample * stride + j;
                 now[at] = advance<backward>(now[at] + total[i], backward ? state[at] : 0);
@@ -170,9 +180,12 @@ static __device__ __forceinline__ void streamed_recurrence(Shared<Product> &s, f
     }
 }
 
-// steps_of_layer runs the steps of a layer for the samples of a block: 1, 2, 4 or 8, of which count exist.
+// steps_of_layer runs the steps of a layer for the samples of a block, 1, 2, 4 or 8, of which
+// count exist.
 template <class Product, bool backward>
-static __device__ __forceinline__ void steps_of_layer(Shared<Product> &s, float *seq, const float *h, const float *weight_hh, int samples, int count, int steps, int hidden) {
+static __device__ __forceinline__ void steps_of_layer(Shared<Product> &s, float *seq, const float *h,
+                                                      const float *weight_hh, int samples, int count,
+                                                      int steps, int hidden) {
     Matrix<backward> m(weight_hh, hidden, hidden);
     if (hidden > TILE) {
         streamed_recurrence(s, seq, h, m, count, steps);
@@ -190,7 +203,9 @@ static __device__ __forceinline__ void steps_of_layer(Shared<Product> &s, float 
 
 // layers_forward is a block of rnn_forward.
 template <class Product>
-static __device__ __forceinline__ void layers_forward(const RNNLayer *layers, const float *x, float *h, float *y, const Dropout &dropout, int samples, const Sizes &sizes) {
+static __device__ __forceinline__ void layers_forward(const RNNLayer *layers, const float *x, float *h,
+                                                      float *y, const Dropout &dropout, int samples,
+                                                      const Sizes &sizes) {
     __shared__ __align__(16) Shared<Product> s;
     int first = blockIdx.x * samples, count = min(samples, sizes.n - first), hidden = sizes.hidden;
     const float *src = x + (size_t)first * sizes.steps * sizes.in;
@@ -198,24 +213,32 @@ static __device__ __forceinline__ void layers_forward(const RNNLayer *layers, co
     for (int l = 0; l < sizes.layers; l++) {
         const RNNLayer &layer = layers[l];
         Matrix<false> m(layer.weight_ih, hidden, l == 0 ? sizes.in : hidden);
-        sequence_product(s, dst, src, m, layer.bias_ih, layer.bias_hh, count * sizes.steps, dropout, l - 1, (unsigned)first * sizes.steps);
-        steps_of_layer<Product, false>(s, dst, nullptr, layer.weight_hh, samples, count, sizes.steps, hidden);
+        sequence_product(s, dst, src, m, layer.bias_ih, layer.bias_hh, count * sizes.steps, dropout, l - 1,
+                         (unsigned)first * sizes.steps);
+        steps_of_layer<Product, false>(s, dst, nullptr, layer.weight_hh, samples, count, sizes.steps,
+                                       hidden);
         src = dst;
         dst += (size_t)sizes.n * sizes.steps * hidden;
     }
     for (int i = threadIdx.x; i < count * hidden; i += Product::THREADS) {
         int sample = i / hidden, j = i % hidden;
-        y[(size_t)(first + sample) * hidden + j] = src[((size_t)(sample + 1) * sizes.steps - 1) * hidden + j];
+        y[(size_t)(first + sample) * hidden + j] =
+            src[((size_t)(sample + 1) * sizes.steps - 1) * hidden + j];
     }
 }
 
 // layers_backward is a block of rnn_backward.
 template <class Product>
-static __device__ __forceinline__ void layers_backward(const RNNLayer *layers, const float *h, const float *dy, float *da, float *dx, const Dropout &dropout, int samples, const Sizes &sizes) {
+static __device__ __forceinline__ void layers_backward(const RNNLayer *layers, const float *h,
+                                                       const float *dy, float *da, float *dx,
+                                                       const Dropout &dropout, int samples,
+                                                       const Sizes &sizes) {
     __shared__ __align__(16) Shared<Product> s;
-    int first = blockIdx.x * samples, count = min(samples, sizes.n - first), rows = count * sizes.steps, hidden = sizes.hidden;
+    int first = blockIdx.x * samples, count = min(samples, sizes.n - first), rows = count * sizes.steps,
+        hidden = sizes.hidden;
     size_t layer_size = (size_t)sizes.n * sizes.steps * hidden;
-    size_t at = (sizes.layers - 1) * layer_size + (size_t)first * sizes.steps * hidden;  // of the block's part of a layer
+    size_t at = (sizes.layers - 1) * layer_size +
+                (size_t)first * sizes.steps * hidden;  // of the block's part of a layer
     for (int row = threadIdx.x / 32; row < rows; row += Product::THREADS / 32) {
         int sample = row / sizes.steps;
         bool last = row % sizes.steps == sizes.steps - 1;
@@ -226,9 +249,11 @@ static __device__ __forceinline__ void layers_backward(const RNNLayer *layers, c
     __syncthreads();
     for (int l = sizes.layers - 1; l >= 0; l--, at -= layer_size) {
         const RNNLayer &layer = layers[l];
-        steps_of_layer<Product, true>(s, da + at, h + at, layer.weight_hh, samples, count, sizes.steps, hidden);
+        steps_of_layer<Product, true>(s, da + at, h + at, layer.weight_hh, samples, count, sizes.steps,
+                                      hidden);
         Matrix<true> m(layer.weight_ih, l == 0 ? sizes.in : hidden, hidden);
         float *below = l == 0 ? dx + (size_t)first * sizes.steps * sizes.in : da + at - layer_size;
-        sequence_product(s, below, da + at, m, nullptr, nullptr, rows, dropout, l - 1, (unsigned)first * sizes.steps);
+        sequence_product(s, below, da + at, m, nullptr, nullptr, rows, dropout, l - 1,
+                         (unsigned)first * sizes.steps);
     }
 }

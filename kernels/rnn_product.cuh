@@ -1,5 +1,6 @@
 // The product of a TILE x TILE piece of a weight matrix, held in the registers of a group of
-// threads, with vectors in shared memory; in fp32. rnn_product_mma.cuh has the same for tensor cores. Its parts:
+// threads, with vectors in shared memory; in fp32, and in rnn_product_mma.cuh on tensor cores. Its
+// parts are
 //
 //     THREADS          of a group; tid is a thread's number in it
 //     GROUP            vectors that are best multiplied at a time
@@ -16,9 +17,10 @@
 
 constexpr int TILE = 128;  // outputs, and inputs
 
-// Fp32 gives a thread four outputs, 4 (tid/Q) + r, and the inputs 4 (tid%Q) + 4 Q c + e, r, e < 4: a
-// shared load of 16 bytes serves 16 multiplications. Then Q threads exchange their sums, so that each has
-// output tid/(Q/4) of every (Q/4)th vector. The order of a sum does not depend on N.
+// Fp32 gives a thread four outputs, 4 (tid/Q) + r, and the inputs 4 (tid%Q) + 4 Q c + e, with r and
+// e < 4: a shared load of 16 bytes serves 16 multiplications. Then Q threads exchange their sums,
+// so that each has output tid/(Q/4) of every (Q/4)th vector. The order of a sum does not depend on
+// N.
 template <int Q>
 struct Fp32 {
     static constexpr int THREADS = TILE / 4 * Q;
@@ -36,28 +38,39 @@ struct Fp32 {
         float v[N][4] = {};  // [vector][r]
     };
 
-    static __device__ __forceinline__ float round(float v) { return v; }
-    static constexpr __device__ int owned(int n) { return (n + SHARERS - 1) / SHARERS; }
+    static __device__ __forceinline__ float round(float v) {
+        return v;
+    }
+    static constexpr __device__ int owned(int n) {
+        return (n + SHARERS - 1) / SHARERS;
+    }
     template <int N>
-    static __device__ __forceinline__ int output(int tid, int) { return tid / SHARERS; }
+    static __device__ __forceinline__ int output(int tid, int) {
+        return tid / SHARERS;
+    }
     template <int N>
-    static __device__ __forceinline__ int vector(int tid, int i) { return tid % SHARERS + SHARERS * i; }
+    static __device__ __forceinline__ int vector(int tid, int i) {
+        return tid % SHARERS + SHARERS * i;
+    }
 
     template <bool transposed>
-    static __device__ __forceinline__ void load(Weights &weights, const Matrix<transposed> &m, int tid, int j0, int k0) {
+    static __device__ __forceinline__ void load(Weights &weights, const Matrix<transposed> &m, int tid,
+                                                int j0, int k0) {
         if (m.aligned()) read<true>(weights, m, tid, j0, k0);
         else read<false>(weights, m, tid, j0, k0);
     }
 
     template <bool aligned, bool transposed>
-    static __device__ __forceinline__ void read(Weights &weights, const Matrix<transposed> &m, int tid, int j0, int k0) {
+    static __device__ __forceinline__ void read(Weights &weights, const Matrix<transposed> &m, int tid,
+                                                int j0, int k0) {
         int j = j0 + tid / Q * 4;
 #pragma unroll
         for (int c = 0; c < COLUMNS; c++) {
             int k = k0 + 4 * (tid % Q) + 4 * Q * c;
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                float4 v = transposed ? m.template along4<aligned>(j, k + i) : m.template along4<aligned>(j + i, k);
+                float4 v = transposed ? m.template along4<aligned>(j, k + i)
+                                      : m.template along4<aligned>(j + i, k);
                 float four[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
                 for (int e = 0; e < 4; e++) weights.w[transposed ? e : i][c][transposed ? i : e] = four[e];
@@ -66,7 +79,8 @@ struct Fp32 {
     }
 
     template <int N>
-    static __device__ __forceinline__ void accumulate(Sum<N> &sum, const Weights &weights, const Element (*vectors)[STRIDE], int tid) {
+    static __device__ __forceinline__ void accumulate(Sum<N> &sum, const Weights &weights,
+                                                      const Element (*vectors)[STRIDE], int tid) {
 #pragma unroll
         for (int c = 0; c < COLUMNS; c++) {
 #pragma unroll
@@ -96,7 +110,8 @@ struct Fp32 {
         for (int bit = SHARERS / 2; bit > 0; bit /= 2) {
 #pragma unroll
             for (int n = 0; n < OWNED * SHARERS; n++) {
-                if (n % (2 * bit) < bit && n % SHARERS < 2 * bit) v[n] = exchange(v[n], v[n + bit], tid, bit);
+                if (n % (2 * bit) < bit && n % SHARERS < 2 * bit)
+                    v[n] = exchange(v[n], v[n + bit], tid, bit);
             }
         }
 #pragma unroll

@@ -13,11 +13,11 @@ struct ElementOf<true> {
     using Type = unsigned short;
 };
 
-// Mma gives each of eight warps 16 outputs; the vectors, eight at the most, are the columns of the
-// right factor. A word of shared memory is one input in tf32, two in bf16. A lane takes four words
-// at a time, 16 p + 4 t and following (mma.cuh for g and t), as the right factors of two mma:
-// which inputs they are does not matter as long as those of the weights are the same. STRIDE puts the
-// words of different vectors into different banks.
+// Mma gives each of eight warps 16 outputs; the vectors, eight at the most, are the columns of
+// the right factor. A word of shared memory is one input in tf32, two in bf16. A lane takes four
+// words at a time, 16 p + 4 t and following (g and t: mma.cuh), for the right factors of two mma:
+// which inputs they are does not matter as long as those of the weights are the same. STRIDE puts
+// the words of different vectors into different banks.
 template <bool bf16>
 struct Mma {
     static constexpr int THREADS = 256;
@@ -36,27 +36,35 @@ struct Mma {
         float d[4][4] = {};  // of every fourth mma, so that each need not wait for the one before
     };
 
-    static __device__ __forceinline__ Element round(float v) { return bf16 ? (Element)pack_bf16(v, 0) : (Element)to_tf32(v); }
+    static __device__ __forceinline__ Element round(float v) {
+        return bf16 ? (Element)pack_bf16(v, 0) : (Element)to_tf32(v);
+    }
 
     // With four vectors or less, the lanes that would have none take the second output of
     // those that have two.
-    static constexpr __device__ int owned(int n) { return n == 1 ? 1 : n <= 4 ? 2 : 4; }
+    static constexpr __device__ int owned(int n) {
+        return n == 1 ? 1 : n <= 4 ? 2 : 4;
+    }
     template <int N>
     static __device__ __forceinline__ int output(int tid, int i) {
         int second = N <= 4 ? tid % 4 / 2 : i / 2;
         return tid / 32 * 16 + tid % 32 / 4 + 8 * second;
     }
     template <int N>
-    static __device__ __forceinline__ int vector(int tid, int i) { return 2 * (tid % (N <= 4 ? 2 : 4)) + i % 2; }
+    static __device__ __forceinline__ int vector(int tid, int i) {
+        return 2 * (tid % (N <= 4 ? 2 : 4)) + i % 2;
+    }
 
     template <bool transposed>
-    static __device__ __forceinline__ void load(Weights &weights, const Matrix<transposed> &m, int tid, int j0, int k0) {
+    static __device__ __forceinline__ void load(Weights &weights, const Matrix<transposed> &m, int tid,
+                                                int j0, int k0) {
         if (!transposed && m.aligned()) read<true>(weights, m, tid, j0, k0);
         else read<false>(weights, m, tid, j0, k0);
     }
 
     template <bool aligned, bool transposed>
-    static __device__ __forceinline__ void read(Weights &weights, const Matrix<transposed> &m, int tid, int j0, int k0) {
+    static __device__ __forceinline__ void read(Weights &weights, const Matrix<transposed> &m, int tid,
+                                                int j0, int k0) {
 #pragma unroll
         for (int p = 0; p < PAIRS; p++) {
 #pragma unroll
@@ -69,7 +77,8 @@ struct Mma {
                     word[0] = pack_bf16(v.x, v.y), word[1] = pack_bf16(v.z, v.w);
                     word[2] = pack_bf16(u.x, u.y), word[3] = pack_bf16(u.z, u.w);
                 } else {
-                    word[0] = to_tf32(v.x), word[1] = to_tf32(v.y), word[2] = to_tf32(v.z), word[3] = to_tf32(v.w);
+                    word[0] = to_tf32(v.x), word[1] = to_tf32(v.y), word[2] = to_tf32(v.z),
+                    word[3] = to_tf32(v.w);
                 }
 #pragma unroll
                 for (int i = 0; i < 4; i++) weights.a[2 * p + i / 2][i % 2 * 2 + half] = word[i];
@@ -78,7 +87,8 @@ struct Mma {
     }
 
     template <int N>
-    static __device__ __forceinline__ void accumulate(Sum<N> &sum, const Weights &weights, const Element (*vectors)[STRIDE], int tid) {
+    static __device__ __forceinline__ void accumulate(Sum<N> &sum, const Weights &weights,
+                                                      const Element (*vectors)[STRIDE], int tid) {
         int g = tid % 32 / 4, t = tid % 4;
         // Columns without a vector may hold anything, since no other depends on them.
         const uint4 *vector = (const uint4 *)vectors[min(g, N - 1)];

@@ -17,19 +17,21 @@ constexpr int SAMPLES = 3;
 template <class Product>
 struct Shared {
     using Vectors = typename Product::Element[SAMPLES][Product::STRIDE];
-    Vectors own[2];                             // the layer's h of the step before; backward, its da of the step after
-    Vectors in[2];                              // forward, the layer's input
-    float dh[2][SAMPLES][TILE];                 // backward, the derivative by h from the layer above
-    unsigned char keep[3][SAMPLES][TILE / 8];   // [wave % 3]: keep_bits of what is handed on
+    Vectors own[2];              // the layer's h of the step before; backward, its da of the step after
+    Vectors in[2];               // forward, the layer's input
+    float dh[2][SAMPLES][TILE];  // backward, the derivative by h from the layer above
+    unsigned char keep[3][SAMPLES][TILE / 8];  // [wave % 3]: keep_bits of what is handed on
 };
 
 template <class Product>
 static __device__ __forceinline__ void clear(Shared<Product> &s) {
-    for (int i = threadIdx.x; i < 2 * SAMPLES * Product::STRIDE; i += blockDim.x) s.own[0][0][i] = s.in[0][0][i] = 0;
+    for (int i = threadIdx.x; i < 2 * SAMPLES * Product::STRIDE; i += blockDim.x)
+        s.own[0][0][i] = s.in[0][0][i] = 0;
 }
 
 // make_masks writes the masks of a layer's output at step t of the block's samples.
-static __device__ __forceinline__ void make_masks(unsigned char (*to)[TILE / 8], const Dropout &dropout, int layer, int first, int t, const Sizes &sizes) {
+static __device__ __forceinline__ void make_masks(unsigned char (*to)[TILE / 8], const Dropout &dropout,
+                                                  int layer, int first, int t, const Sizes &sizes) {
     int s = threadIdx.x / (TILE / 8), block = threadIdx.x % (TILE / 8);
     if (dropout.threshold == 0 || s >= SAMPLES || t < 0 || t >= sizes.steps) return;
     unsigned row = (unsigned)(first + s) * sizes.steps + t;
@@ -38,8 +40,11 @@ static __device__ __forceinline__ void make_masks(unsigned char (*to)[TILE / 8],
 
 // wavefront_forward is a block of rnn_forward with Product::THREADS threads.
 template <class Product>
-static __device__ __forceinline__ void wavefront_forward(const RNNLayer *layers, const float *x, float *h, float *y, const Dropout &dropout, const Sizes &sizes) {
-    constexpr int OWNED = Product::owned(SAMPLES), FETCHED = (SAMPLES * TILE + Product::THREADS - 1) / Product::THREADS;
+static __device__ __forceinline__ void wavefront_forward(const RNNLayer *layers, const float *x, float *h,
+                                                         float *y, const Dropout &dropout,
+                                                         const Sizes &sizes) {
+    constexpr int OWNED = Product::owned(SAMPLES),
+                  FETCHED = (SAMPLES * TILE + Product::THREADS - 1) / Product::THREADS;
     __shared__ __align__(16) Shared<Product> s;
     auto cluster = cooperative_groups::this_cluster();
     const int l = cluster.block_rank(), tid = threadIdx.x, hidden = sizes.hidden;
@@ -55,7 +60,8 @@ static __device__ __forceinline__ void wavefront_forward(const RNNLayer *layers,
     size_t base[OWNED];  // of a thread's element at step 0 in h
 #pragma unroll
     for (int i = 0; i < OWNED; i++) {
-        int sample = Product::template vector<SAMPLES>(tid, i), j = Product::template output<SAMPLES>(tid, i);
+        int sample = Product::template vector<SAMPLES>(tid, i),
+            j = Product::template output<SAMPLES>(tid, i);
         owner[i] = sample < min(SAMPLES, sizes.n - first) && j < hidden;
         bias[i] = j < hidden ? layer.bias_ih[j] + layer.bias_hh[j] : 0;
         base[i] = ((size_t)l * sizes.n + first + sample) * sizes.steps * hidden + j;
@@ -103,11 +109,14 @@ static __device__ __forceinline__ void wavefront_forward(const RNNLayer *layers,
 #pragma unroll
             for (int i = 0; i < OWNED; i++) {
                 if (!owner[i]) continue;
-                int sample = Product::template vector<SAMPLES>(tid, i), j = Product::template output<SAMPLES>(tid, i);
+                int sample = Product::template vector<SAMPLES>(tid, i),
+                    j = Product::template output<SAMPLES>(tid, i);
                 value[i] = tanhf(value[i] + bias[i]);
                 s.own[next][sample][j] = Product::round(value[i]);
                 if (above) {
-                    float kept = dropout.threshold == 0 ? value[i] : masked(value[i], s.keep[wave % 3][sample], j, dropout.scale);
+                    float kept = dropout.threshold == 0
+                                     ? value[i]
+                                     : masked(value[i], s.keep[wave % 3][sample], j, dropout.scale);
                     above->in[next][sample][j] = Product::round(kept);
                 }
             }
@@ -120,7 +129,8 @@ static __device__ __forceinline__ void wavefront_forward(const RNNLayer *layers,
             if (!active || !owner[i]) continue;
             h[base[i] + (size_t)t * hidden] = value[i];
             if (!above && t == sizes.steps - 1) {
-                y[(size_t)(first + Product::template vector<SAMPLES>(tid, i)) * hidden + Product::template output<SAMPLES>(tid, i)] = value[i];
+                y[(size_t)(first + Product::template vector<SAMPLES>(tid, i)) * hidden +
+                  Product::template output<SAMPLES>(tid, i)] = value[i];
             }
         }
         if (above) make_masks(s.keep[(wave + 2) % 3], dropout, l, first, t + 2, sizes);
@@ -145,12 +155,15 @@ struct BackwardPart {
 // and W_ih^T da[t+1], which it hands on to the layer below, or as dx[t+1]. PARTS is 1 if
 // each of these has Product::THREADS threads, 2 if the same threads do both.
 template <class Product, int PARTS>
-static __device__ __forceinline__ void wavefront_backward(const RNNLayer *layers, const float *h, const float *dy, float *da, float *dx, const Dropout &dropout, const Sizes &sizes) {
+static __device__ __forceinline__ void wavefront_backward(const RNNLayer *layers, const float *h,
+                                                          const float *dy, float *da, float *dx,
+                                                          const Dropout &dropout, const Sizes &sizes) {
     constexpr int OWNED = Product::owned(SAMPLES);
     __shared__ __align__(16) Shared<Product> s;
     auto cluster = cooperative_groups::this_cluster();
     const int l = cluster.block_rank(), tid = threadIdx.x % Product::THREADS, hidden = sizes.hidden;
-    const int first = blockIdx.x / sizes.layers * SAMPLES, lag = 2 * (sizes.layers - 1 - l), last = sizes.steps - 1;
+    const int first = blockIdx.x / sizes.layers * SAMPLES, lag = 2 * (sizes.layers - 1 - l),
+              last = sizes.steps - 1;
     const bool top = l == sizes.layers - 1;
     const RNNLayer &layer = layers[l];
     Shared<Product> *below = l > 0 ? cluster.map_shared_rank(&s, l - 1) : nullptr;
@@ -161,12 +174,15 @@ static __device__ __forceinline__ void wavefront_backward(const RNNLayer *layers
         BackwardPart<Product> &p = parts[i];
         p.recurrent = PARTS == 2 ? i == 0 : threadIdx.x < Product::THREADS;
         const int outputs = p.recurrent || below ? hidden : sizes.in;
-        Product::load(p.w, Matrix<true>(p.recurrent ? layer.weight_hh : layer.weight_ih, outputs, hidden), tid, 0, 0);
+        Product::load(p.w, Matrix<true>(p.recurrent ? layer.weight_hh : layer.weight_ih, outputs, hidden),
+                      tid, 0, 0);
 #pragma unroll
         for (int o = 0; o < OWNED; o++) {
-            int sample = Product::template vector<SAMPLES>(tid, o), j = Product::template output<SAMPLES>(tid, o);
+            int sample = Product::template vector<SAMPLES>(tid, o),
+                j = Product::template output<SAMPLES>(tid, o);
             p.owner[o] = sample < min(SAMPLES, sizes.n - first) && j < outputs;
-            p.base[o] = ((size_t)(p.recurrent ? l * sizes.n : 0) + first + sample) * sizes.steps * outputs + j;
+            p.base[o] =
+                ((size_t)(p.recurrent ? l * sizes.n : 0) + first + sample) * sizes.steps * outputs + j;
             p.state[o] = p.owner[o] && p.recurrent ? h[p.base[o] + (size_t)last * hidden] : 0;
         }
     }
@@ -197,7 +213,8 @@ static __device__ __forceinline__ void wavefront_backward(const RNNLayer *layers
                 BackwardPart<Product> &p = parts[i];
 #pragma unroll
                 for (int o = 0; o < OWNED; o++) {
-                    int sample = Product::template vector<SAMPLES>(tid, o), j = Product::template output<SAMPLES>(tid, o);
+                    int sample = Product::template vector<SAMPLES>(tid, o),
+                        j = Product::template output<SAMPLES>(tid, o);
                     float &value = p.value[o];
                     if (!p.owner[o]) continue;
                     if (p.recurrent && t >= 0) {
@@ -205,7 +222,8 @@ static __device__ __forceinline__ void wavefront_backward(const RNNLayer *layers
                         value = (dh + value) * (1 - p.state[o] * p.state[o]);
                         s.own[next][sample][j] = Product::round(value);
                     } else if (!p.recurrent && below && t < last) {
-                        if (dropout.threshold > 0) value = masked(value, s.keep[wave % 3][sample], j, dropout.scale);
+                        if (dropout.threshold > 0)
+                            value = masked(value, s.keep[wave % 3][sample], j, dropout.scale);
                         below->dh[next][sample][j] = value;
                     }
                 }

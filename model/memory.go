@@ -22,15 +22,24 @@ type MemoryError struct {
 }
 
 func (e *MemoryError) Error() string {
-	gib := func(bytes int64) float64 { return float64(bytes) / (1 << 30) }
+	needed, free := size(e.Needed), size(e.Free)
 	if e.MaxBatch == 0 {
-		return fmt.Sprintf("%s is out of memory: %.2f GiB were needed, %.2f GiB are free; a smaller batch-size, or ending other programs that use it, helps", e.Device, gib(e.Needed), gib(e.Free))
+		return fmt.Sprintf("%s is out of memory: %s were needed, %s are free; a smaller batch-size, or ending other programs that use it, helps", e.Device, needed, free)
 	}
-	text := fmt.Sprintf("%s has too little memory: the network with batches of %d images needs %.2f GiB, %.2f GiB are free", e.Device, e.MaxBatch, gib(e.Needed), gib(e.Free))
+	text := fmt.Sprintf("%s has too little memory: the network with batches of %d images needs %s, %s are free", e.Device, e.MaxBatch, needed, free)
 	if e.Fits == 0 {
-		return text + "; no batch-size would fit: a smaller hidden-size or fewer layers need less"
+		return text + "; no batch-size would fit: a smaller hidden-size, fewer layers, or ending other programs that use it, helps"
 	}
 	return fmt.Sprintf("%s; a batch-size of %d would fit", text, e.Fits)
+}
+
+// size writes a number of bytes.
+func size(bytes int64) string {
+	const mib = 1 << 20
+	if bytes < 1024*mib {
+		return fmt.Sprintf("%.1f MiB", float64(bytes)/mib)
+	}
+	return fmt.Sprintf("%.2f GiB", float64(bytes)/(1024*mib))
 }
 
 // checkMemory returns a *MemoryError if a network for batches of maxBatch does not fit.

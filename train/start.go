@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -24,11 +25,23 @@ func New(job Job) (*Runner, error) {
 		return nil, err
 	}
 
+	// The images first, so that the memory that is left is the network's.
+	for _, s := range []struct {
+		to  *model.Images
+		set *data.Set
+	}{{&r.trainImages, r.Data.Train}, {&r.testImages, r.Data.Test}} {
+		if *s.to, err = r.Backend.NewImages(s.set.Images, s.set.Labels, s.set.Height, s.set.Width); err != nil {
+			return nil, err
+		}
+	}
 	sizes := r.last.Config
 	sizes.Dropout = r.Config.Dropout
 	// A batch is never larger than the training set.
 	batch := min(r.Config.BatchSize, len(r.Plan.Train))
 	if r.net, err = model.New(r.Backend, sizes, maxBatch(sizes, batch), r.Config.Seed); err != nil {
+		if e := (*model.MemoryError)(nil); errors.As(err, &e) && e.Fits < maxBatch(sizes, 1) {
+			e.Fits = 0 // the evaluation's batches would not
+		}
 		return nil, fieldError(err)
 	}
 	if err := r.net.SetState(r.last); err != nil {
@@ -42,14 +55,6 @@ func New(job Job) (*Runner, error) {
 		return nil, err
 	}
 	r.net.SetStep(r.Step)
-	for _, s := range []struct {
-		to  *model.Images
-		set *data.Set
-	}{{&r.trainImages, r.Data.Train}, {&r.testImages, r.Data.Test}} {
-		if *s.to, err = r.Backend.NewImages(s.set.Images, s.set.Labels, s.set.Height, s.set.Width); err != nil {
-			return nil, err
-		}
-	}
 	return r, nil
 }
 

@@ -31,6 +31,7 @@ func (b *bench) newNetwork(maxBatch int) *model.Network {
 }
 
 func network(b *bench) {
+	b.pooled = true
 	n := b.int("batch")
 	net := b.newNetwork(n)
 	shape := b.Shape("images")

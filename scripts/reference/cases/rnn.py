@@ -83,4 +83,6 @@ CASES = {
         9, 3, 9, 56, 128, 3, dropout=0.4, dropout_seed=0x123456789ABCDEF0, dropout_step=2**32 + 5),
     # A hidden size that does not fill its last block of eight words.
     "rnn/dropout-hidden13": lambda: case(10, 4, 6, 5, 13, 4, dropout=0.25, dropout_seed=7),
+    # As many layers as the recipe's, for which a GPU has kernels of its own.
+    "rnn/dropout-layers5": lambda: case(11, 7, 8, 24, 44, 5, dropout=0.4, dropout_seed=21, dropout_step=3),
 }
