@@ -1,0 +1,135 @@
+"""Checks crnn on an NVIDIA GPU, measures it, and writes one report.
+
+First, where crnn is built, --pack puts what the check needs into .tools/gpu-check. Then, on the
+machine with the GPU, a copy of this tree with that folder in it is enough: Python 3.10 or newer and
+NVIDIA's driver have to be there, PyTorch for the comparison with it, and nothing else: no Go, no
+compiler, no network.
+
+The exit code is 0 if crnn computed what it should, the same bits every time (the sections operators
+and determinism); 1 if not, or if that was not seen; 2 if the command line is wrong."""
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+import determinism
+import image
+import kernels
+import machine
+import operators
+import pack
+import pytorch
+import sanitizer
+import speed
+import training
+from limits import Check, Clock, CutShort
+from report import Report
+from workload import EMULATED, REAL
+
+ROOT = Path(__file__).resolve().parents[2]
+EMULATED_FOLDER = ROOT / ".tools" / "gpu-check-emulated"
+
+# In the order in which they run; the last takes the time that the others leave.
+SECTIONS = [machine, operators, determinism, speed, kernels, training, image, sanitizer, pytorch]
+# Those that say whether crnn is right.
+DECISIVE = [operators, determinism]
+
+
+def main() -> None:
+    args = parse()
+    if args.pack:
+        pack.pack(ROOT)
+        return
+    # A run that is ended from outside ends what it started, and keeps its report.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    scratch = Path(tempfile.mkdtemp(prefix="gpu-check-"))
+    try:
+        sys.exit(0 if run(args, scratch) else 1)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def parse() -> argparse.Namespace:
+    names = [section.__name__ for section in SECTIONS]
+    parser = argparse.ArgumentParser(
+        prog="gpu-check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--pack", action="store_true", help="build what the check needs, and stop")
+    action.add_argument("--run", action="store_true", help="check (the default)")
+    action.add_argument(
+        "--emulated",
+        action="store_true",
+        help="try the check without a GPU: a few steps on the emulated driver, whose times mean nothing, "
+        "with PyTorch on the CPU",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="where REPORT-<card>.md and .json go (default docs/gpu; emulated, a folder in .tools)",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="end after so long, with what was measured by then (default 8.8; emulated, 60)",
+    )
+    parser.add_argument(
+        "--only", metavar="SECTION,…", default=",".join(names), help="some of the sections: " + ", ".join(names)
+    )
+    args = parser.parse_args()
+    args.only = args.only.split(",")
+    if unknown := [name for name in args.only if name not in names]:
+        parser.error(f"--only: there is no section {unknown[0]}; there are {', '.join(names)}")
+    if args.emulated:
+        args.out = args.out or EMULATED_FOLDER
+        if (ROOT / "docs") in [args.out.resolve(), *args.out.resolve().parents]:
+            parser.error("--out: emulated figures do not go into docs/")
+    args.out = args.out or ROOT / "docs" / "gpu"
+    args.minutes = args.minutes or (60 if args.emulated else 8.8)
+    return args
+
+
+def run(args: argparse.Namespace, scratch: Path) -> bool:
+    """Runs the sections; returns whether crnn is right."""
+    card = "emulated" if args.emulated else machine.card()
+    if not card:
+        sys.exit("gpu-check: nvidia-smi shows no GPU here; --emulated tries the check without one")
+    clock = Clock(60 * args.minutes)
+    check = Check(ROOT, scratch, pack.unpack(ROOT, scratch), clock, EMULATED if args.emulated else REAL)
+    report = Report(args.out, card, check)
+    check.save = report.save
+    sections = [section for section in SECTIONS if section.__name__ in args.only]
+    report.say(f"{card}: {', '.join(section.__name__ for section in sections)}")
+    for section in sections:
+        run_section(section, check, report)
+    print("\n" + report.summary())
+    return all(report.results.get(section.__name__, {}).get("verdict") == "passed" for section in DECISIVE)
+
+
+def run_section(section, check: Check, report: Report) -> None:
+    """Runs one section. What goes wrong in it stands in the report, and the next one runs."""
+    out = report.begin(section)
+    with check.clock.section(section.LIMIT * check.workload.slowness):
+        try:
+            section.run(check, out)
+        except CutShort as cut:
+            out["verdict"] = "cut off"
+            out["note"] = str(cut)
+        except Exception as error:  # a result of an unexpected form, a full disk
+            out["verdict"] = "broke off"
+            out["note"] = f"{type(error).__name__}: {error}"
+            out["trace"] = traceback.format_exc().splitlines()
+        finally:
+            out["seconds"] = round(check.clock.section_seconds(), 1)
+            report.save()
+    report.say(f"{section.__name__}: {out['verdict']}; {out.get('finding') or out.get('note', '')}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The machine: card, driver, who uses it, and whether crnn starts on it at all."""
+
+import json
+import subprocess
+
+from limits import flags
+from report import block
+
+TITLE = "Machine and driver"
+LIMIT = 90
+
+FIELDS = (
+    "name driver_version compute_cap memory.total memory.used compute_mode mig.mode.current pstate "
+    "clocks.sm clocks.mem clocks.max.sm clocks.max.mem clocks.applications.graphics power.draw power.limit "
+    "temperature.gpu clocks_event_reasons.active ecc.mode.current"
+).split()
+# Of these, what changes when the card computes.
+CHANGING = "clocks.sm clocks.mem power.draw temperature.gpu clocks_event_reasons.active utilization.gpu".split()
+
+
+def card() -> str:
+    """The name of the first GPU, empty without one."""
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.splitlines()[0].strip() if done.returncode == 0 and done.stdout.strip() else ""
+
+
+def ask(check, fields) -> dict:
+    """What nvidia-smi says of the first GPU; without what it does not know."""
+    done = check.call(["nvidia-smi", "-i", "0", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"], 20)
+    if done:
+        return dict(zip(fields, done.stdout.strip().split(", ")))
+    if len(fields) == 1:
+        return {}
+    # One that the driver does not know spoils all answers.
+    return {name: answer for field in fields for name, answer in ask(check, [field]).items()}
+
+
+def run(check, out: dict) -> None:
+    out["version"] = check.call([*check.crnn, "version"], 20).stdout.splitlines()
+    doctor = check.call([*check.crnn, "doctor"], 40)
+    out["doctor"] = doctor.stdout.splitlines() or [f"crnn doctor: {doctor.why()}"]
+    check.save()
+    if not check.workload.emulated:
+        out["nvidia_smi"] = check.call(["nvidia-smi"], 30).stdout.splitlines()
+        out["card"] = ask(check, FIELDS)
+        users = check.call(
+            ["nvidia-smi", "-i", "0", "--query-compute-apps=pid,name,used_memory", "--format=csv,noheader"], 20
+        )
+        out["others"] = users.stdout.split("\n") if users and users.stdout.strip() else []
+        check.save()
+
+    # The first start compiles the PTX for the card, the second finds that done.
+    steps = 1 if check.workload.emulated else 20
+    settings = flags(device=check.workload.device, batch_size=check.workload.batches[0], steps=steps)
+    command = [*check.crnn, "bench", "--json", *settings]
+    for name in ("first_start", "second_start"):
+        done = check.call(command, 60)
+        if not done:
+            out["verdict"] = "FAILED"
+            out["finding"] = f"a training step cannot be made: {done.why()}"
+            out["errors"] = done.stderr.splitlines()[-20:]
+            return
+        out[name] = round(done.seconds, 2)
+        check.save()
+    out["step"] = json.loads(done.stdout)
+    check.learn(out["step"])
+    others = out.get("others")
+    out["verdict"] = "measured"
+    out["finding"] = f"crnn computes on {out['step']['device_name']}" + (
+        f"; NOT ALONE: {len(others)} other programs use the card" if others else ""
+    )
+
+
+def lines(out: dict) -> list:
+    text = block(out.get("version", []) + [""] + out.get("doctor", []))
+    if card := out.get("card"):
+        text += ["", "As found, and left so:", "", "| nvidia-smi | |", "|---|---|"]
+        text += [f"| {field} | {answer} |" for field, answer in card.items()]
+        others = out.get("others", [])
+        text += ["", "Other programs on the card: " + ("; ".join(others) if others else "none") + "."]
+    if "second_start" in out:
+        first, second = out["first_start"], out["second_start"]
+        text += [
+            "",
+            "A start of `crnn bench`, with the data set read and some steps, takes "
+            f"{first:.1f} s the first time, when the driver compiles the PTX, and {second:.1f} s then.",
+        ]
+    if "errors" in out:
+        text += ["", *block(out["errors"])]
+    return text

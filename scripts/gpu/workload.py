@@ -1,0 +1,49 @@
+"""How much the check does: on a card, and on the emulated driver, which takes some thousand times as long."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Workload:
+    emulated: bool
+    slowness: int  # by which all limits are multiplied
+    batches: tuple  # sizes; the first is the recipe's, where there is time for it
+    precisions: tuple = ("fp32", "tf32", "bf16")
+    measure: float = 1.0  # seconds of steps that a time is taken from
+    least_steps: int = 20  # and so many at least
+    repeats: int = 20  # runs that must give the same weights, in fp32
+    repeats_else: int = 5  # in the other precisions
+    repeated_steps: int = 50
+    together: int = 4  # of these runs at a time
+    rounds: int = 5  # turns of crnn and PyTorch
+    images: tuple = ()  # training and test images, if not all
+    tests: dict = field(default_factory=dict)  # test function: its -test.run; empty: all of all functions
+    device: str = "cuda"  # crnn's
+    pytorch: str = "cuda"  # PyTorch's
+    training: tuple = ()  # arguments of the full run, to make it shorter
+
+
+REAL = Workload(emulated=False, slowness=1, batches=(50, 256, 1024))
+
+EMULATED = Workload(
+    emulated=True,
+    slowness=20,
+    batches=(2, 3),
+    precisions=("fp32", "bf16"),
+    measure=0,
+    least_steps=1,
+    repeats=3,
+    repeats_else=2,
+    repeated_steps=2,
+    together=2,
+    rounds=2,
+    images=(40, 20),
+    pytorch="cpu",
+    # Small fixtures, of whichever precisions there are.
+    tests={
+        "TestOperators": "^TestOperators$/(ConvBlock|RNN|Head|Adam|fp32|tf32|bf16)"
+        "/(odd-sizes|resumed|ConvBlock|RNN|Head|Adam)/(odd-sizes|resumed)",
+        "TestGraphGivesTheSameBits": "^TestGraphGivesTheSameBits$",
+    },
+    training=("--epochs", "2", "--batch-size", "9"),
+)
