@@ -101,15 +101,16 @@ def assemble(built, pool):
         built.complaints += complaints
 
 
-def build(names):
+def build(names, quick):
     """Builds the sources of these names, and prints what is wrong with any; those that cannot be
-    built are left out."""
+    built are left out. A quick build does not assemble."""
     done = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for future in [pool.submit(compile_source, name) for name in names]:
             try:
                 built = future.result()
-                assemble(built, pool)
+                if not quick:
+                    assemble(built, pool)
             except MISTAKES as mistake:
                 print(mistake, file=sys.stderr)
             except OSError as error:
@@ -165,18 +166,23 @@ def main():
         "--check", action="store_true", help="write nothing; fail with the names of the files that would change"
     )
     parser.add_argument(
+        "--quick", action="store_true", help="do not assemble, and leave docs/kernels.md as it is: to try a change"
+    )
+    parser.add_argument(
         "source", nargs="*", metavar="SOURCE", help="only these, as in conv or kernels/conv.cu; prints their tables"
     )
     arguments = parser.parse_args()
 
     there = sorted(name.removesuffix(".cu") for name in os.listdir(KERNELS) if name.endswith(".cu"))
     names = [os.path.basename(name).removesuffix(".cu") for name in arguments.source] or there
-    done = build(names)
+    done = build(names, arguments.quick)
     texts = {}
     for built in done:
         texts.update((os.path.join(KERNELS, file), text) for file, text in built.files().items())
     failed = len(done) < len(names) or any(built.complaints for built in done)
-    if arguments.source:
+    if arguments.quick:
+        pass
+    elif arguments.source:
         print("\n".join(built.table() for built in done), end="")
     elif not failed:
         texts[DOCUMENT] = table.document(built.table() for built in done)

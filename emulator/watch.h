@@ -1,0 +1,51 @@
+// What is known of memory accesses beyond their addresses: counts as of a profiler, and races.
+//
+// Two accesses to a place by different threads, one of them a write, must be ordered. Warps
+// keep vector clocks: at a barrier a warp publishes what it knows, itself included, and learns
+// what the others have published. Within a warp, bar.warp.sync and the other .sync
+// instructions order; being one warp does not. Blocks of a launch that are not in one cluster
+// are never ordered. Atomic, volatile, relaxed, acquire and release accesses are exempt and
+// order nothing: data handed from block to block by a flag is reported.
+#pragma once
+#include <unordered_map>
+
+#include "address.h"
+
+namespace ptx {
+
+struct Watched {
+  Space space;            // global or shared
+  uint64_t address[kLanes];
+  uint32_t rank[kLanes];  // shared: of the block
+};
+void watch(Warp &w, const Inst &i, Mask m, unsigned size, const Watched &access);
+
+// A barrier: what the warp knows is added to clocks, and its later accesses get a new time.
+void publish(Warp &w, Clocks &clocks);
+void join(Warp &w, const Clocks &clocks);
+
+struct Access {
+  uint32_t unit = UINT32_MAX, warp = 0, clock = 0;
+  uint32_t lane : 5 = 0, line : 27 = 0;
+  bool none() const { return unit == UINT32_MAX; }
+};
+
+// The last accesses to four bytes, or to one.
+struct Cell {
+  Access write, read;
+  std::unique_ptr<std::vector<Access>> reads;  // more of them, which no barrier has ordered
+};
+
+// Memory by pages; a page has a cell for each word until a smaller access comes.
+struct Shadow {
+  static constexpr uint64_t kPage = 256;
+  struct Page {
+    std::vector<Cell> cells;
+    unsigned step = 4;  // bytes a cell
+  };
+  std::unordered_map<uint64_t, Page> pages;
+  uint64_t last = UINT64_MAX;  // the page that was looked up last
+  Page *page = nullptr;
+};
+
+}  // namespace ptx
