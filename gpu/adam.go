@@ -21,5 +21,5 @@ func (be *Backend) Adam(p, g, m, v *tensor.Dense, s model.AdamStep) {
 	n := p.DataSize()
 	be.launch(kernels.Adam(f32(p), f32(g), f32(m), f32(v), be.step,
 		float32(1-s.Beta1), float32(s.Beta2), float32(1-s.Beta2), float32(s.Eps), int32(n)),
-		dim{(n + 255) / 256, 1, 1}, dim{256, 1, 1}, 0)
+		dim{(n + 255) / 256, 1, 1}, dim{256, 1, 1})
 }

@@ -22,9 +22,8 @@ import (
 // card is what of a GPU decides how kernels are launched.
 type card struct {
 	Device
-	multiprocessors     int
-	sharedPerBlockOptin int  // bytes of shared memory, the most that a block can ask for
-	clusters            bool // of thread blocks
+	multiprocessors int
+	clusters        bool // of thread blocks
 }
 
 // Backend is a GPU as a model.Backend.
@@ -88,16 +87,18 @@ func (be *Backend) start() error {
 	if be.stream, err = cu.MakeStream(cu.NonBlocking); err != nil {
 		return failed("cuStreamCreate", err)
 	}
-	be.pool.init()
 	be.program.init()
-	return be.stepBlock.init(be)
+	if err := be.stepBlock.init(be); err != nil {
+		return err
+	}
+	// A driver that cannot compile kernels shows it here, where another device can still be taken.
+	return be.ready("adam")
 }
 
 // readCard asks the driver for what decides how kernels are launched.
 func readCard(device Device, d cu.Device) (c card, err error) {
 	c.Device = device
-	// Attributes that gorgonia.org/cu has no name for, by their numbers in cuda.h.
-	const sharedPerBlockOptin, clusterLaunch = 97, 120
+	const clusterLaunch = 120 // in cuda.h; gorgonia.org/cu has no name for it
 	attribute := func(a cu.DeviceAttribute) (value int) {
 		if err == nil {
 			value, err = d.Attribute(a)
@@ -106,7 +107,6 @@ func readCard(device Device, d cu.Device) (c card, err error) {
 		return value
 	}
 	c.multiprocessors = attribute(cu.MultiprocessorCount)
-	c.sharedPerBlockOptin = attribute(sharedPerBlockOptin)
 	c.clusters = device.Capability >= 90 && attribute(clusterLaunch) == 1
 	return c, err
 }

@@ -96,6 +96,14 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 	if err := c.checkSizes(); err != nil {
 		return nil, err
 	}
+	if err := be.ready("batchnorm", "conv"); err != nil {
+		return nil, err
+	}
+	if be.precision != "fp32" {
+		if err := be.ready("conv_mma"); err != nil {
+			return nil, err
+		}
+	}
 	depth := spec.In * spec.Kernel * spec.Kernel
 	shares := min(spec.MaxBatch, ceil(normBlocks, spec.Out))
 	channels, z := int64(spec.Out), int64(spec.MaxBatch)*int64(spec.Out)*int64(spec.Height)*int64(spec.Width)
@@ -200,7 +208,7 @@ func (c *convBlock) weightShares(n int) (share, shares int) {
 func (c *convBlock) Forward(x, y *tensor.Dense, n int, train bool) {
 	count, in, out, height, width, kernel := c.sizes(n)
 	c.be.launch(c.out.forward(f32(x), f32(c.Weight), f32(c.Bias), c.taps, c.z, c.moments, count, in, out, height, width, kernel),
-		dim{c.tiles(n), ceil(c.Out, c.out.rows), 1}, dim{256, 1, 1}, 0)
+		dim{c.tiles(n), ceil(c.Out, c.out.rows), 1}, dim{256, 1, 1})
 
 	samples, shares := c.shares(n)
 	training := int32(0)
@@ -209,7 +217,7 @@ func (c *convBlock) Forward(x, y *tensor.Dense, n int, train bool) {
 	}
 	c.be.launch(kernels.BatchnormPoolForward(c.z, c.moments, f32(c.Gamma), f32(c.Beta), f32(c.RunningMean), f32(c.RunningVar),
 		c.statistics, f32(y), count, out, height, width, int32(samples), float32(c.Eps), float32(c.Momentum), training),
-		dim{shares, c.Out, 1}, dim{256, 1, 1}, 0)
+		dim{shares, c.Out, 1}, dim{256, 1, 1})
 }
 
 // Backward implements model.ConvBlock.
@@ -224,10 +232,10 @@ func (c *convBlock) backwardNorm(dy *tensor.Dense, n int) {
 	samples, shares := c.shares(n)
 	c.be.launch(kernels.BatchnormPoolSums(c.z, f32(dy), c.statistics, f32(c.Gamma), f32(c.Beta), c.gradientSums,
 		count, out, height, width, int32(samples)),
-		dim{shares, c.Out, 1}, dim{256, 1, 1}, 0)
+		dim{shares, c.Out, 1}, dim{256, 1, 1})
 	c.be.launch(kernels.BatchnormBackward(c.z, f32(dy), c.statistics, f32(c.Gamma), f32(c.Beta), c.gradientSums,
 		f32(c.DGamma), f32(c.DBeta), c.dz, c.dzSums, count, out, height, width, int32(samples)),
-		dim{shares, c.Out, 1}, dim{256, 1, 1}, 0)
+		dim{shares, c.Out, 1}, dim{256, 1, 1})
 }
 
 // backwardConvolution computes DWeight, DBias and dx, unless it is nil, from dz and its sums.
@@ -235,18 +243,18 @@ func (c *convBlock) backwardConvolution(x, dx *tensor.Dense, n int) {
 	count, in, out, height, width, kernel := c.sizes(n)
 	if dx != nil {
 		c.be.launch(c.in.toData(c.dz, f32(c.Weight), c.turnedTaps, f32(dx), count, in, out, height, width, kernel),
-			dim{c.tiles(n), ceil(c.In, c.in.rows), 1}, dim{256, 1, 1}, 0)
+			dim{c.tiles(n), ceil(c.In, c.in.rows), 1}, dim{256, 1, 1})
 	}
 
 	across, down := c.weightTiles()
 	share, weightShares := c.weightShares(n)
 	_, biasShares := c.shares(n)
 	c.be.launch(c.out.toWeight(f32(x), c.dz, c.taps, c.partials, count, in, out, height, width, kernel, int32(share)),
-		dim{across, down, weightShares}, dim{256, 1, 1}, 0)
+		dim{across, down, weightShares}, dim{256, 1, 1})
 	weights := c.Out * c.In * c.Kernel * c.Kernel
 	c.be.launch(kernels.ConvBackwardWeightSum(c.partials, c.dzSums, f32(c.DWeight), f32(c.DBias),
 		int32(weightShares), int32(weights), int32(biasShares), out),
-		dim{ceil(weights, 32) + ceil(c.Out, 32), 1, 1}, dim{256, 1, 1}, 0)
+		dim{ceil(weights, 32) + ceil(c.Out, 32), 1, 1}, dim{256, 1, 1})
 }
 
 // sizes returns the sizes of n samples as the kernels take them.

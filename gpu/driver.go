@@ -118,15 +118,8 @@ func (p pinned) free() error {
 	return failed("cuMemFreeHost", result(C.cuMemFreeHost(unsafe.Pointer(unsafe.SliceData(p)))))
 }
 
-// allowShared lets a kernel use so many bytes of dynamic shared memory; without it 48 KiB are
-// the most.
-func allowShared(f cu.Function, bytes int) error {
-	return failed("cuFuncSetAttribute", result(C.cuFuncSetAttribute(cFunction(f),
-		C.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, C.int(bytes))))
-}
-
 // residentClusters returns how many clusters of a kernel the card can run at the same time.
-func residentClusters(f cu.Function, cluster int, block dim, shared int) (int, error) {
+func residentClusters(f cu.Function, cluster int, block dim) (int, error) {
 	var attribute C.CUlaunchAttribute
 	attribute.id = C.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
 	*(*[3]C.uint)(unsafe.Pointer(&attribute.value)) = [3]C.uint{C.uint(cluster), 1, 1}
@@ -141,7 +134,7 @@ func residentClusters(f cu.Function, cluster int, block dim, shared int) (int, e
 		config: C.CUlaunchConfig{
 			gridDimX: C.uint(cluster), gridDimY: 1, gridDimZ: 1,
 			blockDimX: C.uint(block[0]), blockDimY: C.uint(block[1]), blockDimZ: C.uint(block[2]),
-			sharedMemBytes: C.uint(shared), attrs: &m.attribute, numAttrs: 1,
+			attrs: &m.attribute, numAttrs: 1,
 		},
 		attribute: attribute,
 	}

@@ -204,6 +204,27 @@ func TestPlanCountsWhatIsTaken(t *testing.T) {
 	}
 }
 
+// Sizes at the limits are planned without overflow, or refused: every parameter and what Adam
+// keeps of it is 16 bytes at least.
+func TestPlanOfLargeSizes(t *testing.T) {
+	be := openTest(t, "fp32")
+	for _, c := range []struct{ hidden, layers, batch int }{
+		{8192, 4, 1}, {8192, 2, 5000}, {128, 256, 50}, {128, 5, 54000}, {1, 1, 1},
+	} {
+		config := model.Default()
+		config.HiddenSize, config.NumLayers = c.hidden, c.layers
+		plan := be.Plan()
+		if _, err := model.New(plan, config, c.batch, 1); err != nil {
+			t.Logf("%+v: %v", c, err)
+			continue
+		}
+		states := 2 * 4 * int64(c.layers) * int64(c.batch) * int64(config.SeqLen()) * int64(c.hidden)
+		if least := 16*int64(config.Layout().ParamLen) + states; plan.MemoryUsed() < least {
+			t.Errorf("%+v: planned are %d bytes, the least is %d", c, plan.MemoryUsed(), least)
+		}
+	}
+}
+
 // A batch of any size finds its memory taken.
 func TestLargeBatch(t *testing.T) {
 	be := openTest(t, "fp32")

@@ -29,6 +29,9 @@ type deviceTotals struct {
 
 // NewHead implements model.Backend.
 func (be *Backend) NewHead(spec model.HeadSpec) (model.Head, error) {
+	if err := be.ready("head"); err != nil {
+		return nil, err
+	}
 	address, err := be.alloc(int64(unsafe.Sizeof(deviceTotals{})))
 	return &head{be: be, HeadSpec: spec, totals: kernels.Ptr(address)}, err
 }
@@ -45,13 +48,13 @@ func (h *head) NewLabels() (model.Labels, error) {
 // Forward implements model.Head.
 func (h *head) Forward(x, logits *tensor.Dense, n int) {
 	h.be.launch(kernels.HeadForward(f32(x), f32(h.Weight), f32(h.Bias), f32(logits), int32(h.In), int32(h.Classes)),
-		dim{n, 1, 1}, dim{128, 1, 1}, 0)
+		dim{n, 1, 1}, dim{128, 1, 1})
 }
 
 // Loss implements model.Head.
 func (h *head) Loss(logits *tensor.Dense, l model.Labels, n int) {
 	h.be.launch(kernels.HeadLoss(f32(logits), kernels.U8(l.(labels)), h.totals, int32(n), int32(h.Classes)),
-		dim{1, 1, 1}, dim{256, 1, 1}, 0)
+		dim{1, 1, 1}, dim{256, 1, 1})
 }
 
 // Backward implements model.Head.
@@ -59,7 +62,7 @@ func (h *head) Backward(x, logits *tensor.Dense, l model.Labels, dx *tensor.Dens
 	blocks := n + h.Classes*((h.In+31)/32)
 	h.be.launch(kernels.HeadBackward(f32(x), f32(logits), kernels.U8(l.(labels)), f32(h.Weight),
 		f32(dx), f32(h.DWeight), f32(h.DBias), int32(n), int32(h.In), int32(h.Classes)),
-		dim{blocks, 1, 1}, dim{256, 1, 1}, 0)
+		dim{blocks, 1, 1}, dim{256, 1, 1})
 }
 
 // Totals implements model.Head.

@@ -23,6 +23,9 @@ func (be *Backend) NewImages(pixels, labels []uint8, height, width int) (model.I
 	if len(pixels) != len(labels)*height*width {
 		return nil, fmt.Errorf("%d pixels for %d images of %dx%d", len(pixels), len(labels), height, width)
 	}
+	if err := be.ready("batch"); err != nil {
+		return nil, err
+	}
 	s := &images{be: be, size: height * width}
 	for _, part := range []struct {
 		bytes []uint8
@@ -48,5 +51,5 @@ func (s *images) Gather(indices []int32, x *tensor.Dense, l model.Labels) {
 	}
 	be.set(stepHeader, bytesOf(indices))
 	be.launch(kernels.GatherBatch(s.pixels, s.classes, be.indices(), f32(x), kernels.U8(l.(labels)), int32(s.size)),
-		dim{len(indices), 1, 1}, dim{256, 1, 1}, 0)
+		dim{len(indices), 1, 1}, dim{256, 1, 1})
 }

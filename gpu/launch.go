@@ -19,14 +19,12 @@ type dim [3]int
 type launch struct {
 	call        kernels.Call
 	grid, block dim
-	shared      int // dynamic shared memory, bytes
 }
 
 // program is the code on the card and the graphs made of it.
 type program struct {
 	modules   map[string]cu.Module      // by source
 	functions map[[2]string]cu.Function // by source and name
-	shared    map[[2]string]int         // dynamic shared memory that a function may use, if more than 48 KiB
 
 	recording bool
 	list      []launch // called since Together began
@@ -46,7 +44,6 @@ const maxGraphs = 8
 func (p *program) init() {
 	p.modules = map[string]cu.Module{}
 	p.functions = map[[2]string]cu.Function{}
-	p.shared = map[[2]string]int{}
 }
 
 // close unloads the code.
@@ -67,24 +64,48 @@ func (p *program) close() error {
 	return first
 }
 
-// function returns a kernel's code, which is loaded when it is first asked for.
+// ready loads the code of sources: what the driver cannot compile for the card is found
+// when an operator is made, and not in the middle of a run.
+func (be *Backend) ready(sources ...string) error {
+	if be.planning() {
+		return nil
+	}
+	defer be.enter()()
+	for _, source := range sources {
+		if _, err := be.module(source); err != nil {
+			return err
+		}
+	}
+	return be.err
+}
+
+// module returns the code of a source, which is loaded when it is first asked for.
+func (be *Backend) module(source string) (cu.Module, error) {
+	if m, ok := be.modules[source]; ok {
+		return m, nil
+	}
+	text, _, ok := kernels.PTX(source, be.card.Capability)
+	if !ok {
+		return cu.Module{}, fmt.Errorf("%s (%s): the kernels of %s are not made for compute capability %s",
+			be.Name(), be.card.Name, source, dotted(be.card.Capability))
+	}
+	m, err := cu.LoadData(text)
+	if err != nil {
+		return m, failed("cuModuleLoadData of "+source, err)
+	}
+	be.modules[source] = m
+	return m, nil
+}
+
+// function returns a kernel's code.
 func (be *Backend) function(source, name string) (cu.Function, error) {
 	key := [2]string{source, name}
 	if f, ok := be.functions[key]; ok {
 		return f, nil
 	}
-	m, ok := be.modules[source]
-	if !ok {
-		text, _, ok := kernels.PTX(source, be.card.Capability)
-		if !ok {
-			return cu.Function{}, fmt.Errorf("%s (%s): the kernels of %s are not made for compute capability %s",
-				be.Name(), be.card.Name, source, dotted(be.card.Capability))
-		}
-		var err error
-		if m, err = cu.LoadData(text); err != nil {
-			return cu.Function{}, failed("cuModuleLoadData of "+source, err)
-		}
-		be.modules[source] = m
+	m, err := be.module(source)
+	if err != nil {
+		return cu.Function{}, err
 	}
 	f, err := m.Function(name)
 	if err != nil {
@@ -95,34 +116,18 @@ func (be *Backend) function(source, name string) (cu.Function, error) {
 }
 
 // launch runs a kernel, or notes it for the graph in the making.
-func (be *Backend) launch(call kernels.Call, grid, block dim, shared int) {
+func (be *Backend) launch(call kernels.Call, grid, block dim) {
 	if be.err != nil || be.plan {
 		return
 	}
-	l := launch{call, grid, block, shared}
+	l := launch{call, grid, block}
 	if be.recording {
 		be.list = append(be.list, l)
 		return
 	}
 	defer be.enter()()
 	be.fail(be.flush())
-	be.fail(be.prepare(l))
 	be.fail(be.submit(l))
-}
-
-// prepare does for a launch what cannot be done while a graph is captured.
-func (be *Backend) prepare(l launch) error {
-	f, err := be.function(l.call.Source, l.call.Name)
-	if err != nil {
-		return err
-	}
-	const always = 48 << 10
-	key := [2]string{l.call.Source, l.call.Name}
-	if l.shared <= max(always, be.shared[key]) {
-		return nil
-	}
-	be.shared[key] = l.shared
-	return allowShared(f, l.shared)
 }
 
 // submit sends a launch that was prepared to the stream.
@@ -134,8 +139,11 @@ func (be *Backend) submit(l launch) error {
 	for i := range args {
 		args[i] = unsafe.Pointer(&l.call.Args[i])
 	}
-	f := be.functions[[2]string{l.call.Source, l.call.Name}]
-	err := f.Launch(l.grid[0], l.grid[1], l.grid[2], l.block[0], l.block[1], l.block[2], l.shared, be.stream, args)
+	f, err := be.function(l.call.Source, l.call.Name)
+	if err != nil {
+		return err
+	}
+	err = f.Launch(l.grid[0], l.grid[1], l.grid[2], l.block[0], l.block[1], l.block[2], 0, be.stream, args)
 	return failed("cuLaunchKernel of "+l.call.Name, err)
 }
 
@@ -174,8 +182,8 @@ func (be *Backend) graphOf(list []launch) (*graph, error) {
 			return r.graph, nil
 		}
 	}
-	for _, l := range list {
-		if err := be.prepare(l); err != nil {
+	for _, l := range list { // what cannot be done while a graph is captured
+		if _, err := be.function(l.call.Source, l.call.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -191,6 +199,9 @@ func (be *Backend) graphOf(list []launch) (*graph, error) {
 		return nil, err
 	}
 	if len(be.graphs) == maxGraphs {
+		if err := be.sync(); err != nil { // it may be running
+			return nil, err
+		}
 		if err := be.graphs[maxGraphs-1].graph.destroy(); err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ package gpu
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"unsafe"
 
 	"gorgonia.org/cu"
@@ -24,8 +25,6 @@ type pool struct {
 	// plan makes the Backend one that only counts: its arrays have made-up addresses.
 	plan bool
 }
-
-func (p *pool) init() {}
 
 // planning says that the Backend only counts memory.
 func (p *pool) planning() bool { return p.plan }
@@ -50,7 +49,7 @@ func (p *pool) close() error {
 
 // Plan implements model.Planner.
 func (be *Backend) Plan() model.Planner {
-	return &Backend{precision: be.precision, card: be.card, pool: pool{plan: true}, stepBlock: stepBlock{size: be.stepBlock.size}}
+	return &Backend{precision: be.precision, card: be.card, pool: pool{plan: true}, stepBlock: stepBlock{stepBytes: be.stepBytes}}
 }
 
 // MemoryUsed returns the bytes of device memory that were taken.
@@ -114,7 +113,9 @@ func (be *Backend) upload(dst uint64, src []byte) error {
 	}
 	defer be.enter()()
 	be.fail(failed("cuMemcpyHtoDAsync", cu.MemcpyHtoDAsync(cu.DevicePtr(dst), unsafe.Pointer(unsafe.SliceData(src)), int64(len(src)), be.stream)))
-	return be.sync()
+	err := be.sync()
+	runtime.KeepAlive(src) // the copy may run until then
+	return err
 }
 
 // download copies from the device to dst.
@@ -124,7 +125,9 @@ func (be *Backend) download(dst []byte, src uint64) error {
 	}
 	defer be.enter()()
 	be.fail(failed("cuMemcpyDtoHAsync", cu.MemcpyDtoHAsync(unsafe.Pointer(unsafe.SliceData(dst)), cu.DevicePtr(src), int64(len(dst)), be.stream)))
-	return be.sync()
+	err := be.sync()
+	runtime.KeepAlive(dst)
+	return err
 }
 
 // Alloc implements model.Backend.
@@ -133,7 +136,7 @@ func (be *Backend) Alloc(shape ...int) (*tensor.Dense, error) {
 	for _, d := range shape {
 		// The kernels count the elements of an array in 32 bits.
 		if d < 1 || n > math.MaxInt32/d {
-			return nil, fmt.Errorf("an array of %v elements is too large, the most are %d: a smaller batch-size, hidden-size or input-size makes it smaller", shape, math.MaxInt32)
+			return nil, fmt.Errorf("an array of %v elements is too large, the most are %d: a smaller batch-size or hidden-size, or fewer layers, make it smaller", shape, math.MaxInt32)
 		}
 		n *= d
 	}

@@ -78,6 +78,13 @@ const (
 // NewRNN implements model.Backend.
 func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 	r := &rnn{be: be, RNNSpec: spec, kernels: rnnKernelsOf[be.precision]}
+	sources := []string{"rnn", "rnn_gradients"}
+	if be.precision != "fp32" {
+		sources = append(sources, "rnn_mma", "rnn_gradients_mma")
+	}
+	if err := be.ready(sources...); err != nil {
+		return nil, err
+	}
 	r.threshold = uint32(math.Round(spec.Dropout * (1 << 16)))
 	r.keepScale = float32((1 << 16) / float64((1<<16)-r.threshold))
 
@@ -130,7 +137,7 @@ func (r *rnn) countClusters() error {
 		if err != nil {
 			return err
 		}
-		count, err := residentClusters(f, clusterLayers, dim{r.kernels.clusterThreads, 1, 1}, 0)
+		count, err := residentClusters(f, clusterLayers, dim{r.kernels.clusterThreads, 1, 1})
 		if err != nil {
 			return err
 		}
@@ -162,13 +169,13 @@ func (r *rnn) Forward(x, y *tensor.Dense, n int, train bool, step uint64) {
 	}
 	if r.inClusters(n) {
 		r.be.launch(r.clusterForward(f32(x), f32(y), n),
-			dim{clusterLayers * ceil(n, clusterSamples), 1, 1}, dim{r.kernels.clusterThreads, 1, 1}, 0)
+			dim{clusterLayers * ceil(n, clusterSamples), 1, 1}, dim{r.kernels.clusterThreads, 1, 1})
 		return
 	}
 	samples := r.blockSamples(n)
 	r.be.launch(r.kernels.forward(r.layers, f32(x), r.h, f32(y), r.be.step, r.Seed, r.dropping, r.keepScale,
 		int32(samples), int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden), int32(len(r.Layers))),
-		dim{ceil(n, samples), 1, 1}, dim{blockThreads, 1, 1}, 0)
+		dim{ceil(n, samples), 1, 1}, dim{blockThreads, 1, 1})
 }
 
 func (r *rnn) clusterForward(x, y kernels.F32, n int) kernels.Call {
@@ -180,12 +187,12 @@ func (r *rnn) clusterForward(x, y kernels.F32, n int) kernels.Call {
 func (r *rnn) Backward(x, dy, dx *tensor.Dense, n int) {
 	if r.inClusters(n) {
 		r.be.launch(r.clusterBackward(f32(dy), f32(dx), n),
-			dim{clusterLayers * ceil(n, clusterSamples), 1, 1}, dim{r.kernels.clusterThreads, 1, 1}, 0)
+			dim{clusterLayers * ceil(n, clusterSamples), 1, 1}, dim{r.kernels.clusterThreads, 1, 1})
 	} else {
 		samples := r.blockSamples(n)
 		r.be.launch(r.kernels.backward(r.layers, r.h, f32(dy), r.da, f32(dx), r.be.step, r.Seed, r.dropping, r.keepScale,
 			int32(samples), int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden), int32(len(r.Layers))),
-			dim{ceil(n, samples), 1, 1}, dim{blockThreads, 1, 1}, 0)
+			dim{ceil(n, samples), 1, 1}, dim{blockThreads, 1, 1})
 	}
 	r.gradients(x, n)
 }
@@ -211,9 +218,9 @@ func (r *rnn) gradients(x *tensor.Dense, n int) {
 	parts, layers := r.gradientParts(n), int32(len(r.Layers))
 	r.be.launch(r.kernels.gradients(r.layers, f32(x), r.h, r.da, r.parts, r.be.step, r.Seed, r.dropping, r.keepScale,
 		int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden), layers),
-		dim{r.gradientPieces(), parts, 1}, dim{pieceThreads, 1, 1}, 0)
+		dim{r.gradientPieces(), parts, 1}, dim{pieceThreads, 1, 1})
 	if parts > 1 {
 		r.be.launch(kernels.RnnGradientsSum(r.layers, r.parts, int32(parts), int32(r.In), int32(r.Hidden), layers),
-			dim{int((r.slice + 255) / 256), 1, 1}, dim{256, 1, 1}, 0)
+			dim{int((r.slice + 255) / 256), 1, 1}, dim{256, 1, 1})
 	}
 }

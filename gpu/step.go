@@ -17,14 +17,14 @@ import (
 // replayed. The host writes it into a ring of page-locked slots, from which the card copies when
 // its turn has come, so that the host can run ahead by as many steps.
 type stepBlock struct {
-	step    kernels.Ptr // on the device
-	size    int         // bytes
-	host    []byte      // as it shall be
-	changed bool        // since it was last sent
+	step        kernels.Ptr // on the device
+	stepBytes   int         // bytes
+	stepHost    []byte      // as it shall be
+	stepChanged bool        // since it was last sent
 
-	slots pinned
-	free  [ringSlots]cu.Event // when the slot has been copied
-	next  int
+	stepSlots  pinned
+	stepCopied [ringSlots]cu.Event // when the slot has been copied
+	stepNext   int
 }
 
 const (
@@ -38,9 +38,9 @@ const (
 
 func (s *stepBlock) init(be *Backend) error {
 	const batch = 256 // what it has room for at first
-	for i := range s.free {
+	for i := range s.stepCopied {
 		var err error
-		if s.free[i], err = cu.MakeEvent(cu.DisableTiming); err != nil {
+		if s.stepCopied[i], err = cu.MakeEvent(cu.DisableTiming); err != nil {
 			return failed("cuEventCreate", err)
 		}
 	}
@@ -50,27 +50,28 @@ func (s *stepBlock) init(be *Backend) error {
 // close gives events and host memory back.
 func (s *stepBlock) close() error {
 	var first error
-	for i := range s.free {
-		if s.free[i] == (cu.Event{}) {
+	for i := range s.stepCopied {
+		if s.stepCopied[i] == (cu.Event{}) {
 			continue
 		}
-		if err := failed("cuEventDestroy", cu.DestroyEvent(&s.free[i])); err != nil && first == nil {
+		if err := failed("cuEventDestroy", cu.DestroyEvent(&s.stepCopied[i])); err != nil && first == nil {
 			first = err
 		}
 	}
-	if err := s.slots.free(); err != nil && first == nil {
+	if err := s.stepSlots.free(); err != nil && first == nil {
 		first = err
 	}
-	s.slots = nil
+	s.stepSlots = nil
 	return first
 }
 
 // growStep makes room for the indices of a batch. What ran before has come to its end.
 func (be *Backend) growStep(batch int) error {
 	size := stepHeader + 4*batch
-	if size <= be.size {
+	if size <= be.stepBytes {
 		return nil
 	}
+	defer be.enter()()
 	if err := be.sync(); err != nil {
 		return err
 	}
@@ -82,12 +83,12 @@ func (be *Backend) growStep(batch int) error {
 	if err != nil {
 		return err
 	}
-	if err := be.slots.free(); err != nil {
+	if err := be.stepSlots.free(); err != nil {
 		return err
 	}
-	be.step, be.size, be.slots = kernels.Ptr(address), size, slots
-	be.host = append(be.host, make([]byte, size-len(be.host))...)
-	be.changed = true
+	be.step, be.stepBytes, be.stepSlots = kernels.Ptr(address), size, slots
+	be.stepHost = append(be.stepHost, make([]byte, size-len(be.stepHost))...)
+	be.stepChanged = true
 	return nil
 }
 
@@ -96,9 +97,9 @@ func (s *stepBlock) indices() kernels.I32 { return kernels.I32(s.step + stepHead
 
 // set changes bytes of the block.
 func (s *stepBlock) set(offset int, value []byte) {
-	if string(s.host[offset:offset+len(value)]) != string(value) {
-		copy(s.host[offset:], value)
-		s.changed = true
+	if string(s.stepHost[offset:offset+len(value)]) != string(value) {
+		copy(s.stepHost[offset:], value)
+		s.stepChanged = true
 	}
 }
 
@@ -113,22 +114,22 @@ func (s *stepBlock) setAdam(size, rootCorrection2 float32) {
 
 // flush sends the block to the device, if it has changed.
 func (be *Backend) flush() error {
-	if !be.changed || be.err != nil {
+	if !be.stepChanged || be.err != nil {
 		return be.err
 	}
-	slot := be.slots[be.next*be.size:][:be.size]
+	slot := be.stepSlots[be.stepNext*be.stepBytes:][:be.stepBytes]
 	// An event that was never recorded counts as over.
-	if err := be.free[be.next].Synchronize(); err != nil {
+	if err := be.stepCopied[be.stepNext].Synchronize(); err != nil {
 		return failed("cuEventSynchronize", err)
 	}
-	copy(slot, be.host)
-	if err := cu.MemcpyHtoDAsync(cu.DevicePtr(be.step), unsafe.Pointer(unsafe.SliceData(slot)), int64(be.size), be.stream); err != nil {
+	copy(slot, be.stepHost)
+	if err := cu.MemcpyHtoDAsync(cu.DevicePtr(be.step), unsafe.Pointer(unsafe.SliceData(slot)), int64(be.stepBytes), be.stream); err != nil {
 		return failed("cuMemcpyHtoDAsync", err)
 	}
-	if err := be.free[be.next].Record(be.stream); err != nil {
+	if err := be.stepCopied[be.stepNext].Record(be.stream); err != nil {
 		return failed("cuEventRecord", err)
 	}
-	be.next = (be.next + 1) % ringSlots
-	be.changed = false
+	be.stepNext = (be.stepNext + 1) % ringSlots
+	be.stepChanged = false
 	return nil
 }

@@ -88,7 +88,7 @@ func (be *Backend) Profile(body func()) ([]model.KernelTime, error) {
 // timeLaunch returns how long a kernel runs.
 func (be *Backend) timeLaunch(l launch) (time.Duration, error) {
 	const repetitions = 20
-	if err := be.prepare(l); err != nil {
+	if _, err := be.function(l.call.Source, l.call.Name); err != nil {
 		return 0, err
 	}
 	g, err := capture(be.stream, func() error {

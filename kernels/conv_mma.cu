@@ -70,7 +70,6 @@ struct Bf16 : TensorCores<Bf16> {
     static __device__ __forceinline__ void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_m16n8k16_bf16(d, a, b); }
 };
 
-// conv_forward_tf32_32 is conv_forward_32 in tf32.
 // conv_forward_32_tf32 is conv_forward_32 in tf32.
 extern "C" __global__ void __launch_bounds__(256, 2)
 conv_forward_32_tf32(const float *x, const float *weight, const float *bias, const Tap *taps, float *z, Moments *moments,

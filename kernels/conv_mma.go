@@ -2,8 +2,7 @@
 
 package kernels
 
-// ConvForward32Tf32: conv_forward_tf32_32 is conv_forward_32 in tf32.
-// conv_forward_32_tf32 is conv_forward_32 in tf32.
+// ConvForward32Tf32 is conv_forward_32 in tf32.
 func ConvForward32Tf32(x, weight, bias F32, taps Ptr, z F32, moments Ptr, n, in, out, height, width, kernel int32) Call {
 	return Call{Source: "conv_mma", Name: "conv_forward_32_tf32", Count: 12, Args: [MaxArgs]uint64{
 		uint64(x),

@@ -73,6 +73,9 @@ func benchCommand() *cli.Command {
 				return err
 			}
 			defer device.Close()
+			if _, ok := device.Backend.(model.Profiler); profile && !ok {
+				return usagef("--profile: only a GPU's kernels are timed: leave it out, or use --device cuda")
+			}
 			set, err := loadData(c, config.Data)
 			if err != nil {
 				return err
@@ -148,13 +151,14 @@ func newWork(be model.Backend, set *data.Set, batch int, training bool) (*work, 
 	const seed = 1
 	w := &work{be: be, training: training, indices: make([]int32, batch)}
 	var err error
+	// The images first, so that the memory that is left is the network's.
+	if w.images, err = be.NewImages(set.Images, set.Labels, set.Height, set.Width); err != nil {
+		return nil, err
+	}
 	if w.net, err = model.New(be, model.Default(), batch, seed); err != nil {
 		return nil, err
 	}
 	if err := w.net.Init(seed); err != nil {
-		return nil, err
-	}
-	if w.images, err = be.NewImages(set.Images, set.Labels, set.Height, set.Width); err != nil {
 		return nil, err
 	}
 	all, _ := data.Split(set.Count, 0, seed)
@@ -192,13 +196,9 @@ func (w *work) time(c *cli.Context, steps int) ([]time.Duration, error) {
 	return w.be.Laps()
 }
 
-// profile returns how long the kernels of a step run.
+// profile returns how long the kernels of a step run, on a device that is a model.Profiler.
 func (w *work) profile() ([]kernelTime, error) {
-	p, ok := w.be.(model.Profiler)
-	if !ok {
-		return nil, usagef("--profile: only a GPU's kernels are timed: leave it out, or use --device cuda")
-	}
-	times, err := p.Profile(w.step)
+	times, err := w.be.(model.Profiler).Profile(w.step)
 	var list []kernelTime
 	for _, t := range times {
 		i := slices.IndexFunc(list, func(k kernelTime) bool { return k.Name == t.Name })

@@ -30,8 +30,5 @@ func TestBenchmarkSummary(t *testing.T) {
 		if b.StepMS != c.median || b.StepMSMin != c.fastest || b.StepMSP95 != c.p95 || b.ImagesPerSecond != c.ps {
 			t.Errorf("%v: %+v, want median %v, fastest %v, p95 %v, images/s %v", c.times, b, c.median, c.fastest, c.p95, c.ps)
 		}
-		if b.PeakBytes < 1<<20 {
-			t.Errorf("peak memory %d, but any Go program has more than a MiB", b.PeakBytes)
-		}
 	}
 }

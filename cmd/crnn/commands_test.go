@@ -115,6 +115,9 @@ func TestBench(t *testing.T) {
 		if got["mode"] != mode || got["device"] != "cpu" || got["precision"] != "fp32" || number("batch_size") != 7 || number("threads") != 1 {
 			t.Errorf("%v", got)
 		}
+		if number("peak_bytes") < 1<<20 {
+			t.Errorf("peak memory %v, but any Go program has more than a MiB", got["peak_bytes"])
+		}
 		if min, median, p95 := number("step_ms_min"), number("step_ms"), number("step_ms_p95"); !(0 < min && min <= median && median <= p95) {
 			t.Errorf("%v", got)
 		}

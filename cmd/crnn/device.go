@@ -117,6 +117,20 @@ func shortly(err error) string {
 	return err.Error()
 }
 
+// load puts a trained network on the device, for batches of maxBatch images, or of as many as fit
+// into its memory.
+func (d *device) load(state *model.State, maxBatch int) (*model.Network, error) {
+	const seed = 0 // of dropout, which training alone has
+	net, err := model.New(d.Backend, state.Config, maxBatch, seed)
+	if e := (*model.MemoryError)(nil); errors.As(err, &e) && e.Fits > 0 {
+		net, err = model.New(d.Backend, state.Config, e.Fits, seed)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return net, net.SetState(state)
+}
+
 // announce shows the note, if there is one.
 func (d *device) announce(stderr io.Writer) {
 	if d.note != "" {

@@ -6,7 +6,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"crnn/data"
-	"crnn/model"
 	"crnn/train"
 )
 
@@ -76,14 +75,11 @@ func evaluate(c *cli.Context, config train.Config, weights, split string) (evalu
 	if len(indices) == 0 {
 		return e, usagef("--split %s: --val-fraction %g of %d images leaves none to evaluate on", split, config.ValFraction, set.Count)
 	}
-	net, err := model.New(device.Backend, state.Config, min(train.EvalBatch, len(indices)), config.Seed)
+	images, err := device.NewImages(set.Images, set.Labels, set.Height, set.Width)
 	if err != nil {
 		return e, err
 	}
-	if err := net.SetState(state); err != nil {
-		return e, err
-	}
-	images, err := device.NewImages(set.Images, set.Labels, set.Height, set.Width)
+	net, err := device.load(state, min(train.EvalBatch, len(indices)))
 	if err != nil {
 		return e, err
 	}

@@ -78,15 +78,12 @@ func predictCommand() *cli.Command {
 // predict runs the network over the pictures of the given files.
 func predict(c *cli.Context, device *device, state *model.State, files []string, pixels []uint8) ([]prediction, error) {
 	const maxBatch = 64
-	net, err := model.New(device.Backend, state.Config, min(maxBatch, len(files)), 0)
+	labels := make([]uint8, len(files)) // unknown, and not looked at
+	images, err := device.NewImages(pixels, labels, state.ImageHeight, state.ImageWidth)
 	if err != nil {
 		return nil, err
 	}
-	if err := net.SetState(state); err != nil {
-		return nil, err
-	}
-	labels := make([]uint8, len(files)) // unknown, and not looked at
-	images, err := device.NewImages(pixels, labels, state.ImageHeight, state.ImageWidth)
+	net, err := device.load(state, min(maxBatch, len(files)))
 	if err != nil {
 		return nil, err
 	}

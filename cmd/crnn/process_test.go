@@ -170,6 +170,13 @@ var smallSet = sync.OnceValues(func() (*data.Dataset, error) {
 // run takes a second, and returns its directory.
 func smallData(t *testing.T) string {
 	t.Helper()
+	return firstImages(t, smallTrain, smallTest)
+}
+
+// firstImages writes so many of the first training and test images of Fashion-MNIST as a data set
+// of its own and returns its directory.
+func firstImages(t *testing.T, train, test int) string {
+	t.Helper()
 	set, err := smallSet()
 	if err != nil {
 		t.Fatalf("the tests need the data set (make data): %v", err)
@@ -179,7 +186,7 @@ func smallData(t *testing.T) string {
 		name  string
 		set   *data.Set
 		count int
-	}{{"train", set.Train, smallTrain}, {"t10k", set.Test, smallTest}} {
+	}{{"train", set.Train, train}, {"t10k", set.Test, test}} {
 		writeIDX(t, filepath.Join(dir, half.name+"-images-idx3-ubyte"), half.set.Images[:half.count*28*28], half.count, 28, 28)
 		writeIDX(t, filepath.Join(dir, half.name+"-labels-idx1-ubyte"), half.set.Labels[:half.count], half.count)
 	}

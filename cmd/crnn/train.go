@@ -13,13 +13,15 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"crnn/data"
+	"crnn/gpu"
 	"crnn/model"
 	"crnn/report"
 	"crnn/train"
 )
 
 // resumable are the settings that may be given with --resume; all others are the run's.
-// None of them changes what the steps compute, but for how many there are.
+// Device and precision change the rounding of what the steps compute, the others nothing but how
+// many there are.
 var resumable = []string{"resume", "epochs", "data", "device", "precision", "threads"}
 
 func trainCommand() *cli.Command {
@@ -29,7 +31,7 @@ func trainCommand() *cli.Command {
 		&option{name: "config", category: "Data and files", target: &configFile, value: "FILE",
 			usage: "settings in YAML, named as the flags with _ for -; flags and environment win"},
 		&option{name: "resume", category: "Data and files", target: &resume, value: "DIR",
-			usage: "go on with the run in DIR, under its settings; takes --" + strings.Join(resumable[1:], ", --") + " too"})
+			usage: "go on with the run in DIR; may change --" + strings.Join(resumable[1:], ", --")})
 	return newCommand("train", "", "train the network",
 		"Trains the network and tests it, by default exactly as in the recipe. Standard output gets a line for\n"+
 			"each epoch and one for the test, standard error everything else. The run's directory gets its settings,\n"+
@@ -177,6 +179,9 @@ func resumeRun(c *cli.Context, config *train.Config, path string, options []*opt
 	}
 	checkpoint.Config = *config
 	runner, err := train.New(train.Job{Backend: device.Backend, Data: dataset, Dir: dir, From: checkpoint})
+	if e := (*model.MemoryError)(nil); errors.As(err, &e) && e.Fits > 0 {
+		return fmt.Errorf("%w, but a run that goes on keeps its own: end other programs on the GPU, or use %s", err, onCPU(*config))
+	}
 	if err != nil {
 		return blame(err, options, "", nil)
 	}
@@ -254,6 +259,10 @@ func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 		return nil
 	}
 	result, err := runner.Run(c.Context)
+	if e := (*gpu.Error)(nil); errors.As(err, &e) {
+		err = fmt.Errorf("%s: %w; `crnn train --resume %s %s` goes on from the last checkpoint without it",
+			device.Name(), err, dir.Path(), onCPU(runner.Config))
+	}
 	if err := errors.Join(err, reporter.Close()); err != nil {
 		return err
 	}
@@ -263,6 +272,14 @@ func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 	}
 	fmt.Fprintf(stderr, "done: %s holds the model of epoch %d (best.safetensors) and the figures\n", dir.Path(), result.Test.Epoch)
 	return nil
+}
+
+// onCPU returns the flags with which a run goes on on the CPU.
+func onCPU(c train.Config) string {
+	if c.Precision != "fp32" {
+		return "--device cpu --precision fp32"
+	}
+	return "--device cpu"
 }
 
 // endedBy says which setting ended a run before its last epoch, in the words of its flag;

@@ -102,11 +102,11 @@ func Trajectory(t *testing.T, be model.Backend, set *data.Set, steps int) {
 		sum, err := net.Totals()
 		b.must(err)
 		loss := sum.Loss / float64(n)
-		// The fixture's weights are such that rounding moves no loss by more than some 1e-5:
-		// PyTorch's own float32 run is 1.3e-7 away.
+		// PyTorch's own float32 run is 1.3e-7 away from its float64 one; another order of summation,
+		// through 30 steps of Adam, moved a loss by 1.9e-5 at the most on any device so far.
 		off := math.Abs(loss/want[i] - 1)
 		worst = max(worst, off)
-		if !(off <= 1e-4) {
+		if !(off <= 4e-5) {
 			t.Errorf("step %d: loss %v, want %v", i+1, loss, want[i])
 		}
 	}

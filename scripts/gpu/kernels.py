@@ -7,7 +7,7 @@ from speed import bench
 
 TITLE = "Time of each kernel"
 LIMIT = 45
-PREDICTED = "docs/kernels-predicted.json"
+PREDICTED = "scripts/gpu/predicted.json"
 
 
 def run(check, out: dict) -> None:

@@ -14,7 +14,7 @@ MUTATIONS = [
     ("kernels/tile.cuh", "if (k < end) {", "if (k + Math::DEPTH < end) {", "convolution: the last step of depth is the one before"),
     ("kernels/conv.cuh", "limit = 0x80008000u + ((height - 1) << 16) + (width - 1);", "limit = 0x80008000u + ((height - 1) << 16) + width;",
      "convolution: the right border is a pixel too far"),
-    ("kernels/conv.cuh", "first((m0 + Along::row() + 1) * area - 1)", "first((m0 + Along::row() + 1) * area)",
+    ("kernels/conv.cuh", "first((m0 + Base::row() + 1) * area - 1)", "first((m0 + Base::row() + 1) * area)",
      "convolution, data gradient: the weights are off by one"),
     ("kernels/conv.cuh", "m2 += s + x < count ? d * d : 0.0f;", "m2 += d * d;", "moments: the last tile counts pixels that are not there"),
     ("kernels/conv.cuh", "end = min(p0 + share, n * height * width);", "end = p0 + share;", "convolution, weight gradient: the last share reads beyond the last image"),
