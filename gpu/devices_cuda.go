@@ -14,6 +14,9 @@ import (
 // Built says whether this build has CUDA support.
 const Built = true
 
+// HasDriver says whether the driver's library was found.
+func HasDriver() bool { return cudalink.Status().Path != "" }
+
 // Devices returns the GPUs that the driver shows, in its order, some of which may not be usable, or
 // the reason why there is none: an *Unavailable, or what the driver says.
 func Devices() ([]Device, error) {

@@ -25,6 +25,9 @@ func notBuilt() error {
 // Open returns an *Unavailable.
 func Open(Options) (*Backend, error) { return nil, notBuilt() }
 
+// HasDriver returns false: nothing looked for one.
+func HasDriver() bool { return false }
+
 // Devices returns an *Unavailable.
 func Devices() ([]Device, error) { return nil, notBuilt() }
 

@@ -24,11 +24,11 @@ type MemoryError struct {
 func (e *MemoryError) Error() string {
 	needed, free := size(e.Needed), size(e.Free)
 	if e.MaxBatch == 0 {
-		return fmt.Sprintf("%s is out of memory: %s were needed, %s are free; a smaller batch-size, or ending other programs that use it, helps", e.Device, needed, free)
+		return fmt.Sprintf("%s is out of memory: %s were needed, %s are free; ending other programs that use it helps, or computing on the CPU", e.Device, needed, free)
 	}
 	text := fmt.Sprintf("%s has too little memory: the network with batches of %d images needs %s, %s are free", e.Device, e.MaxBatch, needed, free)
 	if e.Fits == 0 {
-		return text + "; no batch-size would fit: a smaller hidden-size, fewer layers, or ending other programs that use it, helps"
+		return text + "; no batch-size would fit: a smaller hidden-size, fewer layers, ending other programs that use it, or computing on the CPU helps"
 	}
 	return fmt.Sprintf("%s; a batch-size of %d would fit", text, e.Fits)
 }

@@ -41,6 +41,7 @@ func New(job Job) (*Runner, error) {
 	if r.net, err = model.New(r.Backend, sizes, maxBatch(sizes, batch), r.Config.Seed); err != nil {
 		if e := (*model.MemoryError)(nil); errors.As(err, &e) && e.Fits < maxBatch(sizes, 1) {
 			e.Fits = 0 // the evaluation's batches would not
+			err = fmt.Errorf("%w (an evaluation takes %d at a time)", err, maxBatch(sizes, 1))
 		}
 		return nil, fieldError(err)
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -117,8 +119,8 @@ func (b *benchmark) print(w io.Writer) error {
 	if b.Threads > 0 {
 		fmt.Fprintf(w, ", %d threads", b.Threads)
 	}
-	fmt.Fprintf(w, ":\n%.3g ms median, %.3g ms fastest, %.3g ms 95th percentile; %.0f images/s; %s of memory at most\n",
-		b.StepMS, b.StepMSMin, b.StepMSP95, b.ImagesPerSecond, megabytes(b.PeakBytes))
+	fmt.Fprintf(w, ":\n%s median, %s fastest, %s 95th percentile; %.0f images/s; %s of memory at most\n",
+		milliseconds(b.StepMS), milliseconds(b.StepMSMin), milliseconds(b.StepMSP95), b.ImagesPerSecond, megabytes(b.PeakBytes))
 	if b.Kernels == nil {
 		return nil
 	}
@@ -133,6 +135,11 @@ func (b *benchmark) print(w io.Writer) error {
 	}
 	fmt.Fprintf(t, "%.1f\t\t\t  one after the other, each by itself\n", total)
 	return t.Flush()
+}
+
+// milliseconds writes a time with three digits, or all before the point.
+func milliseconds(ms float64) string {
+	return strconv.FormatFloat(ms, 'f', max(0, 2-int(math.Floor(math.Log10(max(ms, 1e-3))))), 64) + " ms"
 }
 
 // work is a network and what its steps need.

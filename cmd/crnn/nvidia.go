@@ -36,8 +36,8 @@ func (n nvidia) driverLine() string {
 		return n.monitor.Driver
 	case n.host.Driver != "":
 		return n.host.Driver
-	case n.devicesErr == nil:
-		return "of unknown version"
+	case n.devicesErr == nil || gpu.HasDriver():
+		return "there, of unknown version"
 	case runtime.GOOS != "linux":
 		return "not looked for on this system; crnn needs none"
 	case n.host.OnBus > 0:
@@ -88,7 +88,8 @@ func cardText(c gpu.Card) string {
 	if c.Power > 0 {
 		fmt.Fprintf(&text, ", %.0f W", c.Power)
 	}
-	for i, p := range c.Processes {
+	others := slices.DeleteFunc(slices.Clone(c.Processes), func(p gpu.Process) bool { return p.ID == os.Getpid() })
+	for i, p := range others {
 		text.WriteString(", ")
 		if i == 0 {
 			text.WriteString("used by ")

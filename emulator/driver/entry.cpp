@@ -48,7 +48,7 @@ static void inject_fault(const char *name) {
   static const InjectedFault *fault = [] {
     const InjectedFault &asked = settings().fault;
     // The entry points of NVML are the business of its own library.
-    if (asked.entry.rfind("cu", 0) != 0) return static_cast<const InjectedFault *>(nullptr);
+    if (asked.entry.empty() || asked.entry.rfind("nvml", 0) == 0) return static_cast<const InjectedFault *>(nullptr);
     if (!newest_version(asked.entry)) refuse("CRNN_EMULATOR_FAULT: there is no entry point " + asked.entry);
     if (!error_code(asked.code)) refuse("CRNN_EMULATOR_FAULT: there is no error " + asked.code);
     return &asked;

@@ -11,7 +11,9 @@ where one would. No GPU is needed for these figures, and none was asked.
 
 A cell reads: registers a thread · static shared memory a block, if any · blocks x warps of a block
 that a multiprocessor holds at once, out of the warps at the head of the column. The last is missing
-where a block's shared memory is sized at launch ("+ dynamic").
+where a block's shared memory is sized at launch ("+ dynamic"). Barriers are those of a block
+(bar.sync) that are in use at once; a cluster's are not among them. im2col.cu is the readable version
+of the convolutions, for the tests: no step launches it.
 """
 
 
