@@ -25,7 +25,7 @@ func TestNVIDIALines(t *testing.T) {
 			"NVIDIA H100, cuda:0, compute capability 9.0 (fp32, tf32, bf16), 1.5 GiB of 80.0 GiB of memory in use, 41 °C, 68 W, " +
 				"used by process 12 python3 (1.0 GiB), process 13\nNVIDIA T400, not shown to CUDA"},
 		{"CUDA alone", nvidia{monitorErr: none, devices: []gpu.Device{device}},
-			"of unknown version",
+			"there, of unknown version",
 			"NVIDIA H100, cuda:0, compute capability 9.0 (fp32, tf32, bf16), 80.0 GiB of memory; its use is not known: none"},
 		{"files alone", nvidia{monitorErr: none, devicesErr: none, host: gpu.Host{Driver: "535.1", Cards: []string{"NVIDIA H100"}}},
 			"535.1", "NVIDIA H100"},
