@@ -131,7 +131,7 @@ var closing = []string{
 func said(entry, code string) []string {
 	switch entry {
 	case "cuMemAlloc":
-		return []string{"cuda:0 is out of memory: ", " were needed, ", " are free; a smaller batch-size, or ending other programs"}
+		return []string{"cuda:0 is out of memory: ", " were needed, ", " are free; ending other programs"}
 	case "cuGraphInstantiateWithFlags":
 		entry = "cuGraphInstantiate"
 	}
