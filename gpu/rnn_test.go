@@ -166,3 +166,27 @@ func TestRecipeRunsInClusters(t *testing.T) {
 		}
 	})
 }
+
+// A word that equals the threshold keeps its element. Random cases hardly ever have one, so the
+// rate is made of a word of the mask: of a low half, and of a high one.
+func TestWordAtThresholdKeeps(t *testing.T) {
+	size := rnnSize{n: 3, steps: 4, in: 5, hidden: 20, layers: 5}
+	blocks := (size.hidden + 7) / 8
+	for half := range 2 {
+		stream := rng.Stream{Seed: 1<<40 + 3, Purpose: rng.Dropout.Sub(1), Step: 1<<33 + 7} // as in runRNN
+		for i := range size.n * size.steps * blocks {
+			word := stream.Block(uint32(i))[0] >> (16 * half) & 0xffff
+			// Elements 0 and 1 of a block are always there; a rate in the middle leaves both kinds.
+			if size.dropout == 0 && word > 0x4000 && word < 0x8000 {
+				size.dropout = float64(word) / (1 << 16)
+			}
+		}
+		want, be := runRNN(t, openCPU(t), size, nil), openTest(t, "fp32")
+		for path, change := range map[string]func(model.RNN){"as chosen": nil, "layer by layer": func(r model.RNN) { r.(*rnn).clusters = 0 }} {
+			if off := apart(runRNN(t, be, size, change), want); !(off <= rnnTolerance("fp32")) {
+				t.Errorf("half %d, rate %v, %s: off by %v, at most %v expected", half, size.dropout, path, off, rnnTolerance("fp32"))
+			}
+		}
+		size.dropout = 0
+	}
+}
