@@ -130,7 +130,7 @@ func (be *Backend) launch(call kernels.Call, grid, block dim) {
 	be.fail(be.submit(l))
 }
 
-// submit sends a launch that was prepared to the stream.
+// submit sends a launch to the stream. While a graph is captured, its code must be loaded already.
 func (be *Backend) submit(l launch) error {
 	if be.err != nil {
 		return be.err

@@ -122,9 +122,6 @@ func TestRNNIsTheCPUs(t *testing.T) {
 		want := runRNN(t, openCPU(t), size, nil)
 		for _, precision := range []string{"fp32", "tf32", "bf16"} {
 			t.Run(size.String()+"/"+precision, func(t *testing.T) {
-				if precision != "fp32" && openTest(t, "fp32").card.Capability < 80 {
-					t.Skip("the card computes in fp32 only")
-				}
 				be := openTest(t, precision)
 				check := func(path string, got [][]float32) {
 					off := apart(got, want)
