@@ -185,6 +185,6 @@ func (be *Backend) Adam(p, g, m, v *tensor.Dense, s model.AdamStep) {
 	adam := func(with kernels, lo, hi int) { with.adam(k, pv[lo:hi], gv[lo:hi], mv[lo:hi], vv[lo:hi]) }
 	const chunk = 1 << 14
 	whole := len(pv) / lanes * lanes
-	be.pool.run((whole+chunk-1)/chunk, func(i int) { adam(be.kernels, i*chunk, min((i+1)*chunk, whole)) })
+	be.pool.run((whole+chunk-1)/chunk, func(_, i int) { adam(be.kernels, i*chunk, min((i+1)*chunk, whole)) })
 	adam(goKernels{}, whole, len(pv)) // what fills no vector
 }

@@ -8,191 +8,161 @@ import (
 	"crnn/model"
 )
 
+// convolution computes and differentiates z = w * x + bias, image by image. Images x and dx
+// are [in][height·width], as they come from and go to other operators; z and dz
+// [height·width][outP], channels innermost.
+type convolution interface {
+	// memory returns the number of elements that it takes for batches of n.
+	memory(n int) int
+	// pack renews the filters, w [out][in][kernel·kernel].
+	pack(w []float32, train bool)
+	convolve(thread int, x, bias, z []float32)
+
+	// begin prepares for the gradients of n images.
+	begin(n int)
+	// gradientImage returns where a thread writes dz, whose rows are row elements apart.
+	gradientImage(thread int) (dz []float32, row int)
+	// gradients computes the gradients of the image whose dz the thread has written: dx, unless
+	// it is nil, and the filters', which are added to those of its group, or begin them.
+	gradients(thread, group int, first bool, x, dx []float32)
+	// weightGradient computes dw [out][in][kernel·kernel], the sum over all groups.
+	weightGradient(dw []float32, n int)
+}
+
+// convSizes are the sizes of a convolution.
+type convSizes struct {
+	in, out, height, width, kernel int
+	inP, outP                      int // channels, padded to lanes
+}
+
+// paddedRow and paddedSize return the elements of a row and of a whole image with a border of
+// zeros all around, as wide as a filter reaches; border those before its first pixel inside.
+func (c *convSizes) paddedRow(channels int) int { return (c.width + c.kernel - 1) * channels }
+func (c *convSizes) paddedSize(channels int) int {
+	return (c.height + c.kernel - 1) * c.paddedRow(channels)
+}
+func (c *convSizes) border(channels int) int {
+	return c.kernel / 2 * (c.paddedRow(channels) + channels)
+}
+
+// pad writes the image x [in][height·width] into a padded one with channels innermost, whose
+// border is left as it is. image is scratch of that size without border.
+func (c *convSizes) pad(k kernels, to, image, x []float32, channels int) {
+	pixels := c.height * c.width
+	if channels == 1 {
+		image = x
+	} else {
+		k.transpose(image, x, c.in, pixels, channels, pixels)
+	}
+	row := c.width * channels
+	for i := range c.height {
+		copy(to[c.border(channels)+i*c.paddedRow(channels):], image[i*row:][:row])
+	}
+}
+
+// unpad is the reverse of pad.
+func (c *convSizes) unpad(k kernels, x, image, from []float32, channels int) {
+	row := c.width * channels
+	for i := range c.height {
+		copy(image[i*row:][:row], from[c.border(channels)+i*c.paddedRow(channels):])
+	}
+	pixels := c.height * c.width
+	k.transpose(x, image, pixels, c.in, pixels, channels)
+}
+
 // convBlock is convolution, batch normalisation, ReLU and max pooling.
-//
-// An image is stored with its channels innermost, and with a border of zeros where a
-// convolution reads beyond it. The product that is a convolution then needs no im2col
-// matrix: row (i,j) of it, the patch around a pixel, begins at the offset of that pixel in
-// the padded image, and its K rows of K·In elements lie one image row apart.
 type convBlock struct {
 	be *Backend
 	model.ConvBlockSpec
+	convSizes
+	convolution
 
-	outP               int // Out and In, padded to lanes
-	inP                int
-	paddedRow          int // pixels in a row of a padded image
-	paddedSize         int // pixels in a padded image
-	weights            int64
-	forward, backward  *panels   // weights as [K·K·In][Out], and as [K·K·outP][In], turned by 180 degrees
-	rows               []float32 // of either, before it is packed
-	xPixel, dzPixel    []int32   // offsets of a pixel's patch in a padded image
-	zPixel, dxPixel    []int32   // offsets of a pixel in an image without border
-	patch              []int32   // offsets of a patch's elements from its first
-	gradRow            []int32   // offsets of the rows of dWeight as [K·K·In][Out]
-	x, z, pooled       []float32
-	imageMean, imageM2 []float32 // moments of every image's channels
-	mean, scale, beta  []float32 // of the normalisation in force: (z-mean)·scale + beta
-	invStd             []float64
-	dz, dx, dWeight    []float32
-	sumG, sumGZ, sumDZ []float32 // of every image's channels
-	kZ, k1             []float32
+	weights           int64
+	backward          bool      // the filters are packed for Backward too
+	z, pooled         []float32 // pooled is scratch of a thread
+	dPooled           []float32
+	largest           []float32 // of every pooling window, and its index: see bnReluPool
+	index             []uint8
+	imageMean         []float32 // moments of every image's channels
+	imageM2           []float32
+	bias              []float32
+	mean, scale, beta []float32 // of the normalisation in force: (z-mean)·scale + beta
+	invStd            []float64
+	sumG, sumGZ       []float32 // of every image's channels
+	sumDZ             []float32
+	kZ, k1            []float32
 }
 
 // NewConvBlock implements model.Backend.
 func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, error) {
-	c := &convBlock{be: be, ConvBlockSpec: spec, outP: padded(spec.Out), inP: padded(spec.In), weights: -1}
-	k, border := spec.Kernel, spec.Kernel-1
-	c.paddedRow = spec.Width + border
-	c.paddedSize = c.paddedRow * (spec.Height + border)
+	sizes := convSizes{spec.In, spec.Out, spec.Height, spec.Width, spec.Kernel, padded(spec.In), padded(spec.Out)}
+	c := &convBlock{be: be, ConvBlockSpec: spec, convSizes: sizes, weights: -1}
+	if spec.Kernel == 5 && spec.In >= lanes/2 {
+		c.convolution = newWinograd(be, sizes)
+	} else {
+		c.convolution = newDirect(be, sizes)
+	}
 	n := spec.MaxBatch
-	if err := be.reserve(
-		n*c.paddedSize*(spec.In+c.outP),                  // x, dz
-		n*spec.Height*spec.Width*(c.outP+c.outP/4+c.inP), // z, pooled, dx
-		3*k*k*max(spec.In*c.outP, c.outP*c.inP),          // weights, packed both ways, and their gradient
-	); err != nil {
+	if err := be.reserve(c.memory(n), n*c.imageSize(), n*c.pooledSize()*5/4, be.pool.threads*c.pooledSize()); err != nil {
 		return nil, err
 	}
-	c.forward = newPanels(k*k*spec.In, spec.Out)
-	for i := range spec.Height {
-		for j := range spec.Width {
-			at := int32(i*c.paddedRow + j)
-			c.xPixel = append(c.xPixel, at*int32(spec.In))
-			c.dzPixel = append(c.dzPixel, at*int32(c.outP))
-		}
+	for _, a := range []*[]float32{&c.bias, &c.mean, &c.scale, &c.beta, &c.kZ, &c.k1} {
+		*a = make([]float32, c.outP)
 	}
-	c.zPixel = steps(spec.Height*spec.Width, c.outP)
-	c.dxPixel = steps(spec.Height*spec.Width, c.inP)
-	for u := range k {
-		for v := range k * spec.In {
-			c.patch = append(c.patch, int32(u*c.paddedRow*spec.In+v))
-		}
-	}
-	c.gradRow = steps(len(c.patch), c.outP)
-	c.mean = make([]float32, c.outP)
-	c.scale = make([]float32, c.outP)
-	c.beta = make([]float32, c.outP)
 	c.invStd = make([]float64, c.outP)
-	c.kZ = make([]float32, c.outP)
-	c.k1 = make([]float32, c.outP)
+	c.pooled = make([]float32, be.pool.threads*c.pooledSize())
 	return c, nil
 }
 
-// convolve computes every pixel of one image: out = init + patch · weights. channels is
-// the number of channels of the padded image in.
-func (c *convBlock) convolve(in []float32, pixel, outPixel []int32, channels int, w *panels, bias, out []float32) {
-	for i := 0; ; i++ {
-		first, width, b := w.panel(i)
-		if width == 0 {
-			return
-		}
-		run := c.Kernel * channels // elements of a patch that lie next to each other
-		s := matmulShape{
-			m: int64(len(pixel)), n: int64(width),
-			count:   [3]int64{1, int64(c.Kernel), int64(run)},
-			strideA: [3]int64{0, int64(c.paddedRow * channels), 1},
-			strideB: [3]int64{0, int64(run * width), int64(width)},
-		}
-		if bias == nil {
-			c.be.matmul(&s, pixel, outPixel, in, b, nil, out[first:])
-			continue
-		}
-		s.init = initBias
-		c.be.matmul(&s, pixel, outPixel, in, b, bias[first:], out[first:])
-	}
-}
-
-// pack renews the packed weights if the parameters have changed.
-func (c *convBlock) pack() {
-	if c.weights == c.be.weights {
-		return
-	}
-	c.weights = c.be.weights
-	k, in := c.Kernel, c.In
-	w := values(c.Weight)
-	c.rows = grow(c.rows, k*k*c.outP*in)
-	for o := range c.Out {
-		for i := range in {
-			for tap := range k * k {
-				c.rows[(tap*in+i)*c.Out+o] = w[(o*in+i)*k*k+tap]
-			}
-		}
-	}
-	c.forward.pack(c.rows, c.Out)
-	if c.backward == nil {
-		return
-	}
-	clear(c.rows) // of padding channels
-	for o := range c.Out {
-		for i := range in {
-			for tap := range k * k {
-				c.rows[((k*k-1-tap)*c.outP+o)*in+i] = w[(o*in+i)*k*k+tap]
-			}
-		}
-	}
-	c.backward.pack(c.rows, in)
-}
-
-func (c *convBlock) imageSize() int  { return c.Height * c.Width * c.outP }
+// The elements of an image, and after pooling.
+func (c *convBlock) imageSize() int  { return c.height * c.width * c.outP }
 func (c *convBlock) pooledSize() int { return c.imageSize() / 4 }
 
-// inner returns the padded image b of a, from the first pixel inside the border on.
-func (c *convBlock) inner(a []float32, b, channels int) []float32 {
-	border := c.Kernel / 2
-	return a[(b*c.paddedSize+border*(c.paddedRow+1))*channels:]
-}
+// part returns part i of a, size elements long.
+func part[T any](a []T, i, size int) []T { return a[i*size:][:size] }
 
-func (c *convBlock) shape() *poolShape {
-	return &poolShape{
-		height: int64(c.Height), width: int64(c.Width), channels: int64(c.outP),
-		outRow: int64(c.paddedRow * c.outP), outPixel: int64(c.outP),
-	}
+func (c *convBlock) shape(outRow int) *poolShape {
+	return &poolShape{height: int64(c.height), width: int64(c.width), channels: int64(c.outP), outRow: int64(outRow)}
 }
 
 // Forward implements model.ConvBlock.
 func (c *convBlock) Forward(x, y *tensor.Dense, n int, train bool) {
 	be, xv, yv := c.be, values(x), values(y)
-	if train && c.backward == nil {
-		c.backward = newPanels(c.Kernel*c.Kernel*c.outP, c.In)
-		c.weights = -1
+	if c.weights != be.weights || train && !c.backward {
+		c.pack(values(c.Weight), train)
+		c.weights, c.backward = be.weights, train
 	}
-	c.pack()
-	bias := make([]float32, c.outP)
-	copy(bias, values(c.Bias))
+	copy(c.bias, values(c.Bias))
 	copy(c.beta, values(c.Beta))
-	c.x = grow(c.x, n*c.paddedSize*c.In)
 	c.z = grow(c.z, n*c.imageSize())
-	c.pooled = grow(c.pooled, n*c.pooledSize())
+	inSize, pixels := c.in*c.height*c.width, c.height*c.width/4
 
-	convolution := func(b int) {
-		for i := range c.Height {
-			be.transpose(c.inner(c.x, b, c.In)[i*c.paddedRow*c.In:], xv[(b*c.In*c.Height+i)*c.Width:], c.In, c.Width, c.In, c.Height*c.Width)
-		}
-		c.convolve(c.x[b*c.paddedSize*c.In:], c.xPixel, c.zPixel, c.In, c.forward, bias, c.z[b*c.imageSize():])
+	convolve := func(thread, b int) {
+		c.convolve(thread, part(xv, b, inSize), c.bias, part(c.z, b, c.imageSize()))
 	}
-	shape := c.shape()
-	pooling := func(b int) {
-		pooled := c.pooled[b*c.pooledSize():][:c.pooledSize()]
-		be.bnReluPool(shape, c.z[b*c.imageSize():][:c.imageSize()], c.mean, c.scale, c.beta, pooled)
-		pixels := c.Height * c.Width / 4
-		be.transpose(yv[b*c.Out*pixels:], pooled, pixels, c.Out, pixels, c.outP)
+	pool := func(thread, b int, largest []float32, index []uint8) {
+		pooled := part(c.pooled, thread, c.pooledSize())
+		be.bnReluPool(c.shape(0), part(c.z, b, c.imageSize()), c.mean, c.scale, c.beta, pooled, largest, index)
+		be.transpose(yv[b*c.out*pixels:], pooled, pixels, c.out, pixels, c.outP)
 	}
-
 	if !train {
 		c.normaliseBy(values(c.RunningMean), values(c.RunningVar))
-		be.pool.run(n, func(b int) {
-			convolution(b)
-			pooling(b)
+		be.pool.run(n, func(thread, b int) {
+			convolve(thread, b)
+			pool(thread, b, nil, nil)
 		})
 		return
 	}
-	c.imageMean = grow(c.imageMean, n*c.outP)
-	c.imageM2 = grow(c.imageM2, n*c.outP)
-	be.pool.run(n, func(b int) {
-		convolution(b)
-		be.channelMoments(c.z[b*c.imageSize():][:c.imageSize()], c.imageMean[b*c.outP:][:c.outP], c.imageM2[b*c.outP:][:c.outP])
+	c.imageMean, c.imageM2 = grow(c.imageMean, n*c.outP), grow(c.imageM2, n*c.outP)
+	be.pool.run(n, func(thread, b int) {
+		convolve(thread, b)
+		be.channelMoments(part(c.z, b, c.imageSize()), part(c.imageMean, b, c.outP), part(c.imageM2, b, c.outP))
 	})
 	c.normaliseByBatch(n)
-	be.pool.run(n, pooling)
+	c.largest, c.index = grow(c.largest, n*c.pooledSize()), grow(c.index, n*c.pooledSize())
+	be.pool.run(n, func(thread, b int) {
+		pool(thread, b, part(c.largest, b, c.pooledSize()), part(c.index, b, c.pooledSize()))
+	})
 }
 
 // normaliseBy sets the normalisation to a given mean and variance.
@@ -209,12 +179,12 @@ func (c *convBlock) normaliseBy(mean, variance []float32) {
 // ("Updating formulae and a pairwise algorithm for computing sample variances", 1979)
 // combine those of samples, which keeps a variance exact that is small beside the mean.
 func (c *convBlock) normaliseByBatch(n int) {
-	pixels := float64(c.Height * c.Width)
+	pixels := float64(c.height * c.width)
 	count := float64(n) * pixels
-	variance := make([]float32, c.Out)
-	mean := make([]float32, c.Out)
+	variance := make([]float32, c.out)
+	mean := make([]float32, c.out)
 	runningMean, runningVar := values(c.RunningMean), values(c.RunningVar)
-	for o := range c.Out {
+	for o := range c.out {
 		var mu, m2 float64
 		for b := range n {
 			mu += float64(c.imageMean[b*c.outP+o])
@@ -232,92 +202,56 @@ func (c *convBlock) normaliseByBatch(n int) {
 }
 
 // Backward implements model.ConvBlock.
-func (c *convBlock) Backward(_, dy, dx *tensor.Dense, n int) {
-	be, dyv := c.be, values(dy)
-	c.dz = grow(c.dz, n*c.paddedSize*c.outP)
-	c.sumG = grow(c.sumG, n*c.outP)
-	c.sumGZ = grow(c.sumGZ, n*c.outP)
-	c.sumDZ = grow(c.sumDZ, n*c.outP)
-	shape := c.shape()
-	image := func(a []float32, b int) []float32 { return a[b*c.imageSize():][:c.imageSize()] }
-	pooled := func(a []float32, b int) []float32 { return a[b*c.pooledSize():][:c.pooledSize()] }
-	channels := func(a []float32, b int) []float32 { return a[b*c.outP:][:c.outP] }
-	pixels := c.Height * c.Width / 4
-
-	// pooled now holds dy.
-	be.pool.run(n, func(b int) {
-		be.transpose(pooled(c.pooled, b), dyv[b*c.Out*pixels:], c.Out, pixels, c.outP, pixels)
-		be.bnReluPoolSums(shape, image(c.z, b), c.mean, c.scale, c.beta, pooled(c.pooled, b), channels(c.sumG, b), channels(c.sumGZ, b))
+func (c *convBlock) Backward(x, dy, dx *tensor.Dense, n int) {
+	be, xv, dyv := c.be, values(x), values(dy)
+	for _, a := range []*[]float32{&c.sumG, &c.sumGZ, &c.sumDZ} {
+		*a = grow(*a, n*c.outP)
+	}
+	c.dPooled = grow(c.dPooled, n*c.pooledSize())
+	inSize, pixels := c.in*c.height*c.width, c.height*c.width/4
+	be.pool.run(n, func(_, b int) {
+		d := part(c.dPooled, b, c.pooledSize())
+		be.transpose(d, dyv[b*c.out*pixels:], c.out, pixels, c.outP, pixels)
+		be.bnReluPoolSums(part(c.largest, b, c.pooledSize()), part(c.index, b, c.pooledSize()), d, part(c.sumG, b, c.outP), part(c.sumGZ, b, c.outP))
 	})
 
 	// With g = ∂loss/∂u, x̂ = (z - mean)/std and means over the batch:
 	// dz = Gamma/std (g - mean(g) - x̂ mean(g x̂)) = scale g + kZ (z - mean) + k1.
-	count := float64(n * c.Height * c.Width)
+	count := float64(n * c.height * c.width)
 	dGamma, dBeta := values(c.DGamma), values(c.DBeta)
-	for o := range c.Out {
-		var g, gz float64
-		for b := range n {
-			g += float64(c.sumG[b*c.outP+o])
-			gz += float64(c.sumGZ[b*c.outP+o])
-		}
+	for o := range c.out {
+		g, gz := sumChannel(c.sumG, n, c.outP, o), sumChannel(c.sumGZ, n, c.outP, o)
 		dBeta[o], dGamma[o] = float32(g), float32(gz*c.invStd[o])
 		scale := float64(c.scale[o])
 		c.k1[o] = float32(-scale * g / count)
 		c.kZ[o] = float32(-scale * c.invStd[o] * c.invStd[o] * gz / count)
 	}
 
-	var dxv []float32
-	if dx != nil {
-		dxv = values(dx)
-		c.dx = grow(c.dx, n*c.Height*c.Width*c.inP)
-	}
-	be.pool.run(n, func(b int) {
-		be.bnReluPoolBackward(shape, image(c.z, b), c.mean, c.scale, c.beta, pooled(c.pooled, b), c.kZ, c.k1, c.inner(c.dz, b, c.outP), channels(c.sumDZ, b))
-		if dx == nil {
-			return
+	c.begin(n)
+	be.pool.run(groups(n), func(thread, g int) {
+		lo, hi := group(g, n)
+		for b := lo; b < hi; b++ {
+			dz, row := c.gradientImage(thread)
+			be.bnReluPoolBackward(c.shape(row), part(c.z, b, c.imageSize()), c.mean, c.scale, part(c.index, b, c.pooledSize()),
+				part(c.dPooled, b, c.pooledSize()), c.kZ, c.k1, dz, part(c.sumDZ, b, c.outP))
+			var to []float32
+			if dx != nil {
+				to = part(values(dx), b, inSize)
+			}
+			c.gradients(thread, g, b == lo, part(xv, b, inSize), to)
 		}
-		// dx is the convolution of dz with the weights turned by 180 degrees.
-		size := c.Height * c.Width
-		out := c.dx[b*size*c.inP:][:size*c.inP]
-		c.convolve(c.dz[b*c.paddedSize*c.outP:], c.dzPixel, c.dxPixel, c.outP, c.backward, nil, out)
-		be.transpose(dxv[b*c.In*size:], out, size, c.In, size, c.inP)
 	})
-
 	dBias := values(c.DBias)
 	for o := range dBias {
-		var sum float64
-		for b := range n {
-			sum += float64(c.sumDZ[b*c.outP+o])
-		}
-		dBias[o] = float32(sum)
+		dBias[o] = float32(sumChannel(c.sumDZ, n, c.outP, o))
 	}
-	c.weightGradient(n)
+	c.weightGradient(values(c.DWeight), n)
 }
 
-// weightGradient computes DWeight[o,c,u,v] = Σ_{b,i,j} dz[b,o,i,j] x[b,c,i+u-P,j+v-P]. Each
-// thread makes some rows of its transpose [K·K·In][Out], image after image.
-func (c *convBlock) weightGradient(n int) {
-	rows := len(c.patch)
-	c.dWeight = grow(c.dWeight, rows*c.outP)
-	s := matmulShape{
-		n:       int64(c.outP),
-		count:   [3]int64{1, int64(c.Height), int64(c.Width)},
-		strideA: [3]int64{0, int64(c.paddedRow * c.In), int64(c.In)},
-		strideB: [3]int64{0, int64(c.paddedRow * c.outP), int64(c.outP)},
+// sumChannel returns the sum over n images of a channel of a [n][channels].
+func sumChannel(a []float32, n, channels, channel int) (sum float64) {
+	for b := range n {
+		sum += float64(a[b*channels+channel])
 	}
-	dw, taps := values(c.DWeight), c.Kernel*c.Kernel
-	c.be.pool.runChunks(rows, rows, func(lo, hi int) {
-		s := s
-		s.m = int64(hi - lo)
-		for b := range n {
-			c.be.matmul(&s, c.patch[lo:hi], c.gradRow[lo:hi], c.x[b*c.paddedSize*c.In:], c.inner(c.dz, b, c.outP), nil, c.dWeight)
-			s.init = initSum
-		}
-		for r := lo; r < hi; r++ {
-			tap, in := r/c.In, r%c.In
-			for o := range c.Out {
-				dw[(o*c.In+in)*taps+tap] = c.dWeight[r*c.outP+o]
-			}
-		}
-	})
+	return
 }

@@ -111,8 +111,8 @@ func (h *head) Backward(x, logits *tensor.Dense, l model.Labels, dx *tensor.Dens
 	s := matmulShape{
 		m: int64(h.Classes), n: int64(h.inP),
 		count:   [3]int64{1, 1, int64(n)},
-		strideA: [3]int64{0, 0, int64(h.classesP)},
-		strideB: [3]int64{0, 0, int64(h.inP)},
+		strideA: [3]int64{2: int64(h.classesP)},
+		strideB: [3]int64{2: 1}, rowB: int64(h.inP), batch: 1,
 	}
 	h.be.matmul(&s, h.unit, h.gradRow, h.d, h.in, nil, h.dWeight)
 	for b := range n {
@@ -122,7 +122,7 @@ func (h *head) Backward(x, logits *tensor.Dense, l model.Labels, dx *tensor.Dens
 		copy(values(h.DWeight)[j*h.In:][:h.In], h.dWeight[j*h.inP:])
 	}
 	dBias := make([]float32, h.classesP)
-	h.be.addRows(dBias, h.d[:n*h.classesP])
+	h.be.sumRows(dBias, h.d, n, h.classesP)
 	copy(values(h.DBias), dBias)
 }
 

@@ -34,14 +34,12 @@ var byteToUnit = func() (table [256]float32) {
 // Gather implements model.Images.
 func (s *images) Gather(indices []int32, x *tensor.Dense, l model.Labels) {
 	xv := values(x)
-	s.be.pool.runChunks(len(indices), len(indices), func(lo, hi int) {
-		for b := lo; b < hi; b++ {
-			at := int(indices[b])
-			dst := xv[b*s.size:][:s.size]
-			for i, v := range s.pixels[at*s.size:][:s.size] {
-				dst[i] = byteToUnit[v]
-			}
-			l.(labels)[b] = s.labels[at]
+	s.be.pool.run(len(indices), func(_, b int) {
+		at := int(indices[b])
+		dst := xv[b*s.size:][:s.size]
+		for i, v := range s.pixels[at*s.size:][:s.size] {
+			dst[i] = byteToUnit[v]
 		}
+		l.(labels)[b] = s.labels[at]
 	})
 }

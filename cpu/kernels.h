@@ -1,34 +1,58 @@
-// The CPU's inner loops in C: one source (kernels_body.h), compiled once for every
-// instruction set, and a table of functions for each. What each function computes stands
-// in kernels.go, beside the plain Go version that it must agree with.
+// The CPU's inner loops in C: one source (kernels_body.h and the parts that it includes),
+// compiled once for every instruction set, and a table of functions for each. What each
+// function computes stands in kernels.go, beside the plain Go version that it must agree with.
 #ifndef CRNN_KERNELS_H
 #define CRNN_KERNELS_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-// The sizes of a matrix product; matmulShape in kernels.go is the same struct.
+// The sizes of a batch of matrix products; matmulShape in kernels.go is the same struct.
 struct matmul_shape {
 	int64_t m, n;               // rows of C; columns, a multiple of 16
 	int64_t count[3];           // the sum runs over count[0] x count[1] x count[2] terms,
-	int64_t stride_a[3];        // at which A
-	int64_t stride_b[3];        // and B advance by these many elements
-	int64_t init;               // C starts from INIT_ZERO, INIT_BIAS or INIT_SUM (its old value)
+	int64_t stride_a[3];        // at which A advances by these many elements
+	int64_t stride_b[3];        // and B by these many rows
+	int64_t init;               // INIT_ZERO, INIT_BIAS, or INIT_SUM: the sum is added to C
+	int64_t panel_rows;         // B is stored in panels of so many rows; 0: row after row
+	int64_t row_b;              // elements between the rows of a B without panels
+	int64_t batch;              // number of products,
+	int64_t batch_a, batch_b, batch_c; // and elements between their matrices
 };
 
 enum { INIT_ZERO, INIT_BIAS, INIT_SUM };
+enum { PANEL_WIDTH = 64 };      // panelWidth in matrix.go
 
 // The sizes of one image in a convolution block; poolShape in kernels.go is the same struct.
 struct pool_shape {
 	int64_t height, width;      // before pooling, even
 	int64_t channels;           // a multiple of 16
-	int64_t out_row, out_pixel; // bn_relu_pool_backward: strides of dz in elements
+	int64_t out_row;            // bn_relu_pool_backward: elements between rows of dz
 };
 
-// The sizes of arrays to be masked; keptShape in kernels.go is the same struct.
-struct kept_shape {
-	int64_t rows, columns;      // columns a multiple of 8
-	int64_t stride, keep_stride; // between rows, of dst and src, and of keep
+// The sizes of some rows of tiles of an image; winogradShape in kernels.go is the same struct.
+struct winograd_shape {
+	int64_t rows, tiles;        // rows of tiles; tiles in each
+	int64_t channels;           // a multiple of 16
+	int64_t image_row;          // elements between rows of the image
+	int64_t frequency;          // elements between the 36 parts of a transformed array
+};
+
+// The sizes of some samples of a layer; rnnShape in kernels.go is the same struct.
+struct rnn_shape {
+	int64_t steps, samples;
+	int64_t units, hidden;      // units; the same padded to a multiple of 16, a row's length
+	int64_t last_only;          // rnn_backward: the output's gradient is that of the last step alone
+};
+
+// The dropout of a layer; rnnDropout in kernels.go is the same struct.
+struct rnn_dropout {
+	uint64_t seed, step;
+	uint64_t first;             // number of the first sample
+	uint64_t blocks;            // of random numbers in a row
+	uint64_t threshold;         // 16-bit words below it drop a unit
+	uint32_t purpose;
+	float scale;                // of what is kept
 };
 
 // The numbers of a step of Adam; adamStep in kernels.go is the same struct.
@@ -40,22 +64,27 @@ struct kernels {
 	const char *name;
 	void (*matmul)(const struct matmul_shape *s, const int32_t *a_offset, const int32_t *c_offset,
 	               const float *a, const float *b, const float *bias, float *c);
-	void (*tanh_forward)(float *z, int64_t n);
-	void (*tanh_backward)(float *dh, const float *h, int64_t n);
-	void (*dropout_mask)(uint8_t *keep, uint64_t seed, uint32_t purpose, uint64_t step,
-	                     uint32_t first_block, int64_t blocks, uint32_t threshold);
-	void (*scale_kept)(const struct kept_shape *s, float *dst, const float *src, const uint8_t *keep, float scale);
 	void (*transpose)(float *dst, const float *src, int64_t rows, int64_t columns, int64_t dst_row, int64_t src_row);
-	void (*add_rows)(float *sum, const float *a, int64_t rows, int64_t columns);
 	void (*channel_moments)(const float *z, int64_t rows, int64_t channels, float *mean, float *m2);
-	void (*bn_relu_pool)(const struct pool_shape *s, const float *z, const float *mean,
-	                     const float *scale, const float *beta, float *y);
-	void (*bn_relu_pool_sums)(const struct pool_shape *s, const float *z, const float *mean,
-	                          const float *scale, const float *beta, const float *dy,
-	                          float *sum_g, float *sum_gz);
-	void (*bn_relu_pool_backward)(const struct pool_shape *s, const float *z, const float *mean,
-	                              const float *scale, const float *beta, const float *dy,
-	                              const float *k_z, const float *k_1, float *dz, float *sum_dz);
+	void (*bn_relu_pool)(const struct pool_shape *s, const float *z, const float *mean, const float *scale,
+	                     const float *beta, float *y, float *largest, uint8_t *index);
+	void (*bn_relu_pool_sums)(int64_t rows, int64_t channels, const float *largest, const uint8_t *index,
+	                          const float *dy, float *sum_g, float *sum_gz);
+	void (*bn_relu_pool_backward)(const struct pool_shape *s, const float *z, const float *mean, const float *scale,
+	                              const uint8_t *index, const float *dy, const float *k_z, const float *k_1,
+	                              float *dz, float *sum_dz);
+	void (*winograd_input)(const struct winograd_shape *s, const float *x, float *v);
+	void (*winograd_output)(const struct winograd_shape *s, const float *m, const float *bias, float *z);
+	void (*winograd_output_gradient)(const struct winograd_shape *s, const float *dz, float *q);
+	void (*winograd_input_gradient)(const struct winograd_shape *s, const float *p, float *dx);
+	void (*winograd_filter)(const float *w, int64_t channels, int64_t frequency, float *u);
+	void (*winograd_filter_gradient)(const float *s, int64_t channels, int64_t frequency, int64_t groups,
+	                                 int64_t group, float *dw);
+	void (*rnn_forward)(const struct rnn_shape *s, const int32_t *row, const float *w, float *h,
+	                    const struct rnn_dropout *dropout, uint8_t *keep, float *kept);
+	void (*rnn_backward)(const struct rnn_shape *s, const int32_t *row, const float *w, const float *h,
+	                     const uint8_t *keep, float scale, float *dz, float *recurrent, float *dbias);
+	void (*sum_rows)(float *sum, const float *a, int64_t rows, int64_t stride, int64_t n);
 	void (*adam)(const struct adam_step *s, float *p, const float *g, float *m, float *v, int64_t n);
 };
 

@@ -77,31 +77,44 @@ func TestMatmul(t *testing.T) {
 	eachKernels(t, func(d *drawn, k kernels) {
 		s := matmulShape{
 			m: int64(d.size("m", 1, 30)), n: int64(lanes * d.size("n", 1, 9)),
-			init: int64(d.size("init", initZero, initSum)),
+			init: int64(d.size("init", initZero, initSum)), batch: int64(d.size("batch", 1, 3)),
 		}
 		width, spanA := s.n+int64(d.size("gap", 0, 3)), int64(1)
-		terms, spanB := 1, int64(0)
+		terms, rows := 1, int64(1)
 		for i := range s.count {
 			s.count[i] = int64(d.size("count", 1, 7))
 			s.strideA[i] = int64(d.size("strideA", 0, 20))
-			s.strideB[i] = width * int64(d.size("strideB", 0, 5))
+			s.strideB[i] = int64(d.size("strideB", 0, 5))
 			terms *= int(s.count[i])
 			spanA += (s.count[i] - 1) * s.strideA[i]
-			spanB += (s.count[i] - 1) * s.strideB[i]
+			rows += (s.count[i] - 1) * s.strideB[i]
 		}
+		if d.size("panels", 0, 1) == 1 {
+			s.panelRows = rows
+		} else {
+			s.rowB = width
+		}
+		s.batchA, s.batchB, s.batchC = int64(d.size("batchA", 0, 9)), int64(d.size("batchB", 0, 9)), s.m*width
 		var aOffset, cOffset []int32
 		for i := range int32(s.m) {
 			aOffset = append(aOffset, int32(d.size("offset", 0, 50)))
 			cOffset = append(cOffset, (int32(s.m)-1-i)*int32(width))
 		}
-		a, b, bias := d.floats(50+int(spanA)), d.floats(int(spanB+width)), d.floats(int(s.n))
-		got := d.floats(int(s.m * width))
+		a, b, bias := d.floats(50+int(spanA+2*s.batchA)), d.floats(int(rows*width+2*s.batchB)), d.floats(int(s.n))
+		got := d.floats(int(s.batch * s.m * width))
 		want := clone(got)
 		k.matmul(&s, aOffset, cOffset, a, b, bias, got)
 		goKernels{}.matmul(&s, aOffset, cOffset, a, b, bias, want)
 		// Each of the sums below terms is rounded once a term.
 		d.equal("c", got, want, float64(terms*(terms+1))*ulp/2)
 	})
+}
+
+// tanh of every value, by a step of an RNN that has no other.
+func tanh(k kernels, x []float32) []float32 {
+	y := clone(x)
+	k.rnnForward(&rnnShape{steps: 1, samples: 1, units: int64(len(x)), hidden: int64(len(x))}, []int32{0}, nil, y, nil, nil, nil)
+	return y
 }
 
 // The arguments, for exactness in ulp, come from all magnitudes.
@@ -117,8 +130,7 @@ func TestTanh(t *testing.T) {
 			for len(x)%lanes != 0 {
 				x = append(x, 0)
 			}
-			y, worst := clone(x), 0.0
-			k.tanhForward(y)
+			y, worst := tanh(k, x), 0.0
 			for i, v := range x {
 				want := math.Tanh(float64(v)) // far more exact than float32
 				_, exponent := math.Frexp(want)
@@ -134,42 +146,59 @@ func TestTanh(t *testing.T) {
 			t.Logf("largest error %.2f ulp", worst)
 			nan := make([]float32, lanes)
 			nan[3] = float32(math.NaN())
-			k.tanhForward(nan)
-			if nan[3] == nan[3] {
-				t.Errorf("tanh(NaN) = %v", nan[3])
+			if y := tanh(k, nan)[3]; y == y {
+				t.Errorf("tanh(NaN) = %v", y)
 			}
 		})
 	}
 }
 
-func TestTanhBackward(t *testing.T) {
+// A few steps of a layer, whose errors hardly grow: weights are small.
+func TestRNN(t *testing.T) {
 	eachKernels(t, func(d *drawn, k kernels) {
-		n := lanes * d.size("n", 1, 20)
-		got, h := d.floats(n), d.floats(n)
-		want := clone(got)
-		k.tanhBackward(got, h)
-		goKernels{}.tanhBackward(want, h)
-		d.equal("dh", got, want, 2*ulp)
-	})
-}
-
-func TestDropoutMask(t *testing.T) {
-	eachKernels(t, func(d *drawn, k kernels) {
-		n := 8 * d.size("blocks", 1, 70)
-		stream := &rng.Stream{
-			Seed:    d.stream.Seed,
-			Purpose: rng.Dropout.Sub(d.size("layer", 0, 255)),
-			Step:    rapid.Uint64().Draw(d.T, "step"),
+		s := &rnnShape{
+			steps: int64(d.size("steps", 1, 6)), samples: int64(d.size("samples", 1, 9)),
+			units: int64(d.size("units", 1, 150)), lastOnly: int64(d.size("last only", 0, 1)),
 		}
-		first := rapid.Uint32().Draw(d.T, "first")
-		threshold := uint32(d.size("threshold", 0, 1<<16))
-		got, want := make([]uint8, n), make([]uint8, n)
-		k.dropoutMask(got, stream, first, threshold)
-		goKernels{}.dropoutMask(want, stream, first, threshold)
-		for i := range want {
-			if got[i] != want[i] {
-				d.Fatalf("keep[%d] = %d, want %d", i, got[i], want[i])
+		s.hidden = int64(padded(int(s.units)))
+		dropout := &rnnDropout{
+			seed: d.stream.Seed, step: rapid.Uint64().Draw(d.T, "step"), purpose: uint32(rng.Dropout.Sub(d.size("layer", 0, 255))),
+			first: uint64(rapid.Uint32().Draw(d.T, "first")), blocks: uint64(s.units+7) / 8,
+			threshold: uint64(d.size("threshold", 0, 1<<16)), scale: 1.7,
+		}
+		size := int(s.steps * s.samples * s.hidden)
+		row := steps(int(s.samples), int(s.hidden))
+		w, h, dz := d.floats(int(s.units*s.hidden)), d.floats(size), d.floats(size)
+		for i := range w {
+			w[i] /= float32(s.units)
+		}
+		dbias := d.floats(int(s.hidden))
+		var keep []uint8
+		if d.size("dropout", 0, 1) == 1 {
+			keep = make([]uint8, size)
+		}
+		run := func(k kernels) ([]uint8, [][]float32) {
+			h, kept, dz, dbias, keep := clone(h), make([]float32, size), clone(dz), clone(dbias), clone(keep)
+			k.rnnForward(s, row, w, h, dropout, keep, kept)
+			k.rnnBackward(s, row, w, h, keep, 1.7, dz, make([]float32, s.samples*s.hidden), dbias)
+			return keep, [][]float32{h, kept, dz, dbias}
+		}
+		gotKeep, got := run(k)
+		wantKeep, want := run(goKernels{})
+		for i := range wantKeep {
+			if gotKeep[i] != wantKeep[i] {
+				d.Fatalf("keep[%d] = %d, want %d", i, gotKeep[i], wantKeep[i])
 			}
+		}
+		// Sums of units terms below 1/units, and a tanh of 6 ulp, in each step; gradients are up to 1.7
+		// large, and the bias has one for every step and sample.
+		step := (float64(s.units) + 8) * ulp
+		for i, name := range []string{"h", "kept", "dz", "dbias"} {
+			tolerance := 4 * float64(s.steps) * step
+			if name == "dbias" {
+				tolerance *= float64(s.steps * s.samples)
+			}
+			d.equal(name, got[i], want[i], tolerance)
 		}
 	})
 }
@@ -180,7 +209,8 @@ func TestDropoutRate(t *testing.T) {
 	const n = 1 << 20
 	for _, p := range []float64{0, 0.1, 0.4, 0.5, 0.99} {
 		keep := make([]uint8, n)
-		goKernels{}.dropoutMask(keep, &rng.Stream{Seed: 7, Purpose: rng.Dropout}, 0, uint32(math.Round(p*(1<<16))))
+		d := rnnDropout{seed: 7, purpose: uint32(rng.Dropout), blocks: n / 8, threshold: uint64(math.Round(p * (1 << 16)))}
+		d.mask(keep, 0)
 		kept := 0
 		for _, k := range keep {
 			kept += int(k)
@@ -189,23 +219,6 @@ func TestDropoutRate(t *testing.T) {
 			t.Errorf("rate %v: %d of %d kept", p, kept, n)
 		}
 	}
-}
-
-func TestScaleKept(t *testing.T) {
-	eachKernels(t, func(d *drawn, k kernels) {
-		s := keptShape{rows: int64(d.size("rows", 1, 5)), columns: int64(8 * d.size("columns", 1, 9))}
-		s.stride, s.keepStride = s.columns+int64(d.size("gap", 0, 9)), s.columns+int64(d.size("keep gap", 0, 9))
-		src := d.floats(int(s.rows * s.stride))
-		keep := make([]uint8, s.rows*s.keepStride)
-		for i := range keep {
-			keep[i] = uint8(d.stream.Below(2))
-		}
-		got := d.floats(len(src))
-		want := clone(got)
-		k.scaleKept(&s, got, src, keep, 1.7)
-		goKernels{}.scaleKept(&s, want, src, keep, 1.7)
-		d.equal("dst", got, want, 0)
-	})
 }
 
 func TestTranspose(t *testing.T) {
@@ -220,13 +233,14 @@ func TestTranspose(t *testing.T) {
 	})
 }
 
-func TestAddRows(t *testing.T) {
+func TestSumRows(t *testing.T) {
 	eachKernels(t, func(d *drawn, k kernels) {
-		rows, columns := d.size("rows", 1, 40), lanes*d.size("columns", 1, 5)
-		got, a := d.floats(columns), d.floats(rows*columns)
+		rows, columns := d.size("rows", 0, 40), lanes*d.size("columns", 1, 5)
+		stride := columns + d.size("gap", 0, 9)
+		got, a := d.floats(columns), d.floats(rows*stride)
 		want := clone(got)
-		k.addRows(got, a)
-		goKernels{}.addRows(want, a)
+		k.sumRows(got, a, rows, stride)
+		goKernels{}.sumRows(want, a, rows, stride)
 		d.equal("sum", got, want, 0) // the same order
 	})
 }
@@ -253,8 +267,7 @@ func TestConvBlockKernels(t *testing.T) {
 			height: int64(2 * d.size("height", 1, 5)), width: int64(2 * d.size("width", 1, 5)),
 			channels: int64(lanes * d.size("channels", 1, 4)),
 		}
-		s.outPixel = s.channels + int64(d.size("gap", 0, 2))
-		s.outRow = s.width*s.outPixel + int64(d.size("row gap", 0, 5))
+		s.outRow = s.width*s.channels + int64(d.size("row gap", 0, 5))
 		c := int(s.channels)
 		z := make([]float32, s.height*s.width*s.channels)
 		for i := range z {
@@ -269,20 +282,69 @@ func TestConvBlockKernels(t *testing.T) {
 		pooled := len(z) / 4
 		dy, kZ, k1 := d.floats(pooled), d.floats(c), d.floats(c)
 		dz := d.floats(int(s.height * s.outRow))
-		run := func(k kernels) [][]float32 {
+		run := func(k kernels) ([]uint8, [][]float32) {
 			y, sumG, sumGZ, sumDZ, dz := make([]float32, pooled), make([]float32, c), make([]float32, c), make([]float32, c), clone(dz)
-			k.bnReluPool(s, z, mean, scale, beta, y)
-			k.bnReluPoolSums(s, z, mean, scale, beta, dy, sumG, sumGZ)
-			k.bnReluPoolBackward(s, z, mean, scale, beta, dy, kZ, k1, dz, sumDZ)
-			return [][]float32{y, sumG, sumGZ, dz, sumDZ}
+			largest, index := make([]float32, pooled), make([]uint8, pooled)
+			k.bnReluPool(s, z, mean, scale, beta, y, largest, index)
+			k.bnReluPoolSums(largest, index, dy, sumG, sumGZ)
+			k.bnReluPoolBackward(s, z, mean, scale, index, dy, kZ, k1, dz, sumDZ)
+			eval := make([]float32, pooled)
+			k.bnReluPool(s, z, mean, scale, beta, eval, nil, nil)
+			d.equal("y without index", eval, y, 0)
+			return index, [][]float32{y, largest, sumG, sumGZ, dz, sumDZ}
 		}
-		got, want := run(k), run(goKernels{})
+		gotIndex, got := run(k)
+		wantIndex, want := run(goKernels{})
+		if string(gotIndex) != string(wantIndex) {
+			d.Fatalf("index %v, want %v", gotIndex, wantIndex)
+		}
 		// A sum of n terms below b may be off by n roundings of partial sums below n·b.
 		sum := func(n, b float64) float64 { return n * n * b * ulp / 2 }
-		tolerance := []float64{0, sum(float64(pooled/c), 1), sum(float64(pooled/c), 4), 8 * ulp, sum(float64(4*pooled/c), 5)}
-		for i, name := range []string{"y", "sumG", "sumGZ", "dz", "sumDZ"} {
+		tolerance := []float64{0, 0, sum(float64(pooled/c), 1), sum(float64(pooled/c), 4), 8 * ulp, sum(float64(4*pooled/c), 5)}
+		for i, name := range []string{"y", "largest", "sumG", "sumGZ", "dz", "sumDZ"} {
 			d.equal(name, got[i], want[i], tolerance[i])
 		}
+	})
+}
+
+// The transforms of both versions multiply with small numbers, whose absolute values sum to at
+// most 7.5 in a row (of B), twice, and round after each of at most 12 terms.
+const winogradTolerance = 7.5 * 7.5 * 12 * ulp
+
+func TestWinogradTransforms(t *testing.T) {
+	eachKernels(t, func(d *drawn, k kernels) {
+		s := &winogradShape{rows: int64(d.size("rows", 1, 4)), tiles: int64(d.size("tiles", 1, 19)), channels: int64(lanes * d.size("channels", 1, 3))}
+		s.imageRow = (2*s.tiles+4)*s.channels + int64(d.size("gap", 0, 9))
+		s.frequency = s.rows*s.tiles*s.channels + int64(d.size("frequency gap", 0, 9))
+		image, transformed := d.floats(int((2*s.rows+4)*s.imageRow)), d.floats(int(36*s.frequency))
+		bias := d.floats(int(s.channels))
+		each := map[string]func(k kernels) []float32{
+			"input":           func(k kernels) []float32 { v := clone(transformed); k.winogradInput(s, image, v); return v },
+			"output":          func(k kernels) []float32 { z := clone(image); k.winogradOutput(s, transformed, bias, z); return z },
+			"output gradient": func(k kernels) []float32 { q := clone(transformed); k.winogradOutputGradient(s, image, q); return q },
+			"input gradient":  func(k kernels) []float32 { x := clone(image); k.winogradInputGradient(s, transformed, x); return x },
+		}
+		for name, f := range each {
+			d.equal(name, f(k), f(goKernels{}), winogradTolerance)
+		}
+	})
+}
+
+func TestWinogradFilters(t *testing.T) {
+	eachKernels(t, func(d *drawn, k kernels) {
+		channels, groups := lanes*d.size("channels", 1, 5), d.size("groups", 1, 4)
+		frequency := channels + d.size("gap", 0, 9)
+		group := 36*frequency + d.size("group gap", 0, 9)
+		w, s := d.floats(25*channels), d.floats(groups*group)
+		u, dw := d.floats(36*frequency), d.floats(25*channels)
+		want := clone(u)
+		k.winogradFilter(channels, frequency, w, u)
+		goKernels{}.winogradFilter(channels, frequency, w, want)
+		d.equal("u", u, want, winogradTolerance)
+		want = clone(dw)
+		k.winogradFilterGradient(channels, frequency, groups, group, s, dw)
+		goKernels{}.winogradFilterGradient(channels, frequency, groups, group, s, want)
+		d.equal("dw", dw, want, 4*winogradTolerance) // of up to 4 groups
 	})
 }
 
@@ -306,7 +368,7 @@ func TestAdamKernel(t *testing.T) {
 func TestPlainMatmulIsExact(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := draw(t)
-		s := matmulShape{m: 2, n: lanes, count: [3]int64{2, 3, 4}, strideA: [3]int64{12, 4, 1}, strideB: [3]int64{12 * lanes, 4 * lanes, lanes}}
+		s := matmulShape{m: 2, n: lanes, count: [3]int64{2, 3, 4}, strideA: [3]int64{12, 4, 1}, strideB: [3]int64{12, 4, 1}, rowB: lanes, batch: 1}
 		a, b, c := d.floats(48), d.floats(24*lanes), make([]float32, 2*lanes)
 		goKernels{}.matmul(&s, []int32{0, 24}, []int32{lanes, 0}, a, b, nil, c)
 		for m := range 2 {

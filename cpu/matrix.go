@@ -53,23 +53,11 @@ func (be *Backend) packTransposed(p *panels, a []float32, columns int) {
 // product computes rows of C = init + A·p: row m of A starts at a[aOffset[m]], with its
 // elements next to each other, row m of C at c[cOffset[m]].
 func (be *Backend) product(aOffset, cOffset []int32, a []float32, p *panels, init int64, bias, c []float32) {
-	for i := 0; ; i++ {
-		first, width, b := p.panel(i)
-		if width == 0 {
-			return
-		}
-		s := matmulShape{
-			m: int64(len(aOffset)), n: int64(width), init: init,
-			count:   [3]int64{1, 1, int64(p.rows)},
-			strideA: [3]int64{0, 0, 1},
-			strideB: [3]int64{0, 0, int64(width)},
-		}
-		if init == initBias {
-			be.matmul(&s, aOffset, cOffset, a, b, bias[first:], c[first:])
-		} else {
-			be.matmul(&s, aOffset, cOffset, a, b, nil, c[first:])
-		}
-	}
+	be.matmul(&matmulShape{
+		m: int64(len(aOffset)), n: int64(p.columns), init: init,
+		count: [3]int64{1, 1, int64(p.rows)}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1},
+		panelRows: int64(p.rows), batch: 1,
+	}, aOffset, cOffset, a, p.values, bias, c)
 }
 
 // steps returns the offsets of n rows that lie stride elements apart.

@@ -1,0 +1,119 @@
+// The recurrence of the RNN: part of kernels_body.h.
+
+// tanh as an odd rational function, x P(x²)/Q(x²) on |x| <= 9.01, beyond which it rounds
+// to ±1 in float32. The coefficients minimise the largest relative error, 9.4e-10
+// (scripts/fit-tanh); rounding on the way adds at most 6 ulp (TestTanh). NaN stays NaN.
+INLINE vf tanh_vector(vf x) {
+	const vf top = splat(9.01f), one = splat(1);
+	vf t = choose(x > top, top, choose(x < -top, -top, x));
+	vf u = t * t;
+	vf p = 3.16034718768e-5f + u * 5.0812782773e-8f;
+	p = 0.00400917210791f + u * p;
+	p = 0.137858845046f + u * p;
+	p = 0.999999999087f + u * p;
+	vf q = 1.61860185112e-6f + u * 7.38460456983e-10f;
+	q = 0.000420860616507f + u * q;
+	q = 0.0277399100894f + u * q;
+	q = 0.471192169295f + u * q;
+	q = 1 + u * q;
+	// Near 0 the quotient is 1 + u r/q, whose rounding counts less: its correction of 1 is small.
+	vf r = -1.567789068347e-6f - u * 7.38460456983e-10f;
+	r = -0.0003892571446302f + u * r;
+	r = -0.02373073798149f + u * r;
+	r = -0.333333324249f + u * r;
+	const vi small = u < one;
+	vf y = choose(small, t, (vf){}) + t * choose(small, u * r, p) / q;
+	return choose(y > one, one, choose(y < -one, -one, y));
+}
+
+// Philox 4x32-10 of VL/2 blocks at a time, a block to each 64-bit lane: sets the bytes of a
+// row's mask. Only the low half of a lane counts: MUL32 reads no more, so what xor leaves above
+// does no harm.
+INLINE void dropout_row(const struct rnn_dropout *d, uint32_t first_block, uint8_t *keep) {
+	enum { LANES = VL / 2 };
+	const vu m0 = (vu){} + 0xD2511F53u, m1 = (vu){} + 0xCD9E8D57u;
+	vu lane;
+	for (int l = 0; l < LANES; l++)
+		lane[l] = l;
+	for (int64_t i = 0; i < d->blocks; i += LANES) {
+		vu c0 = lane + (uint32_t)(first_block + i); // a carry above the low half does no harm
+		vu c1 = (vu){} + d->purpose, c2 = (vu){} + (uint32_t)d->step, c3 = (vu){} + (d->step >> 32);
+		uint32_t k0 = (uint32_t)d->seed, k1 = (uint32_t)(d->seed >> 32);
+		for (int round = 0; round < 10; round++) {
+			vu p0 = MUL32(c0, m0), p1 = MUL32(c2, m1);
+			c0 = (p1 >> 32) ^ c1 ^ k0;
+			c2 = (p0 >> 32) ^ c3 ^ k1;
+			c1 = p1;
+			c3 = p0;
+			k0 += 0x9E3779B9u;
+			k1 += 0xBB67AE85u;
+		}
+		// A block's eight bytes are a lane too: byte 2w is 1 unless the low half of word w is
+		// below the threshold, which makes the difference negative.
+		const vu word[4] = { c0, c1, c2, c3 };
+		vu below = {};
+		for (int w = 0; w < 4; w++) {
+			below |= (((word[w] & 0xffff) - d->threshold) >> 63) << (16 * w);
+			below |= ((((word[w] >> 16) & 0xffff) - d->threshold) >> 63) << (16 * w + 8);
+		}
+		const vu bytes = below ^ 0x0101010101010101u;
+		memcpy(keep + 8 * i, &bytes, 8 * (d->blocks - i < LANES ? d->blocks - i : LANES));
+	}
+}
+
+// The product of one time step with the recurrent weights.
+INLINE void recurrent_product(const struct rnn_shape *s, const int32_t *row, int64_t init, const float *a, const float *w, float *c) {
+	const struct matmul_shape product = {
+		.m = s->samples, .n = s->hidden, .count = { 1, 1, s->units }, .stride_a = { 0, 0, 1 }, .stride_b = { 0, 0, 1 },
+		.init = init, .panel_rows = s->units, .batch = 1,
+	};
+	NAME(matmul)(&product, row, row, a, w, 0, c);
+}
+
+KERNEL void NAME(rnn_forward)(const struct rnn_shape *s, const int32_t *row, const float *w, float *h,
+                              const struct rnn_dropout *dropout, uint8_t *keep, float *kept) {
+	const int64_t size = s->samples * s->hidden;
+	for (int64_t t = 0; t < s->steps; t++) {
+		float *now = h + t * size;
+		if (t > 0)
+			recurrent_product(s, row, INIT_SUM, now - size, w, now);
+		if (!keep) {
+			for (int64_t i = 0; i < size; i += VL)
+				store(now + i, tanh_vector(load(now + i)));
+			continue;
+		}
+		for (int64_t b = 0; b < s->samples; b++) {
+			const int64_t at = t * size + b * s->hidden;
+			dropout_row(dropout, (uint32_t)(((dropout->first + b) * s->steps + t) * dropout->blocks), keep + at);
+			for (int64_t i = at; i < at + s->hidden; i += VL) {
+				vf v = tanh_vector(load(h + i));
+				store(h + i, v);
+				store(kept + i, choose(load_bytes(keep + i) == 0, (vf){}, v * dropout->scale));
+			}
+		}
+	}
+}
+
+KERNEL void NAME(rnn_backward)(const struct rnn_shape *s, const int32_t *row, const float *w, const float *h,
+                               const uint8_t *keep, float scale, float *dz, float *recurrent, float *dbias) {
+	const int64_t size = s->samples * s->hidden;
+	for (int64_t t = s->steps - 1; t >= 0; t--) {
+		const int last = t == s->steps - 1;
+		float *now = dz + t * size;
+		if (!last)
+			recurrent_product(s, row, INIT_ZERO, now + size, w, recurrent);
+		for (int64_t b = 0; b < size; b += s->hidden)
+			for (int64_t j = 0; j < s->hidden; j += VL) {
+				const int64_t i = b + j;
+				vf d = last || !s->last_only ? load(now + i) : (vf){};
+				if (keep)
+					d = choose(load_bytes(keep + t * size + i) == 0, (vf){}, d * scale);
+				if (!last)
+					d += load(recurrent + i);
+				vf v = load(h + t * size + i);
+				d *= 1 - v * v;
+				store(now + i, d);
+				store(dbias + j, load(dbias + j) + d);
+			}
+	}
+}

@@ -1,0 +1,141 @@
+package cpu
+
+// direct is a convolution of any size as one sum. Row (i,j) of the im2col matrix, the patch
+// around a pixel, begins at the offset of that pixel in the padded image, and its K rows of K·In
+// elements lie one image row apart: the matrix is never stored.
+type direct struct {
+	be *Backend
+	convSizes
+
+	forward, backward *panels   // filters as [K·K·In][Out], and as [K·K·outP][In], turned by 180 degrees
+	rows              []float32 // of either, before it is packed
+	xPixel, dzPixel   []int32   // offsets of a pixel's patch in a padded image
+	zPixel, dxPixel   []int32   // offsets of a pixel in an image without border
+	patch             []int32   // offsets of a patch's elements from its first
+	gradRow           []int32   // offsets of the rows of a sum
+	sums              []float32 // of every group: the filters' gradient as [K·K·In][outP]
+	threads           []directScratch
+}
+
+// directScratch is what one thread works in.
+type directScratch struct{ x, dz, image []float32 }
+
+func newDirect(be *Backend, sizes convSizes) *direct {
+	d := &direct{be: be, convSizes: sizes, threads: make([]directScratch, be.pool.threads)}
+	k := sizes.kernel
+	d.forward = newPanels(k*k*d.in, d.out)
+	for i := range d.height {
+		for j := range d.width {
+			d.xPixel = append(d.xPixel, int32(i*d.paddedRow(d.in)+j*d.in))
+			d.dzPixel = append(d.dzPixel, int32(i*d.paddedRow(d.outP)+j*d.outP))
+		}
+	}
+	d.zPixel = steps(d.height*d.width, d.outP)
+	d.dxPixel = steps(d.height*d.width, d.inP)
+	for u := range k {
+		for v := range k * d.in {
+			d.patch = append(d.patch, int32(u*d.paddedRow(d.in)+v))
+		}
+	}
+	d.gradRow = steps(len(d.patch), d.outP)
+	return d
+}
+
+func (d *direct) memory(n int) int {
+	taps := d.kernel * d.kernel
+	return len(d.threads)*(d.paddedSize(d.in)+d.paddedSize(d.outP)+d.height*d.width*max(d.in, d.inP)) +
+		(2+groups(n))*taps*max(d.in*d.outP, d.outP*d.inP)
+}
+
+func (d *direct) pack(w []float32, train bool) {
+	taps, in := d.kernel*d.kernel, d.in
+	d.rows = grow(d.rows, taps*d.outP*in)
+	for o := range d.out {
+		for i := range in {
+			for tap := range taps {
+				d.rows[(tap*in+i)*d.out+o] = w[(o*in+i)*taps+tap]
+			}
+		}
+	}
+	d.forward.pack(d.rows, d.out)
+	if !train {
+		return
+	}
+	if d.backward == nil {
+		d.backward = newPanels(taps*d.outP, in)
+	}
+	clear(d.rows) // of padding channels
+	for o := range d.out {
+		for i := range in {
+			for tap := range taps {
+				d.rows[((taps-1-tap)*d.outP+o)*in+i] = w[(o*in+i)*taps+tap]
+			}
+		}
+	}
+	d.backward.pack(d.rows, in)
+}
+
+// patches computes every pixel of one image: out = init + patch · filters. channels is the
+// number of channels of the padded image a.
+func (d *direct) patches(a []float32, pixel, outPixel []int32, channels int, filters *panels, init int64, bias, out []float32) {
+	run := int64(d.kernel * channels) // elements of a patch that lie next to each other
+	d.be.matmul(&matmulShape{
+		m: int64(len(pixel)), n: int64(filters.columns), init: init,
+		count:     [3]int64{1, int64(d.kernel), run},
+		strideA:   [3]int64{0, int64(d.paddedRow(channels)), 1},
+		strideB:   [3]int64{0, run, 1},
+		panelRows: int64(filters.rows), batch: 1,
+	}, pixel, outPixel, a, filters.values, bias, out)
+}
+
+func (d *direct) scratch(thread int) *directScratch {
+	s := &d.threads[thread]
+	s.x = grow(s.x, d.paddedSize(d.in))
+	s.image = grow(s.image, d.height*d.width*max(d.in, d.inP))
+	return s
+}
+
+func (d *direct) convolve(thread int, x, bias, z []float32) {
+	s := d.scratch(thread)
+	d.pad(d.be, s.x, s.image, x, d.in)
+	d.patches(s.x, d.xPixel, d.zPixel, d.in, d.forward, initBias, bias, z)
+}
+
+func (d *direct) begin(n int) { d.sums = grow(d.sums, groups(n)*len(d.patch)*d.outP) }
+
+func (d *direct) gradientImage(thread int) (dz []float32, row int) {
+	s := &d.threads[thread]
+	s.dz = grow(s.dz, d.paddedSize(d.outP))
+	return s.dz[d.border(d.outP):], d.paddedRow(d.outP)
+}
+
+func (d *direct) gradients(thread, group int, first bool, x, dx []float32) {
+	s := d.scratch(thread)
+	d.pad(d.be, s.x, s.image, x, d.in)
+	shape := &matmulShape{
+		m: int64(len(d.patch)), n: int64(d.outP), init: initSum,
+		count:   [3]int64{1, int64(d.height), int64(d.width)},
+		strideA: [3]int64{0, int64(d.paddedRow(d.in)), int64(d.in)},
+		strideB: [3]int64{0, int64(d.width + d.kernel - 1), 1}, rowB: int64(d.outP), batch: 1,
+	}
+	if first {
+		shape.init = initZero
+	}
+	d.be.matmul(shape, d.patch, d.gradRow, s.x, s.dz[d.border(d.outP):], nil, d.sums[group*len(d.patch)*d.outP:])
+	if dx != nil {
+		// dx is the convolution of dz with the filters turned by 180 degrees.
+		d.patches(s.dz, d.dzPixel, d.dxPixel, d.outP, d.backward, initZero, nil, s.image)
+		d.be.transpose(dx, s.image, d.height*d.width, d.in, d.height*d.width, d.inP)
+	}
+}
+
+func (d *direct) weightGradient(dw []float32, n int) {
+	size, taps := len(d.patch)*d.outP, d.kernel*d.kernel
+	sum := d.be.sumGroups(d.sums, size, n)
+	for r := range d.patch {
+		tap, in := r/d.in, r%d.in
+		for o := range d.out {
+			dw[(o*d.in+in)*taps+tap] = sum[r*d.outP+o]
+		}
+	}
+}

@@ -1,0 +1,336 @@
+package cpu
+
+import (
+	"math"
+
+	"crnn/rng"
+)
+
+// goKernels are the plain versions: the definition that the C kernels are tested against,
+// and what runs where cgo is off.
+type goKernels struct{}
+
+func (goKernels) name() string { return "go" }
+
+func (goKernels) matmul(s *matmulShape, aOffset, cOffset []int32, a, b, bias, c []float32) {
+	for i := range s.batch {
+		for m := range s.m {
+			a, c := a[i*s.batchA+int64(aOffset[m]):], c[i*s.batchC+int64(cOffset[m]):][:s.n]
+			// Eight columns at a time: their sums stay in registers and do not wait for each other.
+			for n := int64(0); n < s.n; n += 8 {
+				column, row := n, s.rowB
+				if s.panelRows > 0 {
+					first := n / panelWidth * panelWidth
+					row = min(panelWidth, s.n-first)
+					column = first*s.panelRows + n - first
+				}
+				var sum [8]float32
+				if s.init == initBias {
+					sum = [8]float32(bias[n:])
+				}
+				s.eight(&sum, a, b[i*s.batchB+column:], row)
+				if s.init == initSum {
+					for j, old := range c[n:][:8] {
+						sum[j] += old
+					}
+				}
+				copy(c[n:], sum[:])
+			}
+		}
+	}
+}
+
+// eight adds to sum the products of one row of A with eight columns of B, whose rows are row
+// elements apart.
+func (s *matmulShape) eight(sum *[8]float32, a, b []float32, row int64) {
+	s0, s1, s2, s3, s4, s5, s6, s7 := sum[0], sum[1], sum[2], sum[3], sum[4], sum[5], sum[6], sum[7]
+	for x := range s.count[0] {
+		for y := range s.count[1] {
+			at := x*s.strideA[0] + y*s.strideA[1]
+			from := (x*s.strideB[0] + y*s.strideB[1]) * row
+			for range s.count[2] {
+				v, b := a[at], (*[8]float32)(b[from:])
+				s0 += v * b[0]
+				s1 += v * b[1]
+				s2 += v * b[2]
+				s3 += v * b[3]
+				s4 += v * b[4]
+				s5 += v * b[5]
+				s6 += v * b[6]
+				s7 += v * b[7]
+				at += s.strideA[2]
+				from += s.strideB[2] * row
+			}
+		}
+	}
+	*sum = [8]float32{s0, s1, s2, s3, s4, s5, s6, s7}
+}
+
+func (goKernels) transpose(dst, src []float32, rows, columns, dstRow, srcRow int) {
+	for r := range rows {
+		for c, v := range src[r*srcRow:][:columns] {
+			dst[c*dstRow+r] = v
+		}
+	}
+}
+
+func (goKernels) channelMoments(z []float32, mean, m2 []float32) {
+	channels := len(mean)
+	for c := range channels {
+		var sum, squares float64
+		for i := c; i < len(z); i += channels {
+			sum += float64(z[i])
+		}
+		mu := sum / float64(len(z)/channels)
+		for i := c; i < len(z); i += channels {
+			squares += (float64(z[i]) - mu) * (float64(z[i]) - mu)
+		}
+		mean[c], m2[c] = float32(mu), float32(squares)
+	}
+}
+
+// windows calls f for every pooling window and channel: at is its first element's offset in
+// z, pooled its offset in y, i and j are its row and column before pooling.
+func (s *poolShape) windows(f func(at, pooled, c, i, j int64)) {
+	pooled := int64(0)
+	for i := int64(0); i < s.height; i += 2 {
+		for j := int64(0); j < s.width; j += 2 {
+			for c := range s.channels {
+				f((i*s.width+j)*s.channels+c, pooled, c, i, j)
+				pooled++
+			}
+		}
+	}
+}
+
+func (goKernels) bnReluPool(s *poolShape, z, mean, scale, beta, y, largest []float32, index []uint8) {
+	offsets := [4]int64{0, s.channels, s.width * s.channels, (s.width + 1) * s.channels}
+	s.windows(func(at, pooled, c, _, _ int64) {
+		var best, chosen float32
+		var which uint8
+		for k, o := range offsets {
+			d := z[at+o] - mean[c]
+			u := d*scale[c] + beta[c]
+			if k == 0 || u > best || u != u { // NaN counts as largest, as in PyTorch
+				best, chosen, which = u, d, uint8(k)
+			}
+		}
+		if best <= 0 {
+			best, which = 0, 4
+		}
+		y[pooled] = best
+		if index != nil {
+			largest[pooled], index[pooled] = chosen, which
+		}
+	})
+}
+
+func (goKernels) bnReluPoolSums(largest []float32, index []uint8, dy, sumG, sumGZ []float32) {
+	channels := len(sumG)
+	for c := range channels {
+		var g, gz float64
+		for i := c; i < len(index); i += channels {
+			if index[i] != 4 {
+				g += float64(dy[i])
+				gz += float64(dy[i]) * float64(largest[i])
+			}
+		}
+		sumG[c], sumGZ[c] = float32(g), float32(gz)
+	}
+}
+
+func (goKernels) bnReluPoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1, dz, sumDZ []float32) {
+	clear(sumDZ)
+	s.windows(func(at, pooled, c, i, j int64) {
+		for k := range int64(4) {
+			row, pixel := k/2, k%2
+			d := kZ[c]*(z[at+(row*s.width+pixel)*s.channels]-mean[c]) + k1[c]
+			if k == int64(index[pooled]) {
+				d += scale[c] * dy[pooled]
+			}
+			dz[(i+row)*s.outRow+(j+pixel)*s.channels+c] = d
+			sumDZ[c] += d
+		}
+	})
+}
+
+// each calls f for every tile (r,t) and channel c; tile is the offset of its frequency 0.
+func (s *winogradShape) each(f func(r, t, c, tile int64)) {
+	for r := range s.rows {
+		for t := range s.tiles {
+			for c := range s.channels {
+				f(r, t, c, (r*s.tiles+t)*s.channels+c)
+			}
+		}
+	}
+}
+
+// pixel returns the offset of row i, column j of tile (r,t) in the image.
+func (s *winogradShape) pixel(r, t, c int64, i, j int) int64 {
+	return (2*r+int64(i))*s.imageRow + (2*t+int64(j))*s.channels + c
+}
+
+func (goKernels) winogradInput(s *winogradShape, x, v []float32) {
+	s.each(func(r, t, c, tile int64) {
+		var d winogradMatrix
+		for i := range 6 {
+			for j := range 6 {
+				d[i][j] = x[s.pixel(r, t, c, i, j)]
+			}
+		}
+		d.transform(&winogradBT, 6, 6).store(v[tile:], int(s.frequency))
+	})
+}
+
+func (goKernels) winogradOutput(s *winogradShape, m, bias, z []float32) {
+	s.each(func(r, t, c, tile int64) {
+		y := loadWinograd(m[tile:], int(s.frequency)).transform(&winogradAT, 2, 6)
+		for i := range 2 {
+			for j := range 2 {
+				z[s.pixel(r, t, c, i, j)] = y[i][j] + bias[c]
+			}
+		}
+	})
+}
+
+func (goKernels) winogradOutputGradient(s *winogradShape, dz, q []float32) {
+	s.each(func(r, t, c, tile int64) {
+		var d winogradMatrix
+		for i := range 2 {
+			for j := range 2 {
+				d[i][j] = dz[s.pixel(r, t, c, i, j)]
+			}
+		}
+		d.transform(&winogradA, 6, 2).store(q[tile:], int(s.frequency))
+	})
+}
+
+func (goKernels) winogradInputGradient(s *winogradShape, p, dx []float32) {
+	s.each(func(r, t, c, tile int64) {
+		d := loadWinograd(p[tile:], int(s.frequency)).transform(&winogradB, 6, 6)
+		for i := range 6 {
+			for j := range 6 {
+				dx[s.pixel(r, t, c, i, j)] += d[i][j]
+			}
+		}
+	})
+}
+
+func (goKernels) winogradFilter(channels, frequency int, w, u []float32) {
+	for c := range channels {
+		var g winogradMatrix
+		for i := range 5 {
+			for j := range 5 {
+				g[i][j] = w[(5*i+j)*channels+c]
+			}
+		}
+		g.transform(&winogradG, 6, 5).store(u[c:], frequency)
+	}
+}
+
+func (goKernels) winogradFilterGradient(channels, frequency, groups, group int, s, dw []float32) {
+	for c := range channels {
+		sum := *loadWinograd(s[c:], frequency)
+		for g := 1; g < groups; g++ {
+			for i, row := range loadWinograd(s[g*group+c:], frequency) {
+				for j, v := range row {
+					sum[i][j] += v
+				}
+			}
+		}
+		d := sum.transform(&winogradGT, 5, 6)
+		for i := range 5 {
+			for j := range 5 {
+				dw[(5*i+j)*channels+c] = d[i][j]
+			}
+		}
+	}
+}
+
+func (goKernels) rnnForward(s *rnnShape, row []int32, w, h []float32, d *rnnDropout, keep []uint8, kept []float32) {
+	size := s.samples * s.hidden
+	for t := range s.steps {
+		now := h[t*size:][:size]
+		if t > 0 {
+			goKernels{}.matmul(s.recurrent(initSum), row, row, h[(t-1)*size:], w, nil, now)
+		}
+		for i, v := range now {
+			now[i] = float32(math.Tanh(float64(v)))
+		}
+		if keep == nil {
+			continue
+		}
+		for b := range s.samples {
+			d.mask(keep[t*size+b*s.hidden:], uint32(((d.first+uint64(b))*uint64(s.steps)+uint64(t))*d.blocks))
+		}
+		for i := t * size; i < (t+1)*size; i++ {
+			kept[i] = float32(keep[i]) * (h[i] * d.scale)
+		}
+	}
+}
+
+// recurrent returns the shape of the product of one step with the recurrent weights.
+func (s *rnnShape) recurrent(init int64) *matmulShape {
+	return &matmulShape{
+		m: s.samples, n: s.hidden, count: [3]int64{1, 1, s.units}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1},
+		init: init, panelRows: s.units, batch: 1,
+	}
+}
+
+// mask sets the mask of a row: keep[8i+w] is 1 if 16-bit word w of block first+i is at least
+// the threshold, else 0.
+func (d *rnnDropout) mask(keep []uint8, first uint32) {
+	stream := rng.Stream{Seed: d.seed, Purpose: rng.Purpose(d.purpose), Step: d.step}
+	for i := range uint32(d.blocks) {
+		for w, word := range stream.Block(first + i) {
+			for half, v := range [2]uint32{word & 0xffff, word >> 16} {
+				k := uint8(0)
+				if uint64(v) >= d.threshold {
+					k = 1
+				}
+				keep[8*int(i)+2*w+half] = k
+			}
+		}
+	}
+}
+
+func (goKernels) rnnBackward(s *rnnShape, row []int32, w, h []float32, keep []uint8, scale float32, dz, recurrent, dbias []float32) {
+	size := s.samples * s.hidden
+	for t := s.steps - 1; t >= 0; t-- {
+		last := t == s.steps-1
+		if !last {
+			goKernels{}.matmul(s.recurrent(initZero), row, row, dz[(t+1)*size:], w, nil, recurrent)
+		}
+		for i := range size {
+			at, d := t*size+i, float32(0)
+			if last || s.lastOnly == 0 {
+				d = dz[at]
+			}
+			if keep != nil {
+				d = float32(keep[at]) * (d * scale)
+			}
+			if !last {
+				d += recurrent[i]
+			}
+			d *= 1 - h[at]*h[at]
+			dz[at] = d
+			dbias[i%s.hidden] += d
+		}
+	}
+}
+
+func (goKernels) sumRows(sum, a []float32, rows, stride int) {
+	for r := range rows {
+		for i, v := range a[r*stride:][:len(sum)] {
+			sum[i] += v
+		}
+	}
+}
+
+func (goKernels) adam(s *adamStep, p, g, m, v []float32) {
+	for i, g := range g {
+		m[i] += s.oneMinusBeta1 * (g - m[i])
+		v[i] = s.beta2*v[i] + s.oneMinusBeta2*(g*g)
+		p[i] -= s.stepSize * (m[i] / (float32(math.Sqrt(float64(v[i])))/s.rootCorrection2 + s.eps))
+	}
+}
