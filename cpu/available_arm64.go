@@ -8,5 +8,5 @@ import "C"
 // available returns the kernels that this processor runs, the fastest first. NEON is part
 // of every 64-bit Arm processor.
 func available() []kernels {
-	return []kernels{cKernels{&C.crnn_kernels_neon}, cKernels{&C.crnn_kernels_generic}, goKernels{}}
+	return []kernels{cKernels{table: &C.crnn_kernels_neon}, cKernels{table: &C.crnn_kernels_generic}, goKernels{}}
 }

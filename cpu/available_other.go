@@ -6,5 +6,5 @@ package cpu
 import "C"
 
 func available() []kernels {
-	return []kernels{cKernels{&C.crnn_kernels_generic}, goKernels{}}
+	return []kernels{cKernels{table: &C.crnn_kernels_generic}, goKernels{}}
 }

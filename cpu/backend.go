@@ -7,6 +7,7 @@
 package cpu
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -22,8 +23,14 @@ import (
 type Options struct {
 	Threads int    // 0: one for each processor
 	Kernels string // one of Kernels(); empty: the fastest that this processor runs
-	Memory  int64  // bytes that all networks on the Backend may take for training; 0: no limit
+	// BF16 rounds the operands of the RNN's products to bfloat16, for which the processor needs
+	// instructions.
+	BF16   bool
+	Memory int64 // bytes that all networks on the Backend may take for training; 0: no limit
 }
+
+// ErrNoBF16 is the error of New if the kernels lack products of bfloat16.
+var ErrNoBF16 = errors.New("this processor has no instructions for bfloat16 (AVX-512 BF16)")
 
 // MaxThreads is the largest number of threads that New accepts.
 const MaxThreads = 1024
@@ -32,6 +39,7 @@ const MaxThreads = 1024
 type Backend struct {
 	kernels
 	pool pool
+	bf16 bool // Options.BF16
 
 	memory, reserved int64 // bytes: the limit, and what is taken of it
 
@@ -39,9 +47,14 @@ type Backend struct {
 	weights int64
 
 	laps []time.Time
+
+	profile *profile // while Profile runs
 }
 
-var _ model.Backend = (*Backend)(nil)
+var (
+	_ model.Backend  = (*Backend)(nil)
+	_ model.Profiler = (*Backend)(nil)
+)
 
 // Kernels lists the kernels that this build holds and this processor runs, the fastest
 // first; the last is always "go".
@@ -63,7 +76,10 @@ func New(o Options) (*Backend, error) {
 	}
 	for _, k := range available() {
 		if o.Kernels == "" || o.Kernels == k.name() {
-			return &Backend{kernels: k, pool: pool{threads: o.Threads}, memory: o.Memory}, nil
+			if o.BF16 && !k.hasBF16() {
+				return nil, ErrNoBF16
+			}
+			return &Backend{kernels: k, pool: pool{threads: o.Threads}, bf16: o.BF16, memory: o.Memory}, nil
 		}
 	}
 	return nil, fmt.Errorf("kernels %q: this processor and build offer %s", o.Kernels, strings.Join(Kernels(), ", "))
@@ -145,8 +161,8 @@ func (be *Backend) Download(dst []float32, src *tensor.Dense) error {
 	return nil
 }
 
-// Together implements model.Backend: there is nothing to gain from it here.
-func (be *Backend) Together(body func()) { body() }
+// Together implements model.Backend: the threads stay awake from one operator to the next.
+func (be *Backend) Together(body func()) { be.pool.together(body) }
 
 // Lap implements model.Backend.
 func (be *Backend) Lap() { be.laps = append(be.laps, time.Now()) }
@@ -172,6 +188,7 @@ func values(a *tensor.Dense) []float32 { return a.Data().([]float32) }
 
 // Adam implements model.Backend.
 func (be *Backend) Adam(p, g, m, v *tensor.Dense, s model.AdamStep) {
+	be.begin("Adam")
 	be.weights++
 	t := float64(s.Step)
 	k := &adamStep{

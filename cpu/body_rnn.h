@@ -38,7 +38,8 @@ INLINE void dropout_row(const struct rnn_dropout *d, uint32_t first_block, uint8
 	for (int64_t i = 0; i < d->blocks; i += LANES) {
 		vu c0 = lane + (uint32_t)(first_block + i); // a carry above the low half does no harm
 		vu c1 = (vu){} + d->purpose, c2 = (vu){} + (uint32_t)d->step, c3 = (vu){} + (d->step >> 32);
-		uint32_t k0 = (uint32_t)d->seed, k1 = (uint32_t)(d->seed >> 32);
+		vu k0 = (vu){} + (uint32_t)d->seed, k1 = (vu){} + (d->seed >> 32);
+#pragma GCC unroll 10
 		for (int round = 0; round < 10; round++) {
 			vu p0 = MUL32(c0, m0), p1 = MUL32(c2, m1);
 			c0 = (p1 >> 32) ^ c1 ^ k0;
@@ -57,26 +58,49 @@ INLINE void dropout_row(const struct rnn_dropout *d, uint32_t first_block, uint8
 			below |= ((((word[w] >> 16) & 0xffff) - d->threshold) >> 63) << (16 * w + 8);
 		}
 		const vu bytes = below ^ 0x0101010101010101u;
-		memcpy(keep + 8 * i, &bytes, 8 * (d->blocks - i < LANES ? d->blocks - i : LANES));
+		if (d->blocks - i >= LANES)
+			memcpy(keep + 8 * i, &bytes, sizeof bytes);
+		else
+			memcpy(keep + 8 * i, &bytes, 8 * (d->blocks - i));
 	}
 }
 
 // The product of one time step with the recurrent weights.
-INLINE void recurrent_product(const struct rnn_shape *s, const int32_t *row, int64_t init, const float *a, const float *w, float *c) {
+INLINE void recurrent_product(const struct rnn_shape *s, const int32_t *row, int64_t add, const float *a, const float *w, float *c) {
+	const int64_t terms = s->bf16 ? (s->units + 1) / 2 : s->units;
 	const struct matmul_shape product = {
-		.m = s->samples, .n = s->hidden, .count = { 1, 1, s->units }, .stride_a = { 0, 0, 1 }, .stride_b = { 0, 0, 1 },
-		.init = init, .panel_rows = s->units, .batch = 1,
+		.m = s->samples, .n = s->hidden, .count = { 1, 1, terms }, .stride_a = { 0, 0, 1 }, .stride_b = { 0, 0, 1 },
+		.add = add, .panel_rows = terms, .batch = 1, .bf16 = s->bf16,
 	};
 	NAME(matmul)(&product, row, row, a, w, 0, c);
 }
 
+// Returns the rows of a step as operands of its product: as they are, or in bfloat16 in step.
+INLINE const float *operands(const struct rnn_shape *s, const float *rows, float *step) {
+#ifdef BF16_TARGET
+	if (s->bf16) {
+		for (int64_t b = 0; b < s->samples; b++)
+			NAME(narrow)(step + b * s->hidden, rows + b * s->hidden, s->hidden);
+		return step;
+	}
+#endif
+	return rows;
+}
+
+// Asks for n bytes at p before a step's product, which takes long enough for them to arrive:
+// steps back in time are not what the processor expects.
+INLINE void fetch(const void *p, int64_t n) {
+	for (int64_t i = 0; i < n; i += 64)
+		__builtin_prefetch((const char *)p + i);
+}
+
 KERNEL void NAME(rnn_forward)(const struct rnn_shape *s, const int32_t *row, const float *w, float *h,
-                              const struct rnn_dropout *dropout, uint8_t *keep, float *kept) {
+                              const struct rnn_dropout *dropout, uint8_t *keep, float *kept, float *step) {
 	const int64_t size = s->samples * s->hidden;
 	for (int64_t t = 0; t < s->steps; t++) {
 		float *now = h + t * size;
 		if (t > 0)
-			recurrent_product(s, row, INIT_SUM, now - size, w, now);
+			recurrent_product(s, row, ADD_C, operands(s, now - size, step), w, now);
 		if (!keep) {
 			for (int64_t i = 0; i < size; i += VL)
 				store(now + i, tanh_vector(load(now + i)));
@@ -95,13 +119,18 @@ KERNEL void NAME(rnn_forward)(const struct rnn_shape *s, const int32_t *row, con
 }
 
 KERNEL void NAME(rnn_backward)(const struct rnn_shape *s, const int32_t *row, const float *w, const float *h,
-                               const uint8_t *keep, float scale, float *dz, float *recurrent, float *dbias) {
+                               const uint8_t *keep, float scale, float *dz, float *dbias, float *step) {
 	const int64_t size = s->samples * s->hidden;
 	for (int64_t t = s->steps - 1; t >= 0; t--) {
 		const int last = t == s->steps - 1;
 		float *now = dz + t * size;
-		if (!last)
-			recurrent_product(s, row, INIT_ZERO, now + size, w, recurrent);
+		if (!last) {
+			fetch(now, 4 * size);
+			fetch(h + t * size, 4 * size);
+			if (keep)
+				fetch(keep + t * size, size);
+			recurrent_product(s, row, ADD_NOTHING, operands(s, now + size, step + size), w, step);
+		}
 		for (int64_t b = 0; b < size; b += s->hidden)
 			for (int64_t j = 0; j < s->hidden; j += VL) {
 				const int64_t i = b + j;
@@ -109,7 +138,7 @@ KERNEL void NAME(rnn_backward)(const struct rnn_shape *s, const int32_t *row, co
 				if (keep)
 					d = choose(load_bytes(keep + t * size + i) == 0, (vf){}, d * scale);
 				if (!last)
-					d += load(recurrent + i);
+					d += load(step + i);
 				vf v = load(h + t * size + i);
 				d *= 1 - v * v;
 				store(now + i, d);

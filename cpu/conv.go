@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"fmt"
 	"math"
 
 	"gorgonia.org/tensor"
@@ -77,6 +78,7 @@ type convBlock struct {
 	convSizes
 	convolution
 
+	name              string // for a profile
 	weights           int64
 	backward          bool      // the filters are packed for Backward too
 	z, pooled         []float32 // pooled is scratch of a thread
@@ -96,7 +98,10 @@ type convBlock struct {
 // NewConvBlock implements model.Backend.
 func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, error) {
 	sizes := convSizes{spec.In, spec.Out, spec.Height, spec.Width, spec.Kernel, padded(spec.In), padded(spec.Out)}
-	c := &convBlock{be: be, ConvBlockSpec: spec, convSizes: sizes, weights: -1}
+	c := &convBlock{
+		be: be, ConvBlockSpec: spec, convSizes: sizes, weights: -1,
+		name: fmt.Sprintf("convolution block %d→%d", spec.In, spec.Out),
+	}
 	if spec.Kernel == 5 && spec.In >= lanes/2 {
 		c.convolution = newWinograd(be, sizes)
 	} else {
@@ -128,6 +133,7 @@ func (c *convBlock) shape(outRow int) *poolShape {
 // Forward implements model.ConvBlock.
 func (c *convBlock) Forward(x, y *tensor.Dense, n int, train bool) {
 	be, xv, yv := c.be, values(x), values(y)
+	be.begin(c.name + " forward")
 	if c.weights != be.weights || train && !c.backward {
 		c.pack(values(c.Weight), train)
 		c.weights, c.backward = be.weights, train
@@ -204,6 +210,7 @@ func (c *convBlock) normaliseByBatch(n int) {
 // Backward implements model.ConvBlock.
 func (c *convBlock) Backward(x, dy, dx *tensor.Dense, n int) {
 	be, xv, dyv := c.be, values(x), values(dy)
+	be.begin(c.name + " backward")
 	for _, a := range []*[]float32{&c.sumG, &c.sumGZ, &c.sumDZ} {
 		*a = grow(*a, n*c.outP)
 	}

@@ -75,12 +75,12 @@ func (d *direct) pack(w []float32, train bool) {
 	d.backward.pack(d.rows, in)
 }
 
-// patches computes every pixel of one image: out = init + patch · filters. channels is the
+// patches computes every pixel of one image: out = patch · filters. channels is the
 // number of channels of the padded image a.
-func (d *direct) patches(a []float32, pixel, outPixel []int32, channels int, filters *panels, init int64, bias, out []float32) {
+func (d *direct) patches(a []float32, pixel, outPixel []int32, channels int, filters *panels, add int64, bias, out []float32) {
 	run := int64(d.kernel * channels) // elements of a patch that lie next to each other
 	d.be.matmul(&matmulShape{
-		m: int64(len(pixel)), n: int64(filters.columns), init: init,
+		m: int64(len(pixel)), n: int64(filters.columns), add: add,
 		count:     [3]int64{1, int64(d.kernel), run},
 		strideA:   [3]int64{0, int64(d.paddedRow(channels)), 1},
 		strideB:   [3]int64{0, run, 1},
@@ -98,7 +98,7 @@ func (d *direct) scratch(thread int) *directScratch {
 func (d *direct) convolve(thread int, x, bias, z []float32) {
 	s := d.scratch(thread)
 	d.pad(d.be, s.x, s.image, x, d.in)
-	d.patches(s.x, d.xPixel, d.zPixel, d.in, d.forward, initBias, bias, z)
+	d.patches(s.x, d.xPixel, d.zPixel, d.in, d.forward, addBias, bias, z)
 }
 
 func (d *direct) begin(n int) { d.sums = grow(d.sums, groups(n)*len(d.patch)*d.outP) }
@@ -113,18 +113,18 @@ func (d *direct) gradients(thread, group int, first bool, x, dx []float32) {
 	s := d.scratch(thread)
 	d.pad(d.be, s.x, s.image, x, d.in)
 	shape := &matmulShape{
-		m: int64(len(d.patch)), n: int64(d.outP), init: initSum,
+		m: int64(len(d.patch)), n: int64(d.outP), add: addC,
 		count:   [3]int64{1, int64(d.height), int64(d.width)},
 		strideA: [3]int64{0, int64(d.paddedRow(d.in)), int64(d.in)},
 		strideB: [3]int64{0, int64(d.width + d.kernel - 1), 1}, rowB: int64(d.outP), batch: 1,
 	}
 	if first {
-		shape.init = initZero
+		shape.add = addNothing
 	}
 	d.be.matmul(shape, d.patch, d.gradRow, s.x, s.dz[d.border(d.outP):], nil, d.sums[group*len(d.patch)*d.outP:])
 	if dx != nil {
 		// dx is the convolution of dz with the filters turned by 180 degrees.
-		d.patches(s.dz, d.dzPixel, d.dxPixel, d.outP, d.backward, initZero, nil, s.image)
+		d.patches(s.dz, d.dzPixel, d.dxPixel, d.outP, d.backward, addNothing, nil, s.image)
 		d.be.transpose(dx, s.image, d.height*d.width, d.in, d.height*d.width, d.inP)
 	}
 }

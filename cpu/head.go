@@ -59,8 +59,9 @@ func (h *head) pack() {
 
 // Forward implements model.Head.
 func (h *head) Forward(x, logits *tensor.Dense, n int) {
+	h.be.begin("head forward")
 	h.pack()
-	h.be.product(h.xRow[:n], h.logitsRow[:n], values(x), h.forward, initBias, h.bias, h.out)
+	h.be.product(h.xRow[:n], h.logitsRow[:n], values(x), h.forward, addBias, h.bias, h.out)
 	for b := range n {
 		copy(values(logits)[b*h.Classes:][:h.Classes], h.out[b*h.classesP:])
 	}
@@ -95,6 +96,7 @@ func (h *head) Loss(logits *tensor.Dense, l model.Labels, n int) {
 
 // Backward implements model.Head.
 func (h *head) Backward(x, logits *tensor.Dense, l model.Labels, dx *tensor.Dense, n int) {
+	h.be.begin("head backward")
 	for b, label := range l.(labels)[:n] {
 		z, d := values(logits)[b*h.Classes:][:h.Classes], h.d[b*h.classesP:]
 		largest, _, sum := softmax(z)
@@ -107,7 +109,7 @@ func (h *head) Backward(x, logits *tensor.Dense, l model.Labels, dx *tensor.Dens
 		}
 		copy(h.in[b*h.inP:], values(x)[b*h.In:][:h.In])
 	}
-	h.be.product(h.logitsRow[:n], h.inRow[:n], h.d, h.back, initZero, nil, h.dIn)
+	h.be.product(h.logitsRow[:n], h.inRow[:n], h.d, h.back, addNothing, nil, h.dIn)
 	s := matmulShape{
 		m: int64(h.Classes), n: int64(h.inP),
 		count:   [3]int64{1, 1, int64(n)},

@@ -33,6 +33,7 @@ var byteToUnit = func() (table [256]float32) {
 
 // Gather implements model.Images.
 func (s *images) Gather(indices []int32, x *tensor.Dense, l model.Labels) {
+	s.be.begin("gather")
 	xv := values(x)
 	s.be.pool.run(len(indices), func(_, b int) {
 		at := int(indices[b])

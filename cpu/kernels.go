@@ -7,11 +7,12 @@ const lanes = 16
 
 func padded(n int) int { return (n + lanes - 1) / lanes * lanes }
 
-// What a matrix product starts from.
+// What the sums of a matrix product are added to, once they are complete: a sum that starts
+// small rounds less.
 const (
-	initZero = iota
-	initBias // the row bias
-	initSum  // zero, and in the end it is added to C: long sums are made of such parts, which round less
+	addNothing = iota
+	addBias    // the row bias
+	addC       // the old C: long sums are made of such parts
 )
 
 // matmulShape holds the sizes of a batch of matrix products. The C kernels read the same struct.
@@ -20,13 +21,17 @@ type matmulShape struct {
 	count   [3]int64 // the sum runs over count[0]·count[1]·count[2] terms, at which
 	strideA [3]int64 // A advances by these many elements
 	strideB [3]int64 // and B by these many rows
-	init    int64
+	add     int64
 
 	panelRows int64 // B is stored in panels (matrix.go) of so many rows; 0: row after row,
 	rowB      int64 // so many elements apart
 
 	batch                  int64 // number of products,
 	batchA, batchB, batchC int64 // and elements between their matrices
+
+	// bf16: each element of A and B is a pair of bfloat16, the first in the low half, and all
+	// counts are of pairs; the term of two elements is the sum of two products. 0 or 1.
+	bf16 int64
 }
 
 // poolShape holds the sizes of one image in a convolution block. The C kernels read the same struct.
@@ -49,6 +54,7 @@ type winogradShape struct {
 type rnnShape struct {
 	steps, samples int64
 	units, hidden  int64 // units; the same padded, the length of a row
+	bf16           int64 // 1 if the operands of the recurrent product are bfloat16
 	lastOnly       int64 // rnnBackward: 1 if the output's gradient is that of the last step alone
 }
 
@@ -78,10 +84,11 @@ type adamStep struct {
 // An element of a result never depends on how the work was cut into calls.
 type kernels interface {
 	name() string
+	hasBF16() bool // products of bfloat16 are there
 
 	// matmul computes, for m < s.m and n < s.n, with k running over the three loops of s in order,
 	//
-	//	c[cOffset[m] + n] = init + Σ_k a[aOffset[m] + k·strideA] · B[k·strideB][n]
+	//	c[cOffset[m] + n] = s.add + Σ_k a[aOffset[m] + k·strideA] · B[k·strideB][n]
 	//
 	// and so on for the rest of the batch. Every product of the network is one of these: in
 	// a convolution, aOffset and strideA walk over the patches of a padded image, which are
@@ -134,20 +141,33 @@ type kernels interface {
 	//
 	//	h[t] = tanh(h[t] + h[t-1] w)
 	//
-	// w is in panels. Unless keep is nil, the mask of model.RNN becomes keep (1 or 0), and
-	// kept = h ⊙ keep · scale. row holds the offsets of a step's rows.
-	rnnForward(s *rnnShape, row []int32, w, h []float32, d *rnnDropout, keep []uint8, kept []float32)
+	// w is in panels; with s.bf16, of pairs of rows. Unless keep is nil, the mask of model.RNN
+	// becomes keep (1 or 0), and kept = h ⊙ keep · scale. row holds the offsets of a step's rows;
+	// step is scratch for one.
+	rnnForward(s *rnnShape, row []int32, w, h []float32, d *rnnDropout, keep []uint8, kept, step []float32)
 	// rnnBackward runs a layer back through time. dz holds ∂loss/∂kept, or with keep nil
 	// ∂loss/∂h, of all that uses the layer's output but the layer itself, and becomes the
 	// gradient of the sum in the tanh:
 	//
 	//	dz[t] = (dz[t] ⊙ keep[t] · scale + dz[t+1] w) (1 - h[t]²)
 	//
-	// dbias += Σ dz. recurrent is scratch for a step.
-	rnnBackward(s *rnnShape, row []int32, w, h []float32, keep []uint8, scale float32, dz, recurrent, dbias []float32)
+	// dbias += Σ dz. step is scratch for a step, twice.
+	rnnBackward(s *rnnShape, row []int32, w, h []float32, keep []uint8, scale float32, dz, dbias, step []float32)
+
+	// Where the processor has instructions for bfloat16:
+	//
+	// narrow writes src as pairs of neighbours, half as many elements.
+	narrow(dst, src []float32)
+	// pairRows writes the rows of src [rows][columns] as pairs, that of rows 2i and 2i+1 as row i
+	// of dst; what the last row lacks is 0.
+	pairRows(dst, src []float32, rows, columns int)
 
 	// sumRows adds rows of a, stride elements apart, to sum, in order.
 	sumRows(sum, a []float32, rows, stride int)
+
+	// multiplyAdds makes multiply-adds in registers, some for each of n iterations, and returns how
+	// many floating-point operations they were: what the processor can do at most.
+	multiplyAdds(n int) int64
 
 	// adam updates p, m and v as model.Backend.Adam says.
 	adam(s *adamStep, p, g, m, v []float32)

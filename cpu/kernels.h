@@ -13,14 +13,15 @@ struct matmul_shape {
 	int64_t count[3];           // the sum runs over count[0] x count[1] x count[2] terms,
 	int64_t stride_a[3];        // at which A advances by these many elements
 	int64_t stride_b[3];        // and B by these many rows
-	int64_t init;               // INIT_ZERO, INIT_BIAS, or INIT_SUM: the sum is added to C
+	int64_t add;                // what the sum is added to: ADD_NOTHING, ADD_BIAS, or ADD_C: the old C
 	int64_t panel_rows;         // B is stored in panels of so many rows; 0: row after row
 	int64_t row_b;              // elements between the rows of a B without panels
 	int64_t batch;              // number of products,
 	int64_t batch_a, batch_b, batch_c; // and elements between their matrices
+	int64_t bf16;               // the elements of A and B are pairs of bfloat16
 };
 
-enum { INIT_ZERO, INIT_BIAS, INIT_SUM };
+enum { ADD_NOTHING, ADD_BIAS, ADD_C };
 enum { PANEL_WIDTH = 64 };      // panelWidth in matrix.go
 
 // The sizes of one image in a convolution block; poolShape in kernels.go is the same struct.
@@ -42,6 +43,7 @@ struct winograd_shape {
 struct rnn_shape {
 	int64_t steps, samples;
 	int64_t units, hidden;      // units; the same padded to a multiple of 16, a row's length
+	int64_t bf16;               // the recurrent product's operands are bfloat16
 	int64_t last_only;          // rnn_backward: the output's gradient is that of the last step alone
 };
 
@@ -81,10 +83,13 @@ struct kernels {
 	void (*winograd_filter_gradient)(const float *s, int64_t channels, int64_t frequency, int64_t groups,
 	                                 int64_t group, float *dw);
 	void (*rnn_forward)(const struct rnn_shape *s, const int32_t *row, const float *w, float *h,
-	                    const struct rnn_dropout *dropout, uint8_t *keep, float *kept);
+	                    const struct rnn_dropout *dropout, uint8_t *keep, float *kept, float *step);
 	void (*rnn_backward)(const struct rnn_shape *s, const int32_t *row, const float *w, const float *h,
-	                     const uint8_t *keep, float scale, float *dz, float *recurrent, float *dbias);
+	                     const uint8_t *keep, float scale, float *dz, float *dbias, float *step);
+	void (*narrow)(float *dst, const float *src, int64_t n);
+	void (*pair_rows)(float *dst, const float *src, int64_t rows, int64_t columns);
 	void (*sum_rows)(float *sum, const float *a, int64_t rows, int64_t stride, int64_t n);
+	int64_t (*multiply_adds)(int64_t n);
 	void (*adam)(const struct adam_step *s, float *p, const float *g, float *m, float *v, int64_t n);
 };
 

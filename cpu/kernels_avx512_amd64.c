@@ -7,4 +7,10 @@
 #define MAX_NV 4 // of 32 registers
 #define SQRT(v) ((vf)_mm512_sqrt_ps((__m512)(v)))
 #define MUL32(a, b) ((vu)_mm512_mul_epu32((__m512i)(a), (__m512i)(b)))
+#define WIDEN(p) ((vi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(p))))
+#define NARROW(p, v) _mm_storeu_si128((__m128i *)(p), _mm512_cvtepi32_epi8((__m512i)(v)))
+#define BF16_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")))
+#define DOT_BF16(c, a, b) ((vf)_mm512_dpbf16_ps((__m512)(c), (__m512bh)(a), (__m512bh)(b)))
+#define NARROW_BF16(p, v) _mm256_storeu_si256((__m256i *)(p), (__m256i)_mm512_cvtneps_pbh((__m512)(v)))
+#define BITS_BF16(v) ((vi)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)(v))))
 #include "kernels_body.h"

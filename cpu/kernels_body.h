@@ -8,6 +8,16 @@
 //	           6 MAX_NV accumulators, MAX_NV vectors of B and one of A must fit
 //	SQRT(v)    square roots
 //	MUL32(a,b) products of the low 32 bits of each 64-bit lane
+//	WIDEN(p)   VL bytes at p as 32-bit lanes
+//	NARROW(p,v) writes the low bytes of v's lanes to p
+//
+// The last two are plain vector conversions, which gcc takes apart into bytes. Where there are
+// instructions for bfloat16 (a processor may have the others alone), it also names
+//
+//	BF16_TARGET       like TARGET, with them
+//	DOT_BF16(c,a,b)   c + products of the pairs in the 32-bit lanes of a and b
+//	NARROW_BF16(p,v)  writes v as bfloat16 to p
+//	BITS_BF16(v)      v as bfloat16, in the low halves of 32-bit lanes that are zero above
 //
 // Loads and stores need no alignment. Sums run in the order of the plain Go versions
 // where a comment there says so; nothing here depends on the number of threads.
@@ -24,7 +34,6 @@
 typedef float vf __attribute__((vector_size(VL * 4)));
 typedef int32_t vi __attribute__((vector_size(VL * 4)));
 typedef uint64_t vu __attribute__((vector_size(VL * 4)));
-typedef uint8_t vb __attribute__((vector_size(VL)));
 typedef float v8 __attribute__((vector_size(32)));
 typedef int32_t v8i __attribute__((vector_size(32)));
 
@@ -40,18 +49,17 @@ INLINE vf load(const float *p) {
 	return v;
 }
 INLINE void store(float *p, vf v) { memcpy(p, &v, sizeof v); }
-INLINE vi load_bytes(const uint8_t *p) {
-	vb v;
-	memcpy(&v, p, sizeof v);
-	return __builtin_convertvector(v, vi);
-}
-INLINE void store_bytes(uint8_t *p, vi v) {
-	vb b = __builtin_convertvector(v, vb);
-	memcpy(p, &b, sizeof b);
+INLINE vi load_bytes(const uint8_t *p) { return WIDEN(p); }
+INLINE void store_bytes(uint8_t *p, vi v) { NARROW(p, v); }
+INLINE int32_t word(const void *p) {
+	int32_t w;
+	memcpy(&w, p, sizeof w);
+	return w;
 }
 INLINE vf splat(float x) { return x - (vf){}; }
 INLINE vf choose(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
 
+#include "body_bf16.h"
 #include "body_matmul.h"
 #include "body_conv.h"
 #include "body_winograd.h"
@@ -77,6 +85,24 @@ KERNEL void NAME(adam)(const struct adam_step *s, float *p, const float *g, floa
 	}
 }
 
+KERNEL int64_t NAME(multiply_adds)(int64_t n) {
+	enum { COUNT = 6 * MAX_NV }; // as a register tile has
+	vf a[COUNT];
+	const vf half = splat(0.5f), one = splat(1);
+	volatile float different = 0; // or the compiler would see that one sum does for all
+	for (int i = 0; i < COUNT; i++)
+		a[i] = splat(different);
+	for (int64_t k = 0; k < n; k++)
+#pragma GCC unroll 24
+		for (int i = 0; i < COUNT; i++)
+			a[i] = a[i] * half + one;
+	for (int i = 1; i < COUNT; i++)
+		a[0] += a[i];
+	volatile float spent = a[0][0];
+	(void)spent;
+	return n * 2 * VL * COUNT;
+}
+
 const struct kernels NAME(crnn_kernels) = {
 	.name = NAME_STRING,
 	.matmul = NAME(matmul),
@@ -93,6 +119,11 @@ const struct kernels NAME(crnn_kernels) = {
 	.winograd_filter_gradient = NAME(winograd_filter_gradient),
 	.rnn_forward = NAME(rnn_forward),
 	.rnn_backward = NAME(rnn_backward),
+#ifdef BF16_TARGET
+	.narrow = NAME(narrow),
+	.pair_rows = NAME(pair_rows),
+#endif
 	.sum_rows = NAME(sum_rows),
+	.multiply_adds = NAME(multiply_adds),
 	.adam = NAME(adam),
 };

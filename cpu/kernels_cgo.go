@@ -56,18 +56,23 @@ static void crnn_winograd_filter_gradient(const struct kernels *k, const float *
 		int64_t frequency, int64_t groups, int64_t group, float *dw) {
 	k->winograd_filter_gradient(s, channels, frequency, groups, group, dw);
 }
-static void crnn_rnn_forward(const struct kernels *k, const struct rnn_shape *s, const int32_t *row,
-		const float *w, float *h, const struct rnn_dropout *dropout, uint8_t *keep, float *kept) {
-	k->rnn_forward(s, row, w, h, dropout, keep, kept);
+static void crnn_rnn_forward(const struct kernels *k, const struct rnn_shape *s, const int32_t *row, const float *w,
+		float *h, const struct rnn_dropout *dropout, uint8_t *keep, float *kept, float *step) {
+	k->rnn_forward(s, row, w, h, dropout, keep, kept, step);
 }
-static void crnn_rnn_backward(const struct kernels *k, const struct rnn_shape *s, const int32_t *row,
-		const float *w, const float *h, const uint8_t *keep, float scale, float *dz, float *recurrent, float *dbias) {
-	k->rnn_backward(s, row, w, h, keep, scale, dz, recurrent, dbias);
+static void crnn_rnn_backward(const struct kernels *k, const struct rnn_shape *s, const int32_t *row, const float *w,
+		const float *h, const uint8_t *keep, float scale, float *dz, float *dbias, float *step) {
+	k->rnn_backward(s, row, w, h, keep, scale, dz, dbias, step);
+}
+static void crnn_narrow(const struct kernels *k, float *dst, const float *src, int64_t n) { k->narrow(dst, src, n); }
+static void crnn_pair_rows(const struct kernels *k, float *dst, const float *src, int64_t rows, int64_t columns) {
+	k->pair_rows(dst, src, rows, columns);
 }
 static void crnn_sum_rows(const struct kernels *k, float *sum, const float *a, int64_t rows, int64_t stride,
 		int64_t n) {
 	k->sum_rows(sum, a, rows, stride, n);
 }
+static int64_t crnn_multiply_adds(const struct kernels *k, int64_t n) { return k->multiply_adds(n); }
 static void crnn_adam(const struct kernels *k, const struct adam_step *s, float *p, const float *g, float *m,
 		float *v, int64_t n) {
 	k->adam(s, p, g, m, v, n);
@@ -101,8 +106,14 @@ static void crnn_adam(const struct kernels *k, const struct adam_step *s, float 
 #cgo nocallback crnn_rnn_forward
 #cgo noescape crnn_rnn_backward
 #cgo nocallback crnn_rnn_backward
+#cgo noescape crnn_narrow
+#cgo nocallback crnn_narrow
+#cgo noescape crnn_pair_rows
+#cgo nocallback crnn_pair_rows
 #cgo noescape crnn_sum_rows
 #cgo nocallback crnn_sum_rows
+#cgo noescape crnn_multiply_adds
+#cgo nocallback crnn_multiply_adds
 #cgo noescape crnn_adam
 #cgo nocallback crnn_adam
 */
@@ -111,9 +122,13 @@ import "C"
 import "unsafe"
 
 // cKernels are the C kernels of one instruction set.
-type cKernels struct{ table *C.struct_kernels }
+type cKernels struct {
+	table *C.struct_kernels
+	bf16  bool
+}
 
-func (k cKernels) name() string { return C.GoString(k.table.name) }
+func (k cKernels) name() string  { return C.GoString(k.table.name) }
+func (k cKernels) hasBF16() bool { return k.bf16 }
 
 func floats(a []float32) *C.float  { return (*C.float)(unsafe.Pointer(unsafe.SliceData(a))) }
 func offsets(a []int32) *C.int32_t { return (*C.int32_t)(unsafe.Pointer(unsafe.SliceData(a))) }
@@ -178,18 +193,30 @@ func (k cKernels) winogradFilterGradient(channels, frequency, groups, group int,
 		C.int64_t(group), floats(dw))
 }
 
-func (k cKernels) rnnForward(s *rnnShape, row []int32, w, h []float32, d *rnnDropout, keep []uint8, kept []float32) {
+func (k cKernels) rnnForward(s *rnnShape, row []int32, w, h []float32, d *rnnDropout, keep []uint8, kept, step []float32) {
 	C.crnn_rnn_forward(k.table, (*C.struct_rnn_shape)(unsafe.Pointer(s)), offsets(row), floats(w), floats(h),
-		(*C.struct_rnn_dropout)(unsafe.Pointer(d)), bytes(keep), floats(kept))
+		(*C.struct_rnn_dropout)(unsafe.Pointer(d)), bytes(keep), floats(kept), floats(step))
 }
 
-func (k cKernels) rnnBackward(s *rnnShape, row []int32, w, h []float32, keep []uint8, scale float32, dz, recurrent, dbias []float32) {
+func (k cKernels) rnnBackward(s *rnnShape, row []int32, w, h []float32, keep []uint8, scale float32, dz, dbias, step []float32) {
 	C.crnn_rnn_backward(k.table, (*C.struct_rnn_shape)(unsafe.Pointer(s)), offsets(row), floats(w), floats(h), bytes(keep),
-		C.float(scale), floats(dz), floats(recurrent), floats(dbias))
+		C.float(scale), floats(dz), floats(dbias), floats(step))
+}
+
+func (k cKernels) narrow(dst, src []float32) {
+	C.crnn_narrow(k.table, floats(dst), floats(src), C.int64_t(len(src)))
+}
+
+func (k cKernels) pairRows(dst, src []float32, rows, columns int) {
+	C.crnn_pair_rows(k.table, floats(dst), floats(src), C.int64_t(rows), C.int64_t(columns))
 }
 
 func (k cKernels) sumRows(sum, a []float32, rows, stride int) {
 	C.crnn_sum_rows(k.table, floats(sum), floats(a), C.int64_t(rows), C.int64_t(stride), C.int64_t(len(sum)))
+}
+
+func (k cKernels) multiplyAdds(n int) int64 {
+	return int64(C.crnn_multiply_adds(k.table, C.int64_t(n)))
 }
 
 func (k cKernels) adam(s *adamStep, p, g, m, v []float32) {

@@ -77,7 +77,7 @@ func TestMatmul(t *testing.T) {
 	eachKernels(t, func(d *drawn, k kernels) {
 		s := matmulShape{
 			m: int64(d.size("m", 1, 30)), n: int64(lanes * d.size("n", 1, 9)),
-			init: int64(d.size("init", initZero, initSum)), batch: int64(d.size("batch", 1, 3)),
+			add: int64(d.size("add", addNothing, addC)), batch: int64(d.size("batch", 1, 3)),
 		}
 		width, spanA := s.n+int64(d.size("gap", 0, 3)), int64(1)
 		terms, rows := 1, int64(1)
@@ -113,7 +113,7 @@ func TestMatmul(t *testing.T) {
 // tanh of every value, by a step of an RNN that has no other.
 func tanh(k kernels, x []float32) []float32 {
 	y := clone(x)
-	k.rnnForward(&rnnShape{steps: 1, samples: 1, units: int64(len(x)), hidden: int64(len(x))}, []int32{0}, nil, y, nil, nil, nil)
+	k.rnnForward(&rnnShape{steps: 1, samples: 1, units: int64(len(x)), hidden: int64(len(x))}, []int32{0}, nil, y, nil, nil, nil, nil)
 	return y
 }
 
@@ -179,8 +179,9 @@ func TestRNN(t *testing.T) {
 		}
 		run := func(k kernels) ([]uint8, [][]float32) {
 			h, kept, dz, dbias, keep := clone(h), make([]float32, size), clone(dz), clone(dbias), clone(keep)
-			k.rnnForward(s, row, w, h, dropout, keep, kept)
-			k.rnnBackward(s, row, w, h, keep, 1.7, dz, make([]float32, s.samples*s.hidden), dbias)
+			step := make([]float32, 2*s.samples*s.hidden)
+			k.rnnForward(s, row, w, h, dropout, keep, kept, step)
+			k.rnnBackward(s, row, w, h, keep, 1.7, dz, dbias, step)
 			return keep, [][]float32{h, kept, dz, dbias}
 		}
 		gotKeep, got := run(k)

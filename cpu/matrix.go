@@ -9,11 +9,27 @@ const panelWidth = 64
 type panels struct {
 	rows, columns int // columns padded
 	values        []float32
+	bf16          *panels // the same as pairs of rows in bfloat16, unless nil
 }
 
 func newPanels(rows, columns int) *panels {
 	columns = padded(columns)
-	return &panels{rows, columns, make([]float32, rows*columns)}
+	return &panels{rows: rows, columns: columns, values: make([]float32, rows*columns)}
+}
+
+// pair renews the pairs of rows of p.
+func (be *Backend) pair(p *panels) {
+	if p.bf16 == nil {
+		p.bf16 = newPanels((p.rows+1)/2, p.columns)
+	}
+	for i := 0; ; i++ {
+		_, width, from := p.panel(i)
+		if width == 0 {
+			return
+		}
+		_, _, to := p.bf16.panel(i)
+		be.pairRows(to, from, p.rows, width)
+	}
 }
 
 // panel returns the first column, width and values of panel i; width is 0 after the last.
@@ -50,14 +66,19 @@ func (be *Backend) packTransposed(p *panels, a []float32, columns int) {
 	}
 }
 
-// product computes rows of C = init + A·p: row m of A starts at a[aOffset[m]], with its
+// product computes rows of C = add + A·p: row m of A starts at a[aOffset[m]], with its
 // elements next to each other, row m of C at c[cOffset[m]].
-func (be *Backend) product(aOffset, cOffset []int32, a []float32, p *panels, init int64, bias, c []float32) {
-	be.matmul(&matmulShape{
-		m: int64(len(aOffset)), n: int64(p.columns), init: init,
+func (be *Backend) product(aOffset, cOffset []int32, a []float32, p *panels, add int64, bias, c []float32) {
+	be.matmul(p.shape(len(aOffset), add), aOffset, cOffset, a, p.values, bias, c)
+}
+
+// shape returns the sizes of a product of m rows with p.
+func (p *panels) shape(m int, add int64) *matmulShape {
+	return &matmulShape{
+		m: int64(m), n: int64(p.columns), add: add,
 		count: [3]int64{1, 1, int64(p.rows)}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1},
 		panelRows: int64(p.rows), batch: 1,
-	}, aOffset, cOffset, a, p.values, bias, c)
+	}
 }
 
 // steps returns the offsets of n rows that lie stride elements apart.

@@ -10,7 +10,8 @@ import (
 // and what runs where cgo is off.
 type goKernels struct{}
 
-func (goKernels) name() string { return "go" }
+func (goKernels) name() string  { return "go" }
+func (goKernels) hasBF16() bool { return true }
 
 func (goKernels) matmul(s *matmulShape, aOffset, cOffset []int32, a, b, bias, c []float32) {
 	for i := range s.batch {
@@ -25,13 +26,19 @@ func (goKernels) matmul(s *matmulShape, aOffset, cOffset []int32, a, b, bias, c 
 					column = first*s.panelRows + n - first
 				}
 				var sum [8]float32
-				if s.init == initBias {
-					sum = [8]float32(bias[n:])
+				if s.bf16 != 0 {
+					s.eightPairs(&sum, a, b[i*s.batchB+column:], row)
+				} else {
+					s.eight(&sum, a, b[i*s.batchB+column:], row)
 				}
-				s.eight(&sum, a, b[i*s.batchB+column:], row)
-				if s.init == initSum {
-					for j, old := range c[n:][:8] {
-						sum[j] += old
+				switch s.add {
+				case addBias:
+					for j := range sum {
+						sum[j] += bias[n+int64(j)]
+					}
+				case addC:
+					for j := range sum {
+						sum[j] += c[n+int64(j)]
 					}
 				}
 				copy(c[n:], sum[:])
@@ -64,6 +71,27 @@ func (s *matmulShape) eight(sum *[8]float32, a, b []float32, row int64) {
 		}
 	}
 	*sum = [8]float32{s0, s1, s2, s3, s4, s5, s6, s7}
+}
+
+// eightPairs is eight for pairs of bfloat16.
+func (s *matmulShape) eightPairs(sum *[8]float32, a, b []float32, row int64) {
+	for x := range s.count[0] {
+		for y := range s.count[1] {
+			at := x*s.strideA[0] + y*s.strideA[1]
+			from := (x*s.strideB[0] + y*s.strideB[1]) * row
+			for range s.count[2] {
+				u := math.Float32bits(a[at])
+				low, high := math.Float32frombits(u<<16), math.Float32frombits(u&^0xffff)
+				for j, v := range b[from:][:8] {
+					w := math.Float32bits(v)
+					sum[j] += high * math.Float32frombits(w&^0xffff)
+					sum[j] += low * math.Float32frombits(w<<16)
+				}
+				at += s.strideA[2]
+				from += s.strideB[2] * row
+			}
+		}
+	}
 }
 
 func (goKernels) transpose(dst, src []float32, rows, columns, dstRow, srcRow int) {
@@ -247,12 +275,12 @@ func (goKernels) winogradFilterGradient(channels, frequency, groups, group int, 
 	}
 }
 
-func (goKernels) rnnForward(s *rnnShape, row []int32, w, h []float32, d *rnnDropout, keep []uint8, kept []float32) {
+func (goKernels) rnnForward(s *rnnShape, row []int32, w, h []float32, d *rnnDropout, keep []uint8, kept, step []float32) {
 	size := s.samples * s.hidden
 	for t := range s.steps {
 		now := h[t*size:][:size]
 		if t > 0 {
-			goKernels{}.matmul(s.recurrent(initSum), row, row, h[(t-1)*size:], w, nil, now)
+			goKernels{}.matmul(s.recurrent(addC), row, row, s.operands(h[(t-1)*size:], step), w, nil, now)
 		}
 		for i, v := range now {
 			now[i] = float32(math.Tanh(float64(v)))
@@ -270,10 +298,58 @@ func (goKernels) rnnForward(s *rnnShape, row []int32, w, h []float32, d *rnnDrop
 }
 
 // recurrent returns the shape of the product of one step with the recurrent weights.
-func (s *rnnShape) recurrent(init int64) *matmulShape {
+func (s *rnnShape) recurrent(add int64) *matmulShape {
+	terms := s.units
+	if s.bf16 != 0 {
+		terms = (s.units + 1) / 2
+	}
 	return &matmulShape{
-		m: s.samples, n: s.hidden, count: [3]int64{1, 1, s.units}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1},
-		init: init, panelRows: s.units, batch: 1,
+		m: s.samples, n: s.hidden, count: [3]int64{1, 1, terms}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1},
+		add: add, panelRows: terms, batch: 1, bf16: s.bf16,
+	}
+}
+
+// operands returns the rows of a step as operands of its product: as they are, or in bfloat16 in
+// step.
+func (s *rnnShape) operands(rows, step []float32) []float32 {
+	if s.bf16 == 0 {
+		return rows
+	}
+	for b := range s.samples {
+		goKernels{}.narrow(step[b*s.hidden:], rows[b*s.hidden:][:s.hidden])
+	}
+	return step
+}
+
+// bfloat16 returns v rounded to nearest even, as the upper half of a float32's bits.
+func bfloat16(v float32) uint32 {
+	bits := math.Float32bits(v)
+	if v != v {
+		return bits>>16 | 1<<6 // stays NaN
+	}
+	return (bits + 0x7fff + bits>>16&1) >> 16
+}
+
+// pair puts two bfloat16 into one element.
+func pair(low, high float32) float32 {
+	return math.Float32frombits(bfloat16(low) | bfloat16(high)<<16)
+}
+
+func (goKernels) narrow(dst, src []float32) {
+	for i := range len(src) / 2 {
+		dst[i] = pair(src[2*i], src[2*i+1])
+	}
+}
+
+func (goKernels) pairRows(dst, src []float32, rows, columns int) {
+	for r := 0; r < rows; r += 2 {
+		for c := range columns {
+			high := float32(0)
+			if r+1 < rows {
+				high = src[(r+1)*columns+c]
+			}
+			dst[r/2*columns+c] = pair(src[r*columns+c], high)
+		}
 	}
 }
 
@@ -294,12 +370,12 @@ func (d *rnnDropout) mask(keep []uint8, first uint32) {
 	}
 }
 
-func (goKernels) rnnBackward(s *rnnShape, row []int32, w, h []float32, keep []uint8, scale float32, dz, recurrent, dbias []float32) {
+func (goKernels) rnnBackward(s *rnnShape, row []int32, w, h []float32, keep []uint8, scale float32, dz, dbias, step []float32) {
 	size := s.samples * s.hidden
 	for t := s.steps - 1; t >= 0; t-- {
 		last := t == s.steps-1
 		if !last {
-			goKernels{}.matmul(s.recurrent(initZero), row, row, dz[(t+1)*size:], w, nil, recurrent)
+			goKernels{}.matmul(s.recurrent(addNothing), row, row, s.operands(dz[(t+1)*size:], step[size:]), w, nil, step)
 		}
 		for i := range size {
 			at, d := t*size+i, float32(0)
@@ -310,7 +386,7 @@ func (goKernels) rnnBackward(s *rnnShape, row []int32, w, h []float32, keep []ui
 				d = float32(keep[at]) * (d * scale)
 			}
 			if !last {
-				d += recurrent[i]
+				d += step[i]
 			}
 			d *= 1 - h[at]*h[at]
 			dz[at] = d
@@ -326,6 +402,20 @@ func (goKernels) sumRows(sum, a []float32, rows, stride int) {
 		}
 	}
 }
+
+func (goKernels) multiplyAdds(n int) int64 {
+	var a [8]float32
+	for range n {
+		for i := range a {
+			a[i] = a[i]*0.5 + 1
+		}
+	}
+	spent = a[0]
+	return int64(n) * 2 * int64(len(a))
+}
+
+// spent takes what would otherwise not be computed.
+var spent float32
 
 func (goKernels) adam(s *adamStep, p, g, m, v []float32) {
 	for i, g := range g {

@@ -23,6 +23,7 @@ const gradientRows = 128
 // A thread takes a chunk of samples through all layers and time steps, so that no thread waits
 // for another at a step. The rows of a chunk lie together, with time outermost: row t·m+b holds
 // step t of its sample b of m, padded to lanes. The inputs' part of all steps is one product.
+// Only what Backward needs is kept beyond a chunk.
 type rnn struct {
 	be *Backend
 	model.RNNSpec
@@ -32,18 +33,27 @@ type rnn struct {
 	layers       []rnnLayer
 	threshold    uint32 // of a 16-bit word: below it a unit is dropped
 	keepScale    float32
-	dropped      bool // the last Forward dropped units
 
 	inRow, row []int32 // offsets of rows: of in, and of all others
+	bf16InRow  []int32 // the same of rows in bfloat16
+	bf16Row    []int32
 	unit       []int32 // 0, 1, 2 …
 	inUnit     []int32 // offsets of the rows of a weight gradient: with inP columns,
 	hiddenUnit []int32 // and with hiddenP
 
-	in, dIn   []float32 // layer 0's input and its gradient
-	recurrent []float32 // scratch of every thread: a step's rows
-
-	sums      []float32 // gradients of every group
+	in        []float32    // layer 0's input, of training
+	threads   []rnnScratch // of every thread
+	sums      []float32    // gradients of every group
 	groupSize int
+}
+
+// rnnScratch is what one thread works in: rows of a chunk.
+type rnnScratch struct {
+	in   []float32    // in eval mode, layer 0's input
+	h    [2][]float32 // in eval mode, outputs: of a layer, and of the one below
+	dz   [2][]float32 // gradients: of a layer's output, then of the sum in its tanh; the same of the one below
+	step []float32    // of two steps
+	bf16 [2][]float32 // operands in bfloat16
 }
 
 type rnnLayer struct {
@@ -52,10 +62,9 @@ type rnnLayer struct {
 	ih, hh          *panels   // transposed weights, for Forward
 	ihBack, hhBack  *panels   // weights, for Backward
 	bias            []float32 // BiasIH + BiasHH
-	h               []float32 // outputs
+	h               []float32 // outputs, of training
 	kept            []float32 // outputs after dropout: the next layer's input
 	keep            []uint8   // mask
-	dz              []float32 // ∂loss/∂(sum in the tanh); before that, ∂loss/∂(output)
 	dIH, dHH, dBias int       // offsets in a group's gradients
 }
 
@@ -64,6 +73,7 @@ func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 	r := &rnn{be: be, RNNSpec: spec, hiddenP: padded(spec.Hidden), inP: padded(spec.In), weights: -1}
 	r.threshold = uint32(math.Round(spec.Dropout * (1 << 16)))
 	r.keepScale = float32((1 << 16) / float64((1<<16)-r.threshold))
+	r.threads = make([]rnnScratch, be.pool.threads)
 	rows, err := elements(spec.Steps, spec.MaxBatch)
 	if err == nil {
 		_, err = elements(rows, max(r.hiddenP, r.inP))
@@ -82,38 +92,37 @@ func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 		r.groupSize = l.dBias + r.hiddenP
 		r.layers = append(r.layers, l)
 	}
-	if err := be.reserve(2*rows*r.inP, // in, dIn
-		len(spec.Layers)*rows*r.hiddenP/4*13,                // h, dz, kept, a byte of keep
-		(2+groups(spec.MaxBatch))*r.groupSize); err != nil { // weights, packed both ways, and their gradients
+	chunk := min(chunkSamples, spec.MaxBatch) * spec.Steps // rows
+	if err := be.reserve(rows*r.inP,                       // in
+		len(spec.Layers)*rows*r.hiddenP/4*9,   // h, kept, a byte of keep
+		(2+groups(spec.MaxBatch))*r.groupSize, // weights, packed both ways, and their gradients
+		be.pool.threads*chunk*6*max(r.inP, r.hiddenP)); err != nil {
 		return nil, err
 	}
-	chunk := min(chunkSamples, spec.MaxBatch)
-	r.inRow, r.row = steps(chunk*spec.Steps, r.inP), steps(chunk*spec.Steps, r.hiddenP)
+	r.inRow, r.row = steps(chunk, r.inP), steps(chunk, r.hiddenP)
+	r.bf16InRow, r.bf16Row = steps(chunk, r.inP/2), steps(chunk, r.hiddenP/2)
 	r.unit = steps(spec.Hidden, 1)
 	r.inUnit, r.hiddenUnit = steps(spec.Hidden, r.inP), steps(spec.Hidden, r.hiddenP)
-	r.in = make([]float32, rows*r.inP)
 	for i := range r.layers {
 		l := &r.layers[i]
 		l.ih, l.hh = newPanels(l.in, spec.Hidden), newPanels(spec.Hidden, spec.Hidden)
 		l.bias = make([]float32, r.hiddenP)
-		l.h = make([]float32, rows*r.hiddenP)
 	}
 	return r, nil
 }
 
 // makeBackward allocates what only training needs.
 func (r *rnn) makeBackward() {
-	if r.dIn != nil {
+	if r.in != nil {
 		return
 	}
 	size := r.Steps * r.MaxBatch
-	r.dIn = make([]float32, size*r.inP)
-	r.recurrent = make([]float32, r.be.pool.threads*chunkSamples*r.hiddenP)
+	r.in = make([]float32, size*r.inP)
 	r.sums = make([]float32, groups(r.MaxBatch)*r.groupSize)
 	for i := range r.layers {
 		l := &r.layers[i]
 		l.ihBack, l.hhBack = newPanels(r.Hidden, l.in), newPanels(r.Hidden, r.Hidden)
-		l.dz = make([]float32, size*r.hiddenP)
+		l.h = make([]float32, size*r.hiddenP)
 		if r.threshold > 0 && i < len(r.layers)-1 {
 			l.kept = make([]float32, size*r.hiddenP)
 			l.keep = make([]uint8, size*r.hiddenP)
@@ -141,116 +150,184 @@ func (r *rnn) pack() {
 			l.hhBack.pack(values(l.WeightHH), r.Hidden)
 		}
 	})
+	if !r.be.bf16 {
+		return
+	}
+	r.be.pool.run(4*len(r.layers), func(_, i int) {
+		l := &r.layers[i/4]
+		if p := [4]*panels{l.ih, l.hh, l.ihBack, l.hhBack}[i%4]; p != nil {
+			r.be.pair(p)
+		}
+	})
 }
 
-// chunks calls f for every chunk [lo,hi) of samples lo to hi, in order.
-func chunks(lo, hi int, f func(lo, hi int)) {
-	n := hi - lo
-	count := (n + chunkSamples - 1) / chunkSamples
+// rnnChunk is a chunk of samples in the hands of a thread.
+type rnnChunk struct {
+	*rnn
+	lo, hi  int // samples
+	train   bool
+	scratch *rnnScratch
+}
+
+// chunks calls f for every chunk of the samples of group g of n.
+func (r *rnn) chunks(thread, g, n int, train bool, f func(c *rnnChunk)) {
+	lo, hi := group(g, n)
+	count := (hi - lo + chunkSamples - 1) / chunkSamples
 	for i := range count {
-		f(lo+i*n/count, lo+(i+1)*n/count)
+		f(&rnnChunk{r, lo + i*(hi-lo)/count, lo + (i+1)*(hi-lo)/count, train, &r.threads[thread]})
 	}
 }
 
-// rows returns the rows of samples lo to hi of a, width elements each.
-func rows[T any](r *rnn, a []T, lo, hi, width int) []T {
-	if a == nil {
-		return nil
-	}
-	return a[lo*r.Steps*width : hi*r.Steps*width]
+// rows returns the number of a chunk's rows.
+func (c *rnnChunk) rows() int { return (c.hi - c.lo) * c.Steps }
+
+// of returns a chunk's rows of a, width elements each.
+func of[T any](c *rnnChunk, a []T, width int) []T {
+	return a[c.lo*c.Steps*width : c.hi*c.Steps*width]
 }
 
-// input returns layer i's input after dropout, and the length of its rows.
-func (r *rnn) input(i int) ([]float32, int) {
+// own returns a chunk's rows of a thread's scratch, width elements each.
+func (c *rnnChunk) own(scratch *[]float32, width int) []float32 {
+	*scratch = grow(*scratch, len(c.row)*width)
+	return (*scratch)[:c.rows()*width]
+}
+
+// h returns the outputs of layer i.
+func (c *rnnChunk) h(i int) []float32 {
+	if c.train {
+		return of(c, c.layers[i].h, c.hiddenP)
+	}
+	return c.own(&c.scratch.h[i%2], c.hiddenP)
+}
+
+// kept returns the mask of layer i and its outputs after dropout, or nil and its outputs.
+func (c *rnnChunk) kept(i int) (keep []uint8, kept []float32) {
+	if l := &c.layers[i]; c.train && l.keep != nil {
+		return of(c, l.keep, c.hiddenP), of(c, l.kept, c.hiddenP)
+	}
+	return nil, c.h(i)
+}
+
+// input returns the input of layer i, with the offsets of its rows and their length.
+func (c *rnnChunk) input(i int) (in []float32, row []int32, width int) {
 	switch {
-	case i == 0:
-		return r.in, r.inP
-	case r.dropped:
-		return r.layers[i-1].kept, r.hiddenP
+	case i > 0:
+		_, in = c.kept(i - 1)
+		return in, c.row[:c.rows()], c.hiddenP
+	case c.train:
+		in = of(c, c.in, c.inP)
+	default:
+		in = c.own(&c.scratch.in, c.inP)
 	}
-	return r.layers[i-1].h, r.hiddenP
+	return in, c.inRow[:c.rows()], c.inP
 }
 
-// shape returns the sizes of m samples.
-func (r *rnn) shape(m int) *rnnShape {
-	return &rnnShape{steps: int64(r.Steps), samples: int64(m), units: int64(r.Hidden), hidden: int64(r.hiddenP)}
+// dz returns the gradients of layer i, or for i = -1 of layer 0's input.
+func (c *rnnChunk) dz(i int) []float32 { return c.own(&c.scratch.dz[(i+1)%2], max(c.hiddenP, c.inP)) }
+
+// shape returns the sizes of a chunk.
+func (c *rnnChunk) shape() *rnnShape {
+	s := &rnnShape{steps: int64(c.Steps), samples: int64(c.hi - c.lo), units: int64(c.Hidden), hidden: int64(c.hiddenP)}
+	if c.be.bf16 {
+		s.bf16 = 1
+	}
+	return s
 }
 
-// keep returns the mask of layer i, nil if it has none.
-func (r *rnn) keep(i, lo, hi int) []uint8 {
-	if !r.dropped {
-		return nil
+// recurrent returns recurrent weights as rnnForward and rnnBackward want them.
+func (c *rnnChunk) recurrent(p *panels) []float32 {
+	if c.be.bf16 {
+		return p.bf16.values
 	}
-	return rows(r, r.layers[i].keep, lo, hi, r.hiddenP)
+	return p.values
+}
+
+// step returns scratch for two steps.
+func (c *rnnChunk) step() []float32 {
+	c.scratch.step = grow(c.scratch.step, 2*chunkSamples*c.hiddenP)
+	return c.scratch.step
+}
+
+// product computes out = a·p for all rows; row holds the offsets of rows of a, outRow of out.
+func (c *rnnChunk) product(a []float32, row, outRow []int32, p *panels, add int64, bias, out []float32) {
+	if !c.be.bf16 {
+		c.be.product(row, outRow, a, p, add, bias, out)
+		return
+	}
+	width, bf16Row := c.hiddenP, c.bf16Row
+	if len(a) != c.rows()*width {
+		width, bf16Row = c.inP, c.bf16InRow
+	}
+	narrow := c.own(&c.scratch.bf16[0], max(c.hiddenP, c.inP))
+	c.be.narrow(narrow, a[:c.rows()*width])
+	shape := p.bf16.shape(c.rows(), add)
+	shape.bf16 = 1
+	c.be.matmul(shape, bf16Row, outRow, narrow, p.bf16.values, bias, out)
 }
 
 // Forward implements model.RNN.
 func (r *rnn) Forward(x, y *tensor.Dense, n int, train bool, step uint64) {
+	r.be.begin("RNN forward")
 	if train {
 		r.makeBackward()
 	}
 	r.pack()
-	r.dropped = train && r.threshold > 0
 	xv, yv := values(x), values(y)
-	r.be.pool.run(groups(n), func(_, g int) {
-		lo, hi := group(g, n)
-		chunks(lo, hi, func(lo, hi int) {
-			m := hi - lo
-			in := rows(r, r.in, lo, hi, r.inP)
+	r.be.pool.run(groups(n), func(thread, g int) {
+		r.chunks(thread, g, n, train, func(c *rnnChunk) {
+			m := c.hi - c.lo
+			in, _, _ := c.input(0)
 			for b := range m {
 				for t := range r.Steps {
-					copy(in[(t*m+b)*r.inP:], xv[((lo+b)*r.Steps+t)*r.In:][:r.In])
+					copy(in[(t*m+b)*r.inP:], xv[((c.lo+b)*r.Steps+t)*r.In:][:r.In])
 				}
 			}
 			for i := range r.layers {
-				r.forwardLayer(i, lo, hi, step)
+				c.forward(i, step)
 			}
-			last := rows(r, r.layers[len(r.layers)-1].h, lo, hi, r.hiddenP)[(r.Steps-1)*m*r.hiddenP:]
+			last := c.h(len(r.layers) - 1)[(r.Steps-1)*m*r.hiddenP:]
 			for b := range m {
-				copy(yv[(lo+b)*r.Hidden:][:r.Hidden], last[b*r.hiddenP:])
+				copy(yv[(c.lo+b)*r.Hidden:][:r.Hidden], last[b*r.hiddenP:])
 			}
 		})
 	})
 }
 
-// forwardLayer computes layer i's h, and kept, for a chunk of samples.
-func (r *rnn) forwardLayer(i, lo, hi int, step uint64) {
-	l, m := &r.layers[i], hi-lo
-	in, width := r.input(i)
-	inRow := r.row
-	if i == 0 {
-		inRow = r.inRow
-	}
-	h := rows(r, l.h, lo, hi, r.hiddenP)
-	r.be.product(inRow[:r.Steps*m], r.row[:r.Steps*m], rows(r, in, lo, hi, width), l.ih, initBias, l.bias, h)
+// forward computes layer i's outputs.
+func (c *rnnChunk) forward(i int, step uint64) {
+	l, h := &c.layers[i], c.h(i)
+	in, inRow, _ := c.input(i)
+	c.product(in, inRow, c.row[:c.rows()], l.ih, addBias, l.bias, h)
 	dropout := &rnnDropout{
-		seed: r.Seed, step: step, purpose: uint32(rng.Dropout.Sub(i)), first: uint64(lo),
-		blocks: uint64(r.Hidden+7) / 8, threshold: uint64(r.threshold), scale: r.keepScale,
+		seed: c.Seed, step: step, purpose: uint32(rng.Dropout.Sub(i)), first: uint64(c.lo),
+		blocks: uint64(c.Hidden+7) / 8, threshold: uint64(c.threshold), scale: c.keepScale,
 	}
-	r.be.rnnForward(r.shape(m), r.row, l.hh.values, h, dropout, r.keep(i, lo, hi), rows(r, l.kept, lo, hi, r.hiddenP))
+	keep, kept := c.kept(i)
+	c.be.rnnForward(c.shape(), c.row, c.recurrent(l.hh), h, dropout, keep, kept, c.step())
 }
 
 // Backward implements model.RNN.
 func (r *rnn) Backward(_, dy, dx *tensor.Dense, n int) {
+	r.be.begin("RNN backward")
 	dyv, dxv := values(dy), values(dx)
 	top := len(r.layers) - 1
 	r.be.pool.run(groups(n), func(thread, g int) {
 		sums := part(r.sums, g, r.groupSize)
-		clear(sums)
-		lo, hi := group(g, n)
-		chunks(lo, hi, func(lo, hi int) {
-			m := hi - lo
-			last := rows(r, r.layers[top].dz, lo, hi, r.hiddenP)[(r.Steps-1)*m*r.hiddenP:]
+		first, _ := group(g, n)
+		r.chunks(thread, g, n, true, func(c *rnnChunk) {
+			m := c.hi - c.lo
+			last := c.dz(top)[(r.Steps-1)*m*r.hiddenP:]
+			clear(last[:m*r.hiddenP])
 			for b := range m {
-				copy(last[b*r.hiddenP:], dyv[(lo+b)*r.Hidden:][:r.Hidden])
+				copy(last[b*r.hiddenP:], dyv[(c.lo+b)*r.Hidden:][:r.Hidden])
 			}
 			for i := top; i >= 0; i-- {
-				r.backwardLayer(i, lo, hi, thread, sums)
+				c.backward(i, sums, c.lo == first)
 			}
-			dIn := rows(r, r.dIn, lo, hi, r.inP)
+			dIn := c.dz(-1)
 			for b := range m {
 				for t := range r.Steps {
-					copy(dxv[((lo+b)*r.Steps+t)*r.In:][:r.In], dIn[(t*m+b)*r.inP:])
+					copy(dxv[((c.lo+b)*r.Steps+t)*r.In:][:r.In], dIn[(t*m+b)*r.inP:])
 				}
 			}
 		})
@@ -258,59 +335,71 @@ func (r *rnn) Backward(_, dy, dx *tensor.Dense, n int) {
 	r.sumGradients(n)
 }
 
-// backwardLayer computes the gradients of layer i and of its input, for a chunk of samples, and
-// adds the weights' gradients
+// backward computes the gradients of layer i and of its input, and adds the weights' gradients
 //
 //	DWeightIH = Σ dzᵀ in,  DWeightHH = Σ dz[t]ᵀ h[t-1],  DBiasIH = DBiasHH = Σ dz
 //
-// to sums while all of these are still in the core's cache.
-func (r *rnn) backwardLayer(i, lo, hi, thread int, sums []float32) {
-	l, m := &r.layers[i], hi-lo
-	shape := r.shape(m)
-	if i == len(r.layers)-1 {
+// to sums while all of these are still in the core's cache, or begins them.
+func (c *rnnChunk) backward(i int, sums []float32, begin bool) {
+	l, h, dz, m := &c.layers[i], c.h(i), c.dz(i), c.hi-c.lo
+	shape := c.shape()
+	if i == len(c.layers)-1 {
 		shape.lastOnly = 1
 	}
-	dz, h := rows(r, l.dz, lo, hi, r.hiddenP), rows(r, l.h, lo, hi, r.hiddenP)
-	scratch := part(r.recurrent, thread, chunkSamples*r.hiddenP)
-	r.be.rnnBackward(shape, r.row, l.hhBack.values, h, r.keep(i, lo, hi), r.keepScale, dz, scratch, sums[l.dBias:][:r.hiddenP])
-
-	in, width := r.input(i)
-	r.addOuterProducts(sums[l.dIH:], dz, rows(r, in, lo, hi, width), r.Steps*m, width)
-	r.addOuterProducts(sums[l.dHH:], dz[m*r.hiddenP:], h, (r.Steps-1)*m, r.hiddenP)
-
-	to, toRow := r.dIn, r.inRow
-	if i > 0 {
-		to, toRow = r.layers[i-1].dz, r.row
+	keep, _ := c.kept(i)
+	dBias := sums[l.dBias:][:c.hiddenP]
+	if begin {
+		clear(dBias)
 	}
-	count := r.Steps * m
-	r.be.product(r.row[:count], toRow[:count], dz, l.ihBack, initZero, nil, rows(r, to, lo, hi, width))
+	c.be.rnnBackward(shape, c.row, c.recurrent(l.hhBack), h, keep, c.keepScale, dz, dBias, c.step())
+
+	in, inRow, width := c.input(i)
+	c.addOuterProducts(sums[l.dIH:], dz, in, c.rows(), width, begin)
+	c.addOuterProducts(sums[l.dHH:], dz[m*c.hiddenP:], h, c.rows()-m, c.hiddenP, begin)
+	c.product(dz, c.row[:c.rows()], inRow, l.ihBack, addNothing, nil, c.dz(i-1))
 }
 
-// addOuterProducts adds dzᵀ in, of so many rows, to sum [Hidden][width].
-func (r *rnn) addOuterProducts(sum, dz, in []float32, rows, width int) {
-	sumRow := r.hiddenUnit
-	if width != r.hiddenP {
-		sumRow = r.inUnit
+// addOuterProducts adds dzᵀ in, of so many rows, to sum [Hidden][width], or begins it.
+func (c *rnnChunk) addOuterProducts(sum, dz, in []float32, rows, width int, begin bool) {
+	sumRow := c.hiddenUnit
+	if width != c.hiddenP {
+		sumRow = c.inUnit
+	}
+	shape := &matmulShape{
+		m: int64(c.Hidden), n: int64(width), add: addC,
+		strideA: [3]int64{2: int64(c.hiddenP)}, strideB: [3]int64{2: 1}, rowB: int64(width), batch: 1,
+	}
+	if c.be.bf16 {
+		dz16, in16 := c.own(&c.scratch.bf16[0], max(c.hiddenP, c.inP)), c.own(&c.scratch.bf16[1], max(c.hiddenP, c.inP))
+		c.be.pairRows(dz16, dz, rows, c.hiddenP)
+		c.be.pairRows(in16, in, rows, width)
+		dz, in, rows, shape.bf16 = dz16, in16, (rows+1)/2, 1
+	}
+	if begin {
+		shape.add = addNothing
+		if rows == 0 {
+			clear(sum[:c.Hidden*width])
+		}
 	}
 	for first := 0; first < rows; first += gradientRows {
-		r.be.matmul(&matmulShape{
-			m: int64(r.Hidden), n: int64(width), init: initSum,
-			count:   [3]int64{1, 1, int64(min(gradientRows, rows-first))},
-			strideA: [3]int64{2: int64(r.hiddenP)}, strideB: [3]int64{2: 1}, rowB: int64(width), batch: 1,
-		}, r.unit, sumRow, dz[first*r.hiddenP:], in[first*width:], nil, sum)
+		shape.count = [3]int64{1, 1, int64(min(gradientRows, rows-first))}
+		c.be.matmul(shape, c.unit, sumRow, dz[first*c.hiddenP:], in[first*width:], nil, sum)
+		shape.add = addC
 	}
 }
 
 // sumGradients computes the gradients of all parameters from those of the groups.
 func (r *rnn) sumGradients(n int) {
 	total := r.be.sumGroups(r.sums, r.groupSize, n)
-	for i := range r.layers {
-		l := &r.layers[i]
-		for j := range r.Hidden {
-			copy(values(l.DWeightIH)[j*l.in:][:l.in], total[l.dIH+j*l.inP:])
-			copy(values(l.DWeightHH)[j*r.Hidden:][:r.Hidden], total[l.dHH+j*r.hiddenP:])
+	r.be.pool.run(2*len(r.layers), func(_, i int) {
+		l := &r.layers[i/2]
+		dw, sum, in, width, dBias := values(l.DWeightIH), total[l.dIH:], l.in, l.inP, values(l.DBiasIH)
+		if i%2 == 1 {
+			dw, sum, in, width, dBias = values(l.DWeightHH), total[l.dHH:], r.Hidden, r.hiddenP, values(l.DBiasHH)
 		}
-		copy(values(l.DBiasIH), total[l.dBias:][:r.Hidden])
-		copy(values(l.DBiasHH), total[l.dBias:][:r.Hidden])
-	}
+		for j := range r.Hidden {
+			copy(dw[j*in:][:in], sum[j*width:])
+		}
+		copy(dBias, total[l.dBias:][:r.Hidden])
+	})
 }

@@ -204,19 +204,19 @@ func (w *winograd) gradients(thread, group int, first bool, x, dx []float32) {
 	w.pad(be, s.x, s.dx, x, w.inP)
 	clear(s.dx)
 	sums := w.sums[36*group*w.filterSize():]
-	init := int64(initSum)
+	add := int64(addC)
 	if first {
-		init = initZero
+		add = addNothing
 	}
 	w.blocks(func(first int, in, out *winogradShape, m int64) {
 		be.winogradOutputGradient(out, s.image[2*first*w.width*w.outP:], s.out)
 		be.winogradInput(in, s.x[2*first*w.paddedRow(w.inP):], s.in)
 		be.matmul(&matmulShape{
-			m: int64(w.inP), n: int64(w.outP), init: init,
+			m: int64(w.inP), n: int64(w.outP), add: add,
 			count: [3]int64{1, 1, m}, strideA: [3]int64{2: int64(w.inP)}, strideB: [3]int64{2: 1}, rowB: int64(w.outP),
 			batch: 36, batchA: int64(w.frequency.in), batchB: int64(w.frequency.out), batchC: int64(w.filterSize()),
 		}, w.channel, w.sumRow, s.in, s.out, nil, sums)
-		init = initSum
+		add = addC
 		if dx == nil {
 			return
 		}

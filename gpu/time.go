@@ -80,7 +80,7 @@ func (be *Backend) Profile(body func()) ([]model.KernelTime, error) {
 		if err != nil {
 			return nil, err
 		}
-		times = append(times, model.KernelTime{Name: l.call.Name, Time: t})
+		times = append(times, model.KernelTime{Name: l.call.Name, Launches: 1, Time: t})
 	}
 	return times, be.err
 }
@@ -112,3 +112,6 @@ func (be *Backend) timeLaunch(l launch) (time.Duration, error) {
 	}
 	return times[0] / repetitions, g.destroy()
 }
+
+// Peak implements model.Profiler: it is not measured.
+func (be *Backend) Peak() float64 { return 0 }

@@ -69,15 +69,21 @@ type Backend interface {
 
 // Profiler is a Backend that can tell how long its kernels run.
 type Profiler interface {
-	// Profile runs body, as Together does, and returns the time of each kernel in it, in the
-	// order in which they run. What body computes is of no use afterwards.
+	// Profile runs body, as Together does, once or several times, and returns the time of each
+	// kernel in it, in the order in which they run. What body computes is of no use afterwards.
 	Profile(body func()) ([]KernelTime, error)
+	// Peak returns how many floating-point operations the device can make in a second, as
+	// measured, or 0 if that is not known.
+	Peak() float64
 }
 
-// KernelTime is how long one kernel runs.
+// KernelTime is how long a kernel runs, in one run of the body.
 type KernelTime struct {
-	Name string
-	Time time.Duration
+	Operator string // that calls it; may be empty
+	Name     string
+	Launches int
+	Time     time.Duration // of all launches
+	FLOP     float64       // floating-point operations, if it is made of products; else 0
 }
 
 // Images is a data set on the device.

@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -33,13 +32,17 @@ type benchmark struct {
 	// took; 0 where the system does not tell.
 	PeakBytes int64        `json:"peak_bytes"`
 	Kernels   []kernelTime `json:"kernels,omitempty"` // with --profile
+	// PeakGFLOPS is the most that the processor does in a second, by multiply-adds in registers.
+	PeakGFLOPS float64 `json:"peak_gflop_per_second,omitempty"` // with --profile
 }
 
 // kernelTime is how long a kernel runs in a step, all its launches together.
 type kernelTime struct {
+	Operator     string  `json:"operator,omitempty"`
 	Name         string  `json:"name"`
 	Launches     int     `json:"launches"`
 	Microseconds float64 `json:"microseconds"`
+	GFLOP        float64 `json:"gflop,omitempty"`
 }
 
 func benchCommand() *cli.Command {
@@ -50,7 +53,7 @@ func benchCommand() *cli.Command {
 		{name: "mode", category: "Measurement", target: &mode, noEnv: true,
 			value: "MODE", usage: "train (forward, backward and Adam) or eval (forward and loss)"},
 		{name: "steps", category: "Measurement", target: &steps, noEnv: true, value: "N", usage: "steps to time, after a few that are not"},
-		{name: "profile", category: "Measurement", target: &profile, noEnv: true, usage: "also how long each kernel runs, on a GPU"},
+		{name: "profile", category: "Measurement", target: &profile, noEnv: true, usage: "also how long each kernel of a step runs, and how near to its peak the processor is"},
 		{name: "json", category: "Output", target: &asJSON, noEnv: true, usage: "a JSON object"},
 	}, settings(&config, append([]string{"batch-size"}, computeSettings...)...)...)
 	return newCommand("bench", "", "how long a step takes on this machine",
@@ -75,9 +78,6 @@ func benchCommand() *cli.Command {
 				return err
 			}
 			defer device.Close()
-			if _, ok := device.Backend.(model.Profiler); profile && !ok {
-				return usagef("--profile: only a GPU's kernels are timed: leave it out, or use --device cuda")
-			}
 			set, err := loadData(c, config.Data)
 			if err != nil {
 				return err
@@ -102,7 +102,7 @@ func benchCommand() *cli.Command {
 				result.PeakBytes = peakMemory()
 			}
 			if profile {
-				if result.Kernels, err = work.profile(); err != nil {
+				if err := result.profile(work); err != nil {
 					return err
 				}
 			}
@@ -124,17 +124,7 @@ func (b *benchmark) print(w io.Writer) error {
 	if b.Kernels == nil {
 		return nil
 	}
-	total := 0.0
-	for _, k := range b.Kernels {
-		total += k.Microseconds
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "µs\tshare\tlaunches\t  kernel\n")
-	for _, k := range b.Kernels {
-		fmt.Fprintf(t, "%.1f\t%.0f %%\t%d\t  %s\n", k.Microseconds, 100*k.Microseconds/total, k.Launches, k.Name)
-	}
-	fmt.Fprintf(t, "%.1f\t\t\t  one after the other, each by itself\n", total)
-	return t.Flush()
+	return b.printKernels(w)
 }
 
 // milliseconds writes a time with three digits, or all before the point.
@@ -201,22 +191,6 @@ func (w *work) time(c *cli.Context, steps int) ([]time.Duration, error) {
 	}
 	w.be.Lap()
 	return w.be.Laps()
-}
-
-// profile returns how long the kernels of a step run, on a device that is a model.Profiler.
-func (w *work) profile() ([]kernelTime, error) {
-	times, err := w.be.(model.Profiler).Profile(w.step)
-	var list []kernelTime
-	for _, t := range times {
-		i := slices.IndexFunc(list, func(k kernelTime) bool { return k.Name == t.Name })
-		if i < 0 {
-			i = len(list)
-			list = append(list, kernelTime{Name: t.Name})
-		}
-		list[i].Launches++
-		list[i].Microseconds += float64(t.Time) / float64(time.Microsecond)
-	}
-	return list, err
 }
 
 // summarise fills in the figures of the given times.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 
@@ -49,14 +50,19 @@ func openDevice(c train.Config) (*device, error) {
 
 // openCPU returns the CPU, and if it is a second choice says why it is not a GPU.
 func openCPU(c train.Config, notGPU error) (*device, error) {
-	if c.Precision != "fp32" {
-		instead := ""
-		if notGPU != nil {
-			instead = " (not a GPU: " + shortly(notGPU) + ")"
-		}
-		return nil, usagef("--precision %s: the CPU computes in fp32 only%s: use --precision fp32", c.Precision, instead)
+	instead := ""
+	if notGPU != nil {
+		instead = " (not a GPU: " + shortly(notGPU) + ")"
 	}
-	backend, err := cpu.New(cpu.Options{Threads: c.Threads, Memory: totalMemory()})
+	if c.Precision == "tf32" {
+		return nil, usagef("--precision tf32: that is a GPU's%s: use --precision fp32 or bf16", instead)
+	}
+	backend, err := cpu.New(cpu.Options{
+		Threads: c.Threads, Kernels: os.Getenv("CRNN_CPU_KERNELS"), BF16: c.Precision == "bf16", Memory: totalMemory(),
+	})
+	if errors.Is(err, cpu.ErrNoBF16) {
+		return nil, usagef("--precision bf16: %w%s: use --precision fp32", err, instead)
+	}
 	if err != nil {
 		return nil, err
 	}
