@@ -5,7 +5,7 @@
 // (scripts/fit-tanh); rounding on the way adds at most 6 ulp (TestTanh). NaN stays NaN.
 INLINE vf tanh_vector(vf x) {
 	const vf top = splat(9.01f), one = splat(1);
-	vf t = choose(x > top, top, choose(x < -top, -top, x));
+	vf t = MIN(top, MAX(-top, x));
 	vf u = t * t;
 	vf p = 3.16034718768e-5f + u * 5.0812782773e-8f;
 	p = 0.00400917210791f + u * p;
@@ -16,14 +16,8 @@ INLINE vf tanh_vector(vf x) {
 	q = 0.0277399100894f + u * q;
 	q = 0.471192169295f + u * q;
 	q = 1 + u * q;
-	// Near 0 the quotient is 1 + u r/q, whose rounding counts less: its correction of 1 is small.
-	vf r = -1.567789068347e-6f - u * 7.38460456983e-10f;
-	r = -0.0003892571446302f + u * r;
-	r = -0.02373073798149f + u * r;
-	r = -0.333333324249f + u * r;
-	const vi small = u < one;
-	vf y = choose(small, t, (vf){}) + t * choose(small, u * r, p) / q;
-	return choose(y > one, one, choose(y < -one, -one, y));
+	vf y = t * p / q;
+	return MIN(one, MAX(-one, y));
 }
 
 // Philox 4x32-10 of VL/2 blocks at a time, a block to each 64-bit lane: sets the bytes of a

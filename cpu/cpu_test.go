@@ -1,6 +1,7 @@
 package cpu_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -34,6 +35,31 @@ func TestBackend(t *testing.T) {
 				backendtest.Run(t, device(kernels, threads))
 			})
 		}
+	}
+}
+
+// bf16 opens the kernels with bfloat16, or skips the test where the processor has no
+// instructions for it.
+func bf16(kernels string, threads int) backendtest.Device {
+	return func(t testing.TB) model.Backend {
+		t.Helper()
+		be, err := cpu.New(cpu.Options{Kernels: kernels, Threads: threads, BF16: true})
+		if errors.Is(err, cpu.ErrNoBF16) {
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return be
+	}
+}
+
+func TestBF16(t *testing.T) {
+	for _, kernels := range cpu.Kernels() {
+		t.Run(kernels, func(t *testing.T) {
+			backendtest.RunPrecision(t, bf16(kernels, 3), backendtest.BF16)
+			backendtest.SameBits(t, bf16(kernels, 2), bf16(kernels, 1))
+		})
 	}
 }
 

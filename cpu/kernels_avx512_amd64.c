@@ -6,6 +6,8 @@
 #define VL 16
 #define MAX_NV 4 // of 32 registers
 #define SQRT(v) ((vf)_mm512_sqrt_ps((__m512)(v)))
+#define MIN(a, b) ((vf)_mm512_min_ps((__m512)(a), (__m512)(b)))
+#define MAX(a, b) ((vf)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define MUL32(a, b) ((vu)_mm512_mul_epu32((__m512i)(a), (__m512i)(b)))
 #define WIDEN(p) ((vi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(p))))
 #define NARROW(p, v) _mm_storeu_si128((__m128i *)(p), _mm512_cvtepi32_epi8((__m512i)(v)))

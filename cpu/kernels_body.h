@@ -7,6 +7,7 @@
 //	MAX_NV     vectors of columns in a matrix product's register tile: 2 or 4. With 6 rows,
 //	           6 MAX_NV accumulators, MAX_NV vectors of B and one of A must fit
 //	SQRT(v)    square roots
+//	MIN(a,b)   the smaller of each a and b, b where either is NaN; MAX(a,b) the larger
 //	MUL32(a,b) products of the low 32 bits of each 64-bit lane
 //	WIDEN(p)   VL bytes at p as 32-bit lanes
 //	NARROW(p,v) writes the low bytes of v's lanes to p

@@ -6,6 +6,8 @@
 #define VL 4
 #define MAX_NV 4 // of 32 registers
 #define SQRT(v) ((vf)vsqrtq_f32((float32x4_t)(v)))
+#define MIN(a, b) choose((a) < (b), a, b)
+#define MAX(a, b) choose((a) > (b), a, b)
 #define MUL32(a, b) ((vu)vmull_u32(vmovn_u64((uint64x2_t)(a)), vmovn_u64((uint64x2_t)(b))))
 #define WIDEN(p) ((vi){ (p)[0], (p)[1], (p)[2], (p)[3] })
 #define NARROW(p, v) ((p)[0] = (v)[0], (p)[1] = (v)[1], (p)[2] = (v)[2], (p)[3] = (v)[3])

@@ -208,18 +208,24 @@ func (c *rnnChunk) kept(i int) (keep []uint8, kept []float32) {
 	return nil, c.h(i)
 }
 
-// input returns the input of layer i, with the offsets of its rows and their length.
-func (c *rnnChunk) input(i int) (in []float32, row []int32, width int) {
+// input returns the input of layer i, and the length of its rows.
+func (c *rnnChunk) input(i int) (in []float32, width int) {
 	switch {
 	case i > 0:
 		_, in = c.kept(i - 1)
-		return in, c.row[:c.rows()], c.hiddenP
+		return in, c.hiddenP
 	case c.train:
-		in = of(c, c.in, c.inP)
-	default:
-		in = c.own(&c.scratch.in, c.inP)
+		return of(c, c.in, c.inP), c.inP
 	}
-	return in, c.inRow[:c.rows()], c.inP
+	return c.own(&c.scratch.in, c.inP), c.inP
+}
+
+// offsets returns those of rows of that length.
+func (c *rnnChunk) offsets(width int) []int32 {
+	if width == c.hiddenP {
+		return c.row[:c.rows()]
+	}
+	return c.inRow[:c.rows()]
 }
 
 // dz returns the gradients of layer i, or for i = -1 of layer 0's input.
@@ -248,21 +254,21 @@ func (c *rnnChunk) step() []float32 {
 	return c.scratch.step
 }
 
-// product computes out = a·p for all rows; row holds the offsets of rows of a, outRow of out.
-func (c *rnnChunk) product(a []float32, row, outRow []int32, p *panels, add int64, bias, out []float32) {
+// product computes out = a·p for all rows, of width elements in a and outWidth in out.
+func (c *rnnChunk) product(a []float32, width, outWidth int, p *panels, add int64, bias, out []float32) {
 	if !c.be.bf16 {
-		c.be.product(row, outRow, a, p, add, bias, out)
+		c.be.product(c.offsets(width), c.offsets(outWidth), a, p, add, bias, out)
 		return
 	}
-	width, bf16Row := c.hiddenP, c.bf16Row
-	if len(a) != c.rows()*width {
-		width, bf16Row = c.inP, c.bf16InRow
+	bf16Row := c.bf16Row
+	if width != c.hiddenP {
+		bf16Row = c.bf16InRow
 	}
 	narrow := c.own(&c.scratch.bf16[0], max(c.hiddenP, c.inP))
 	c.be.narrow(narrow, a[:c.rows()*width])
 	shape := p.bf16.shape(c.rows(), add)
 	shape.bf16 = 1
-	c.be.matmul(shape, bf16Row, outRow, narrow, p.bf16.values, bias, out)
+	c.be.matmul(shape, bf16Row, c.offsets(outWidth), narrow, p.bf16.values, bias, out)
 }
 
 // Forward implements model.RNN.
@@ -276,7 +282,7 @@ func (r *rnn) Forward(x, y *tensor.Dense, n int, train bool, step uint64) {
 	r.be.pool.run(groups(n), func(thread, g int) {
 		r.chunks(thread, g, n, train, func(c *rnnChunk) {
 			m := c.hi - c.lo
-			in, _, _ := c.input(0)
+			in, _ := c.input(0)
 			for b := range m {
 				for t := range r.Steps {
 					copy(in[(t*m+b)*r.inP:], xv[((c.lo+b)*r.Steps+t)*r.In:][:r.In])
@@ -296,8 +302,8 @@ func (r *rnn) Forward(x, y *tensor.Dense, n int, train bool, step uint64) {
 // forward computes layer i's outputs.
 func (c *rnnChunk) forward(i int, step uint64) {
 	l, h := &c.layers[i], c.h(i)
-	in, inRow, _ := c.input(i)
-	c.product(in, inRow, c.row[:c.rows()], l.ih, addBias, l.bias, h)
+	in, width := c.input(i)
+	c.product(in, width, c.hiddenP, l.ih, addBias, l.bias, h)
 	dropout := &rnnDropout{
 		seed: c.Seed, step: step, purpose: uint32(rng.Dropout.Sub(i)), first: uint64(c.lo),
 		blocks: uint64(c.Hidden+7) / 8, threshold: uint64(c.threshold), scale: c.keepScale,
@@ -353,10 +359,10 @@ func (c *rnnChunk) backward(i int, sums []float32, begin bool) {
 	}
 	c.be.rnnBackward(shape, c.row, c.recurrent(l.hhBack), h, keep, c.keepScale, dz, dBias, c.step())
 
-	in, inRow, width := c.input(i)
+	in, width := c.input(i)
 	c.addOuterProducts(sums[l.dIH:], dz, in, c.rows(), width, begin)
 	c.addOuterProducts(sums[l.dHH:], dz[m*c.hiddenP:], h, c.rows()-m, c.hiddenP, begin)
-	c.product(dz, c.row[:c.rows()], inRow, l.ihBack, addNothing, nil, c.dz(i-1))
+	c.product(dz, c.hiddenP, width, l.ihBack, addNothing, nil, c.dz(i-1))
 }
 
 // addOuterProducts adds dzᵀ in, of so many rows, to sum [Hidden][width], or begins it.
