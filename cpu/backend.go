@@ -23,14 +23,14 @@ import (
 type Options struct {
 	Threads int    // 0: one for each processor
 	Kernels string // one of Kernels(); empty: the fastest that this processor runs
-	// BF16 rounds the operands of the RNN's products to bfloat16, for which the processor needs
-	// instructions.
+	// BF16 rounds the operands of the RNN's products, and of Winograd's forward and to the
+	// input's gradient, to bfloat16. The processor must have instructions for it.
 	BF16   bool
 	Memory int64 // bytes that all networks on the Backend may take for training; 0: no limit
 }
 
 // ErrNoBF16 is the error of New if the kernels lack products of bfloat16.
-var ErrNoBF16 = errors.New("this processor has no instructions for bfloat16 (AVX-512 BF16)")
+var ErrNoBF16 = errors.New("this processor has no instructions for bfloat16 (AVX-512 BF16, or BF16 of Armv8.6)")
 
 // MaxThreads is the largest number of threads that New accepts.
 const MaxThreads = 1024

@@ -101,8 +101,10 @@ type winograd struct {
 	tiles             int                   // in a row of tiles
 	frequency         struct{ in, out int } // elements of some rows of tiles, at one frequency
 	rows              []float32             // the filters, or their gradients, as [In·25][outP]
+	bf16              [2][]float32          // forward and backward as pairs of rows in bfloat16
 	forward, backward []float32             // transformed filters [36][inP][outP] and [36][outP][inP]
 	sums              []float32             // of every group, like forward
+	inPair, outPair   []int32               // the same of tiles in bfloat16
 	inTile, outTile   []int32               // offsets of tiles in transformed arrays
 	channel, sumRow   []int32               // offsets of input channels in a tile, and in sums
 	threads           []winogradScratch
@@ -114,6 +116,7 @@ type winogradScratch struct {
 	image []float32 // without border
 	in    []float32 // transformed: v or p
 	out   []float32 // m or q
+	bf16  []float32 // v or q in bfloat16
 }
 
 func newWinograd(be *Backend, sizes convSizes) *winograd {
@@ -122,6 +125,7 @@ func newWinograd(be *Backend, sizes convSizes) *winograd {
 	// A power of two between frequencies would put all 36 into a few sets of the cache.
 	w.frequency.in, w.frequency.out = most*w.inP+lanes, most*w.outP+lanes
 	w.inTile, w.outTile = steps(most, w.inP), steps(most, w.outP)
+	w.inPair, w.outPair = steps(most, w.inP/2), steps(most, w.outP/2)
 	w.channel, w.sumRow = steps(w.inP, 1), steps(w.inP, w.outP)
 	return w
 }
@@ -129,8 +133,8 @@ func newWinograd(be *Backend, sizes convSizes) *winograd {
 func (w *winograd) filterSize() int { return w.inP * w.outP }
 
 func (w *winograd) memory(n int) int {
-	scratch := 2*w.paddedSize(w.inP) + w.height*w.width*(w.inP+w.outP) + 36*(w.frequency.in+w.frequency.out)
-	return len(w.threads)*scratch + 36*(2+groups(n))*w.filterSize()
+	scratch := 2*w.paddedSize(w.inP) + w.height*w.width*(w.inP+w.outP) + 36*(w.frequency.in+2*w.frequency.out)
+	return len(w.threads)*scratch + 36*(3+groups(n))*w.filterSize()
 }
 
 func (w *winograd) pack(weight []float32, train bool) {
@@ -141,13 +145,24 @@ func (w *winograd) pack(weight []float32, train bool) {
 	w.be.pool.run(w.in, func(_, i int) {
 		w.be.winogradFilter(w.outP, w.filterSize(), w.rows[25*i*w.outP:], w.forward[i*w.outP:])
 	})
-	if !train {
-		return
+	if train {
+		w.backward = grow(w.backward, 36*w.filterSize())
+		w.be.pool.run(36, func(_, f int) {
+			w.be.transpose(w.backward[f*w.filterSize():], w.forward[f*w.filterSize():], w.inP, w.outP, w.inP, w.outP)
+		})
 	}
-	w.backward = grow(w.backward, 36*w.filterSize())
-	w.be.pool.run(36, func(_, f int) {
-		w.be.transpose(w.backward[f*w.filterSize():], w.forward[f*w.filterSize():], w.inP, w.outP, w.inP, w.outP)
-	})
+	if w.be.bf16 {
+		w.pair(0, w.forward, w.inP, w.outP)
+		if train {
+			w.pair(1, w.backward, w.outP, w.inP)
+		}
+	}
+}
+
+// pair renews transformed filters [36][rows][columns] as pairs of rows.
+func (w *winograd) pair(i int, filters []float32, rows, columns int) {
+	w.bf16[i] = grow(w.bf16[i], len(filters)/2)
+	w.be.pairRows(w.bf16[i], filters, 36*rows, columns)
 }
 
 // blocks calls f for some rows of tiles at a time, from row first on; m is their number of tiles.
@@ -166,12 +181,41 @@ func (w *winograd) blocks(f func(first int, in, out *winogradShape, m int64)) {
 	}
 }
 
-// product returns the shape of 36 products of tiles [m][channels] with filters [channels][columns].
-func (w *winograd) product(m int64, channels, columns, a, c int) *matmulShape {
-	return &matmulShape{
-		m: m, n: int64(columns), count: [3]int64{1, 1, int64(channels)}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1},
-		rowB: int64(columns), batch: 36, batchA: int64(a), batchB: int64(w.filterSize()), batchC: int64(c),
+// forwardProduct computes out = in · filters for m tiles at all frequencies.
+func (w *winograd) forwardProduct(s *winogradScratch, m int64) {
+	shape := &matmulShape{
+		m: m, n: int64(w.outP), count: [3]int64{1, 1, int64(w.inP)}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1}, rowB: int64(w.outP),
+		batch: 36, batchA: int64(w.frequency.in), batchB: int64(w.filterSize()), batchC: int64(w.frequency.out),
 	}
+	if w.be.bf16 {
+		w.be.matmul(w.narrow(s, s.in, shape), w.inPair, w.outTile, s.bf16, w.bf16[0], nil, s.out)
+	} else {
+		w.be.matmul(shape, w.inTile, w.outTile, s.in, w.forward, nil, s.out)
+	}
+}
+
+// backwardProduct computes in = out · filtersᵀ for m tiles at all frequencies.
+func (w *winograd) backwardProduct(s *winogradScratch, m int64) {
+	shape := &matmulShape{
+		m: m, n: int64(w.inP), count: [3]int64{1, 1, int64(w.outP)}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1}, rowB: int64(w.inP),
+		batch: 36, batchA: int64(w.frequency.out), batchB: int64(w.filterSize()), batchC: int64(w.frequency.in),
+	}
+	if w.be.bf16 {
+		w.be.matmul(w.narrow(s, s.out, shape), w.outPair, w.inTile, s.bf16, w.bf16[1], nil, s.in)
+	} else {
+		w.be.matmul(shape, w.outTile, w.inTile, s.out, w.backward, nil, s.in)
+	}
+}
+
+// narrow makes a bfloat16 copy of transformed images, and of a product's shape that of pairs.
+func (w *winograd) narrow(s *winogradScratch, a []float32, shape *matmulShape) *matmulShape {
+	s.bf16 = grow(s.bf16, len(a)/2)
+	w.be.narrow(s.bf16, a)
+	shape.count[2] /= 2
+	shape.batchA /= 2
+	shape.batchB /= 2
+	shape.bf16 = 1
+	return shape
 }
 
 func (w *winograd) scratch(thread int) *winogradScratch {
@@ -188,7 +232,7 @@ func (w *winograd) convolve(thread int, x, bias, z []float32) {
 	w.pad(be, s.x, s.image, x, w.inP)
 	w.blocks(func(first int, in, out *winogradShape, m int64) {
 		be.winogradInput(in, s.x[2*first*w.paddedRow(w.inP):], s.in)
-		be.matmul(w.product(m, w.inP, w.outP, w.frequency.in, w.frequency.out), w.inTile, w.outTile, s.in, w.forward, nil, s.out)
+		w.forwardProduct(s, m)
 		be.winogradOutput(out, s.out, bias, z[2*first*w.width*w.outP:])
 	})
 }
@@ -220,7 +264,7 @@ func (w *winograd) gradients(thread, group int, first bool, x, dx []float32) {
 		if dx == nil {
 			return
 		}
-		be.matmul(w.product(m, w.outP, w.inP, w.frequency.out, w.frequency.in), w.outTile, w.inTile, s.out, w.backward, nil, s.in)
+		w.backwardProduct(s, m)
 		be.winogradInputGradient(in, s.in, s.dx[2*first*w.paddedRow(w.inP):])
 	})
 	if dx != nil {
