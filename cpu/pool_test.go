@@ -1,0 +1,91 @@
+package cpu
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// Every part runs once, on a thread that no other part has at the same time, and run returns
+// after all of them; alone, and one call after the other in a team, whose threads may have gone to
+// sleep between them.
+func TestPool(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := &pool{threads: rapid.IntRange(1, 9).Draw(t, "threads")}
+		calls := rapid.SliceOfN(rapid.IntRange(0, 40), 1, 20).Draw(t, "parts")
+		pause := rapid.SampledFrom([]time.Duration{0, 0, time.Millisecond}).Draw(t, "pause")
+		all := func() {
+			for _, n := range calls {
+				ran, busy := make([]atomic.Int32, n), make([]atomic.Bool, p.threads)
+				p.run(n, func(thread, i int) {
+					if busy[thread].Swap(true) {
+						t.Errorf("two parts at once have thread %d", thread)
+					}
+					ran[i].Add(1)
+					if i%7 == 3 {
+						time.Sleep(time.Microsecond)
+					}
+					busy[thread].Store(false)
+				})
+				for i := range ran {
+					if c := ran[i].Load(); c != 1 {
+						t.Fatalf("part %d of %d ran %d times", i, n, c)
+					}
+				}
+				time.Sleep(pause)
+			}
+		}
+		all()
+		p.together(all)
+		p.together(func() { p.together(all) })
+	})
+}
+
+// A panic in a part reaches the caller of run, as every other error of the program does, and
+// leaves the pool in order.
+func TestPoolPanics(t *testing.T) {
+	p := &pool{threads: 4}
+	panics := func() (what any) {
+		defer func() { what = recover() }()
+		p.run(20, func(_, i int) {
+			if i == 11 {
+				panic("part 11")
+			}
+		})
+		return nil
+	}
+	p.together(func() {
+		if what := panics(); fmt.Sprint(what) != "part 11" {
+			t.Errorf("panic %v, want part 11", what)
+		}
+		var sum atomic.Int64
+		p.run(100, func(_, i int) { sum.Add(int64(i)) })
+		if sum.Load() != 4950 {
+			t.Errorf("sum %d after a panic", sum.Load())
+		}
+	})
+	if what := panics(); fmt.Sprint(what) != "part 11" {
+		t.Errorf("panic %v, want part 11", what)
+	}
+}
+
+// Groups depend on nothing but the number of samples, cover them in order, and differ by one
+// sample at the most.
+func TestGroups(t *testing.T) {
+	for n := 1; n < 300; n++ {
+		at, largest, smallest := 0, 0, n
+		for g := range groups(n) {
+			lo, hi := group(g, n)
+			if lo != at {
+				t.Fatalf("group %d of %d samples begins at %d, want %d", g, n, lo, at)
+			}
+			at, largest, smallest = hi, max(largest, hi-lo), min(smallest, hi-lo)
+		}
+		if at != n || largest-smallest > 1 || smallest < 1 {
+			t.Fatalf("%d groups of %d samples end at %d, with %d to %d samples", groups(n), n, at, smallest, largest)
+		}
+	}
+}
