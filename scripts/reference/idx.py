@@ -7,7 +7,6 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import torch
 
 PREFIX = {"train": "train", "test": "t10k"}
 
@@ -26,13 +25,21 @@ def find(directory: str | None) -> Path:
     sys.exit("no data set in " + " or ".join(map(str, places)) + ": run `make data`, or name a directory with --data")
 
 
-def load(directory: Path, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+def load(directory: Path, split: str):
+    """What arrays returns, as tensors of PyTorch."""
+    import torch  # here, since the peers in scripts/peers do without it
+
+    images, labels = arrays(directory, split)
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def arrays(directory: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Images [count,height,width] and labels [count] of a split, "train" or "test", as bytes."""
     images = read(directory / f"{PREFIX[split]}-images-idx3-ubyte", 3)
     labels = read(directory / f"{PREFIX[split]}-labels-idx1-ubyte", 1)
     if len(images) != len(labels):
         sys.exit(f"{directory}: {len(images)} {split} images, {len(labels)} labels")
-    return torch.from_numpy(images), torch.from_numpy(labels)
+    return images, labels
 
 
 def read(path: Path, dimensions: int) -> np.ndarray:

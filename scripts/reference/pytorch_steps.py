@@ -16,10 +16,10 @@ class Steps:
         torch.set_num_threads(threads)
         torch.manual_seed(1)
         self._images, self._labels, self._batch = images, labels.long(), batch
-        self._net = CRNN().train(mode == "train")
-        self._forward = torch.compile(self._net) if compiled else self._net
-        self._step = self._train if mode == "train" else self._eval
-        self._adam = torch.optim.Adam(self._net.parameters(), lr=0.0005)
+        self.net = CRNN().train(mode == "train")
+        self.forward = torch.compile(self.net, dynamic=False) if compiled else self.net
+        self._step = self.train if mode == "train" else self._eval
+        self._adam = torch.optim.Adam(self.net.parameters(), lr=0.0005)
         self._loss, self._hits = torch.zeros(()), torch.zeros((), dtype=torch.int64)
 
     def milliseconds(self, steps: int) -> list[float]:
@@ -32,11 +32,13 @@ class Steps:
             times.append(1e3 * (time.perf_counter() - start))
         return times
 
-    def _train(self, batch: torch.Tensor) -> None:
+    def train(self, batch: torch.Tensor) -> torch.Tensor:
+        """Makes a training step; returns the mean loss of the batch before it."""
         loss = self._totals(batch)
         self._adam.zero_grad()
         loss.backward()
         self._adam.step()
+        return loss
 
     @torch.no_grad()
     def _eval(self, batch: torch.Tensor) -> None:
@@ -45,7 +47,7 @@ class Steps:
     def _totals(self, batch: torch.Tensor) -> torch.Tensor:
         """Adds the loss and hits of a batch to the totals, as an epoch does; returns the mean loss."""
         target = self._labels[batch]
-        logits = self._forward(to_input(self._images[batch]))
+        logits = self.forward(to_input(self._images[batch]))
         loss = F.cross_entropy(logits, target)
         self._loss += loss.detach() * len(batch)
         self._hits += (logits.argmax(1) == target).sum()
