@@ -1,9 +1,9 @@
 // Package cpu runs the network on the processor: C micro-kernels behind cgo, chosen by
 // instruction set at run time, or plain Go where cgo is off.
 //
-// Work is cut in one of two ways: by sample, where no sum crosses samples, or by output
-// element, where one thread makes the whole sum in its order. So the bits of a result do
-// not depend on the number of threads.
+// Work is cut by sample, and where a sum crosses samples by group of samples: one thread makes the
+// sum of a group, and those of the groups are added in order. How many groups there are depends on
+// the batch alone, so the bits of a result do not depend on the number of threads.
 package cpu
 
 import (
@@ -30,7 +30,7 @@ type Options struct {
 }
 
 // ErrNoBF16 is the error of New if the kernels lack products of bfloat16.
-var ErrNoBF16 = errors.New("this processor has no instructions for bfloat16 (AVX-512 BF16, or BF16 of Armv8.6)")
+var ErrNoBF16 = errors.New("these kernels have no products of bfloat16, for which they need AVX-512 BF16 or BF16 of Armv8.6")
 
 // MaxThreads is the largest number of threads that New accepts.
 const MaxThreads = 1024
@@ -49,6 +49,7 @@ type Backend struct {
 	laps []time.Time
 
 	profile *profile // while Profile runs
+	peak    float64  // as Profile found it
 }
 
 var (

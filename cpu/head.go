@@ -83,6 +83,7 @@ func softmax(z []float32) (largest float64, first int, sum float64) {
 
 // Loss implements model.Head.
 func (h *head) Loss(logits *tensor.Dense, l model.Labels, n int) {
+	h.be.begin("loss")
 	for b, label := range l.(labels)[:n] {
 		z := values(logits)[b*h.Classes:][:h.Classes]
 		largest, first, sum := softmax(z)

@@ -69,6 +69,7 @@ func (p *profile) add(kernel string, start time.Time, flop int64) {
 // over the threads: what all of them spent in it, divided by their number.
 func (be *Backend) Profile(body func()) ([]model.KernelTime, error) {
 	plain := be.kernels
+	be.peak = be.measurePeak()
 	be.profile = &profile{threads: be.pool.threads}
 	be.kernels = profiled{plain, be.profile}
 	for range profileSteps {
@@ -84,11 +85,16 @@ func (be *Backend) Profile(body func()) ([]model.KernelTime, error) {
 		times[i].FLOP /= profileSteps
 	}
 	be.kernels, be.profile = plain, nil
+	be.peak = max(be.peak, be.measurePeak())
 	return times, nil
 }
 
-// Peak implements model.Profiler: multiply-adds in registers, on all threads at once.
-func (be *Backend) Peak() float64 {
+// Peak implements model.Profiler: the best before and after the last Profile.
+func (be *Backend) Peak() float64 { return be.peak }
+
+// measurePeak returns how many floating-point operations a second all threads make together, by
+// multiply-adds in registers.
+func (be *Backend) measurePeak() float64 {
 	const rounds, iterations = 5, 1 << 20
 	best := 0.0
 	for range rounds {

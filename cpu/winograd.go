@@ -9,7 +9,8 @@ package cpu
 // and summed over input channels the product inside is a matrix product for each of 36
 // frequencies: 36 multiplications in place of 100. The matrices evaluate and interpolate
 // polynomials at 0, 1, -1, 2, -1/2 and ∞. Of the points with small numbers these round
-// least: the result's error is about twice that of a plain sum in float32 (TestWinogradError).
+// least: the error of outputs and inputs' gradients is twice that of a plain sum in float32, of
+// filters' gradients five times (TestWinogradError).
 //
 // Gradients are the adjoint of the same: with q = A dz Aᵀ, that of the input is
 // B [ (G g Gᵀ) ⊙ q ] Bᵀ, that of the filter Gᵀ [ (Bᵀ d B) ⊙ q ] G.

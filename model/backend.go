@@ -73,7 +73,7 @@ type Profiler interface {
 	// kernel in it, in the order in which they run. What body computes is of no use afterwards.
 	Profile(body func()) ([]KernelTime, error)
 	// Peak returns how many floating-point operations the device can make in a second, as
-	// measured, or 0 if that is not known.
+	// Profile measured it, or 0 if that is not known.
 	Peak() float64
 }
 

@@ -16,7 +16,8 @@ import (
 )
 
 // benchmark is a measurement, in the form of --json. Times are of a step: a batch through
-// the network, and in training back through it and into the parameters.
+// the network, and in training back through it and into the parameters; in predict, what
+// crnn predict does with one image whose bytes are there.
 type benchmark struct {
 	Device          string  `json:"device"`
 	DeviceName      string  `json:"device_name"`
@@ -51,14 +52,15 @@ func benchCommand() *cli.Command {
 	mode, steps := "train", 50
 	options := append([]*option{
 		{name: "mode", category: "Measurement", target: &mode, noEnv: true,
-			value: "MODE", usage: "train (forward, backward and Adam) or eval (forward and loss)"},
+			value: "MODE", usage: "train (forward, backward and Adam), eval (forward and loss) or predict (one image)"},
 		{name: "steps", category: "Measurement", target: &steps, noEnv: true, value: "N", usage: "steps to time, after a few that are not"},
-		{name: "profile", category: "Measurement", target: &profile, noEnv: true, usage: "also how long each kernel of a step runs, and how near to its peak the processor is"},
+		{name: "profile", category: "Measurement", target: &profile, noEnv: true, usage: "also how long each kernel of a step runs, and on the CPU how near to its peak"},
 		{name: "json", category: "Output", target: &asJSON, noEnv: true, usage: "a JSON object"},
 	}, settings(&config, append([]string{"batch-size"}, computeSettings...)...)...)
 	return newCommand("bench", "", "how long a step takes on this machine",
 		"Times steps of the recipe's network on the real training images: the median, the fastest and the\n"+
-			"95th percentile.",
+			"95th percentile. --mode predict times what crnn predict does with one image, from its bytes to its\n"+
+			"probabilities. --profile shows where the time of a step goes, in further steps.",
 		"crnn bench --mode train --batch-size 50 --threads 2", options,
 		func(c *cli.Context) error {
 			if err := noArguments(c, 0); err != nil {
@@ -67,8 +69,15 @@ func benchCommand() *cli.Command {
 			if err := configure(&config, options); err != nil {
 				return err
 			}
-			if mode != "train" && mode != "eval" {
-				return usagef("--mode %q: expected train or eval", mode)
+			switch mode {
+			case "train", "eval":
+			case "predict":
+				if c.IsSet("batch-size") && config.BatchSize != 1 {
+					return usagef("--batch-size %d: --mode predict times a single image: leave it out, or give 1", config.BatchSize)
+				}
+				config.BatchSize = 1
+			default:
+				return usagef("--mode %q: expected train, eval or predict", mode)
 			}
 			if steps < 1 {
 				return usagef("--steps %d: expected at least 1", steps)
@@ -87,7 +96,7 @@ func benchCommand() *cli.Command {
 				Device: device.Name(), DeviceName: device.description, Mode: mode,
 				Precision: config.Precision, BatchSize: config.BatchSize, Threads: device.threads,
 			}
-			work, err := newWork(device.Backend, set.Train, config.BatchSize, mode == "train")
+			work, err := newWork(device.Backend, set.Train, config.BatchSize, mode)
 			if err != nil {
 				return err
 			}
@@ -134,19 +143,19 @@ func milliseconds(ms float64) string {
 
 // work is a network and what its steps need.
 type work struct {
-	be       model.Backend
-	net      *model.Network
-	images   model.Images
-	order    []int32
-	training bool
+	be     model.Backend
+	net    *model.Network
+	images model.Images
+	order  []int32
+	mode   string
 
 	next, made int
 	indices    []int32
 }
 
-func newWork(be model.Backend, set *data.Set, batch int, training bool) (*work, error) {
+func newWork(be model.Backend, set *data.Set, batch int, mode string) (*work, error) {
 	const seed = 1
-	w := &work{be: be, training: training, indices: make([]int32, batch)}
+	w := &work{be: be, mode: mode, indices: make([]int32, batch)}
 	var err error
 	// The images first, so that the memory that is left is the network's.
 	if w.images, err = be.NewImages(set.Images, set.Labels, set.Height, set.Width); err != nil {
@@ -164,17 +173,22 @@ func newWork(be model.Backend, set *data.Set, batch int, training bool) (*work, 
 }
 
 // step makes a step on the next batch.
-func (w *work) step() {
+func (w *work) step() error {
 	for i := range w.indices {
 		w.indices[i] = w.order[w.next%len(w.order)]
 		w.next++
 	}
 	w.made++
-	if w.training {
+	switch w.mode {
+	case "train":
 		w.net.Step(w.images, w.indices, model.AdamStep{LR: 0.0005, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: int64(w.made)})
-	} else {
+	case "eval":
 		w.net.Evaluate(w.images, w.indices)
+	case "predict":
+		_, err := classify(w.be, w.net, w.images, w.indices)
+		return err
 	}
+	return nil
 }
 
 // time runs steps and returns how long each took.
@@ -187,7 +201,9 @@ func (w *work) time(c *cli.Context, steps int) ([]time.Duration, error) {
 		if i >= warmUp {
 			w.be.Lap()
 		}
-		w.step()
+		if err := w.step(); err != nil {
+			return nil, err
+		}
 	}
 	w.be.Lap()
 	return w.be.Laps()

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"image"
 	"image/png"
 	"maps"
 	"math"
@@ -13,12 +14,14 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"crnn/data"
+	"crnn/model"
 )
 
 // jsonOf runs a command line that prints JSON and reads it into v.
@@ -102,17 +105,73 @@ func TestPredict(t *testing.T) {
 	}
 }
 
+// What crnn predict says of pictures is what crnn eval says of a test set made of them.
+func TestPredictAgreesWithEval(t *testing.T) {
+	set, err := smallSet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const count = 70 // more than the network takes at a time
+	dir, work := smallData(t), t.TempDir()
+	weights := filepath.Join(work, "w.safetensors")
+	if err := model.WriteWeights(weights, model.NewState(model.Default(), 1)); err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	var pixels []byte
+	labels := set.Test.Labels[:count]
+	for i := range count {
+		var picture bytes.Buffer
+		if err := png.Encode(&picture, &image.Gray{Pix: set.Test.Image(i), Stride: 28, Rect: image.Rect(0, 0, 28, 28)}); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, filepath.Join(work, strconv.Itoa(i)+".png"))
+		write(t, files[i], picture.Bytes())
+		taken, err := data.LoadPicture(files[i]) // some are turned to bright on dark
+		if err != nil {
+			t.Fatal(err)
+		}
+		pixels = append(pixels, taken...)
+	}
+	writeIDX(t, filepath.Join(dir, "t10k-images-idx3-ubyte"), pixels, count, 28, 28)
+	writeIDX(t, filepath.Join(dir, "t10k-labels-idx1-ubyte"), labels, count)
+
+	var predictions []prediction
+	jsonOf(t, &predictions, append([]string{"predict", "--json", "--device", "cpu", "--weights", weights}, files...)...)
+	loss, hits := 0.0, 0
+	for i, p := range predictions {
+		loss -= math.Log(p.Probabilities[labels[i]]) / count
+		if p.ClassIndex == int(labels[i]) {
+			hits++
+		}
+	}
+	var want evaluation
+	jsonOf(t, &want, "eval", "--json", "--device", "cpu", "--weights", weights, "--data", dir)
+	// The logits are the same bits; what follows is in float64.
+	if len(predictions) != count || math.Abs(loss-want.Loss) > 1e-12 || hits != int(math.Round(want.Accuracy*count/100)) {
+		t.Errorf("%d predictions with loss %v and %d hits, in eval: %+v", len(predictions), loss, hits, want)
+	}
+}
+
 func TestBench(t *testing.T) {
 	dataDir := smallData(t)
-	for _, mode := range []string{"train", "eval"} {
+	for _, c := range []struct {
+		mode, batch string // batch: of the command line, none if empty
+		size        float64
+	}{{"train", "7", 7}, {"eval", "7", 7}, {"predict", "", 1}, {"predict", "1", 1}} {
+		mode := c.mode
+		args := []string{"bench", "--mode", mode, "--steps", "3", "--threads", "1", "--data", dataDir, "--json"}
+		if c.batch != "" {
+			args = append(args, "--batch-size", c.batch)
+		}
 		var got map[string]any
-		jsonOf(t, &got, "bench", "--mode", mode, "--batch-size", "7", "--steps", "3", "--threads", "1", "--data", dataDir, "--json")
+		jsonOf(t, &got, args...)
 		if diff := cmp.Diff([]string{"batch_size", "device", "device_name", "images_per_second", "mode", "peak_bytes",
 			"precision", "step_ms", "step_ms_min", "step_ms_p95", "threads"}, keysOf(got)); diff != "" {
 			t.Errorf("keys (-want +got):\n%s", diff)
 		}
 		number := func(key string) float64 { return got[key].(float64) }
-		if got["mode"] != mode || got["device"] != "cpu" || got["precision"] != "fp32" || number("batch_size") != 7 || number("threads") != 1 {
+		if got["mode"] != mode || got["device"] != "cpu" || got["precision"] != "fp32" || number("batch_size") != c.size || number("threads") != 1 {
 			t.Errorf("%v", got)
 		}
 		if number("peak_bytes") < 1<<20 {
@@ -205,7 +264,7 @@ func TestData(t *testing.T) {
 func TestDoctorAndVersion(t *testing.T) {
 	dir := realData(t)
 	got := crnn(t, "doctor", "--data", dir)
-	for _, want := range []string{"processor: ", "processor features: ", "kernels: ", "memory: ", "NVIDIA driver: ", "NVIDIA GPUs: ",
+	for _, want := range []string{"processor: ", "processor features: ", "kernels: ", "CPU precisions: ", "memory: ", "NVIDIA driver: ", "NVIDIA GPUs: ",
 		"CUDA: ", noGPU(t), dir + ": 60000 training and 10000 test images, Fashion-MNIST"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("crnn doctor lacks %q:\n%s", want, got)

@@ -141,8 +141,10 @@ func TestCUDAPrecision(t *testing.T) {
 		process{args: []string{"bench", "--device", device, "--precision", "bf16"}}.onDriver(dir).
 			refused(t, 2, "--precision bf16: cuda:0 (Stand-in) has compute capability 7.5 and computes in fp32 only; tf32 and bf16 need 8.0: use --precision fp32")
 	}
-	process{args: []string{"bench", "--precision", "bf16"}}.onDriver(dir).
-		refused(t, 2, "--precision bf16: the CPU computes in fp32 only (not a GPU: bf16: cuda:0 (Stand-in) has compute capability 7.5")
+	for precision, because := range map[string]string{"tf32": "", "bf16": "bf16 needs AVX-512 BF16 or Armv8.6's BF16; CRNN_CPU_KERNELS chose the generic kernels; "} {
+		process{args: []string{"bench", "--precision", precision}}.onDriver(dir).with("generic").refused(t, 2,
+			"--precision "+precision+": the CPU computes in fp32 only ("+because+"not a GPU: "+precision+": cuda:0 (Stand-in) has compute capability 7.5")
+	}
 }
 
 func TestCUDADoctor(t *testing.T) {

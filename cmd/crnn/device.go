@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,21 +49,58 @@ func openDevice(c train.Config) (*device, error) {
 	return d, nil
 }
 
+// kernelsVariable is the environment variable that names the CPU's kernels, to compare them or to
+// see what a processor without the fastest ones would do.
+const kernelsVariable = "CRNN_CPU_KERNELS"
+
+// chosenKernels returns the kernels that the environment names, or "" for the fastest.
+func chosenKernels() (string, error) {
+	name, offered := os.Getenv(kernelsVariable), cpu.Kernels()
+	if name != "" && !slices.Contains(offered, name) {
+		return "", usagef("environment variable %s %q: this processor and build offer %s: take one of these, or leave it out",
+			kernelsVariable, name, strings.Join(offered, ", "))
+	}
+	return name, nil
+}
+
+// bf16Instructions are those of which the C kernels need one for --precision bf16.
+const bf16Instructions = "AVX-512 BF16 or Armv8.6's BF16"
+
+// cpuPrecisions returns what --precision may be with the given kernels of the CPU.
+func cpuPrecisions(kernels string) []string {
+	if _, err := cpu.New(cpu.Options{Threads: 1, Kernels: kernels, BF16: true}); err != nil {
+		return []string{"fp32"}
+	}
+	return []string{"fp32", "bf16"}
+}
+
 // openCPU returns the CPU, and if it is a second choice says why it is not a GPU.
 func openCPU(c train.Config, notGPU error) (*device, error) {
-	instead := ""
-	if notGPU != nil {
-		instead = " (not a GPU: " + shortly(notGPU) + ")"
+	kernels, err := chosenKernels()
+	if err != nil {
+		return nil, err
 	}
-	if c.Precision == "tf32" {
-		return nil, usagef("--precision tf32: that is a GPU's%s: use --precision fp32 or bf16", instead)
+	if has := cpuPrecisions(kernels); !slices.Contains(has, c.Precision) {
+		var why []string
+		if c.Precision == "bf16" {
+			why = append(why, "bf16 needs "+bf16Instructions)
+			if kernels != "" {
+				why = append(why, kernelsVariable+" chose the "+kernels+" kernels")
+			}
+		}
+		if notGPU != nil {
+			why = append(why, "not a GPU: "+shortly(notGPU))
+		}
+		because := ""
+		if why != nil {
+			because = " (" + strings.Join(why, "; ") + ")"
+		}
+		return nil, usagef("--precision %s: the CPU computes in %s only%s: use --precision %s",
+			c.Precision, strings.Join(has, " and "), because, strings.Join(has, " or "))
 	}
 	backend, err := cpu.New(cpu.Options{
-		Threads: c.Threads, Kernels: os.Getenv("CRNN_CPU_KERNELS"), BF16: c.Precision == "bf16", Memory: totalMemory(),
+		Threads: c.Threads, Kernels: kernels, BF16: c.Precision == "bf16", Memory: totalMemory(),
 	})
-	if errors.Is(err, cpu.ErrNoBF16) {
-		return nil, usagef("--precision bf16: %w%s: use --precision fp32", err, instead)
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -28,6 +30,10 @@ func doctorCommand() *cli.Command {
 			if err := configure(&config, options); err != nil {
 				return err
 			}
+			kernels, err := chosenKernels()
+			if err != nil {
+				return err
+			}
 			t := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
 			line := func(what, format string, args ...any) {
 				fmt.Fprintf(t, "%s:\t%s\n", what, fmt.Sprintf(format, args...))
@@ -36,7 +42,8 @@ func doctorCommand() *cli.Command {
 			line("build features", "%s", buildFeatures())
 			line("processor", "%s, %d in use of %d", processor(), runtime.GOMAXPROCS(0), runtime.NumCPU())
 			line("processor features", "%s", processorFeatures())
-			line("kernels", "%s", kernelsLine())
+			line("kernels", "%s", kernelsLine(kernels))
+			line("CPU precisions", "%s", precisionsLine(kernels))
 			if total := totalMemory(); total > 0 {
 				line("memory", "%.1f GiB", float64(total)/(1<<30))
 			}
@@ -55,15 +62,28 @@ func doctorCommand() *cli.Command {
 		})
 }
 
-// kernelsLine tells which CPU kernels are used, and how to get faster ones if only those
-// in Go are built in.
-func kernelsLine() string {
+// kernelsLine tells which CPU kernels are used and who chose them, if it was the environment, and
+// how to get faster ones if only those in Go are built in.
+func kernelsLine(chosen string) string {
 	names := cpu.Kernels()
-	text := names[0] + " in use"
+	text := cmp.Or(chosen, names[0]) + " in use"
+	if chosen != "" {
+		text += ", chosen by " + kernelsVariable
+	}
 	if len(names) > 1 {
-		return text + "; also there: " + strings.Join(names[1:], ", ")
+		others := slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(text, name+" ") })
+		return text + "; also there: " + strings.Join(others, ", ")
 	}
 	return text + " (built without cgo, some fifty times slower than with it: install a C compiler and build with CGO_ENABLED=1)"
+}
+
+// precisionsLine tells what --precision may be on the CPU with the given kernels.
+func precisionsLine(kernels string) string {
+	text := strings.Join(cpuPrecisions(kernels), ", ")
+	if !strings.Contains(text, "bf16") {
+		text += "; bf16 needs " + bf16Instructions
+	}
+	return text
 }
 
 // dataLine tells where the data set is and how it is, or how to get it.

@@ -97,21 +97,38 @@ func predict(c *cli.Context, device *device, state *model.State, files []string,
 		for i := first; i < min(first+net.MaxBatch, len(files)); i++ {
 			indices = append(indices, int32(i))
 		}
-		net.Gather(images, indices)
-		net.Forward(false)
-		logits, err := net.Logits()
+		batch, err := classify(device, net, images, indices)
 		if err != nil {
 			return nil, err
 		}
 		for i, index := range indices {
-			predictions = append(predictions, newPrediction(files[index], logits[i*net.Classes:(i+1)*net.Classes]))
+			batch[i].File = files[index]
 		}
+		predictions = append(predictions, batch...)
 	}
 	return predictions, nil
 }
 
-func newPrediction(file string, logits []float32) prediction {
-	p := prediction{File: file, Probabilities: softmax(logits)}
+// classify returns what the network makes of the images of the given indices, at most
+// net.MaxBatch; their files are left empty.
+func classify(be model.Backend, net *model.Network, images model.Images, indices []int32) ([]prediction, error) {
+	be.Together(func() {
+		net.Gather(images, indices)
+		net.Forward(false)
+	})
+	logits, err := net.Logits()
+	if err != nil {
+		return nil, err
+	}
+	var predictions []prediction
+	for i := range indices {
+		predictions = append(predictions, newPrediction(logits[i*net.Classes:(i+1)*net.Classes]))
+	}
+	return predictions, nil
+}
+
+func newPrediction(logits []float32) prediction {
+	p := prediction{Probabilities: softmax(logits)}
 	p.Probability = slices.Max(p.Probabilities)
 	p.ClassIndex = slices.Index(p.Probabilities, p.Probability)
 	p.Class = data.ClassNames[p.ClassIndex]

@@ -13,7 +13,8 @@ func TestPrediction(t *testing.T) {
 		logits[i] = -1000
 	}
 	logits[5], logits[9] = 1000, 1000+float32(math.Log(3))
-	p := newPrediction("a.png", logits)
+	p := newPrediction(logits)
+	p.File = "a.png"
 	// A float32 near 1000 is a multiple of 2^-14, which bounds the error of the exponent.
 	const tolerance = 1.0 / (1 << 14)
 	if p.Class != "Ankle boot" || p.ClassIndex != 9 || math.Abs(p.Probability-0.75) > tolerance || math.Abs(p.Probabilities[5]-0.25) > tolerance {
