@@ -3,6 +3,8 @@
 // gzip or not. It also splits and orders the images for training, and reads pictures.
 package data
 
+import "sync"
+
 // What every data set that this package reads has in common.
 const (
 	imageHeight = 28
@@ -48,7 +50,16 @@ func FirstOfEachClass(set *Set, from int) []int {
 type Dataset struct {
 	Dir         string
 	Train, Test *Set
-	Warnings    []string // one line for each file that is in order but not Fashion-MNIST's
+	warnings    func() []string // nil: none
+}
+
+// Warnings returns one line for each file that is in order but not Fashion-MNIST's. It may have
+// to wait for checksums, which are computed while the data set is used already.
+func (d *Dataset) Warnings() []string {
+	if d.warnings == nil { // made by hand
+		return nil
+	}
+	return d.warnings()
 }
 
 // Load reads and checks the four files of dir, as NAME.gz or NAME. The error is that of
@@ -60,41 +71,42 @@ func (c catalog) load(dir string) (*Dataset, error) {
 	if err := checkDir(dir); err != nil {
 		return nil, err
 	}
-	train, test := c.read(dir)
-	d := &Dataset{Dir: dir, Train: train.set, Test: test.set}
-	for _, s := range append(train.status[:], test.status[:]...) {
+	contents, status := c.read(dir)
+	for _, s := range status {
 		if s.Err != nil {
 			return nil, s.Err
 		}
-		if s.State == Differs {
-			d.Warnings = append(d.Warnings, c.warning(s))
-		}
 	}
-	return d, nil
-}
-
-// half is a training or a test set with the state of its files of images and of labels.
-type half struct {
-	set    *Set // nil if a file is missing or damaged
-	status [2]FileStatus
-}
-
-// read reads both halves of the data set in dir, at the same time: decompression takes a
-// good part of a second, and has to happen whenever the program starts.
-func (c catalog) read(dir string) (train, test half) {
-	done := make(chan half, 1)
-	go func() { done <- readHalf(dir, c[2], c[3]) }()
-	train = readHalf(dir, c[0], c[1])
-	return train, <-done
-}
-
-func readHalf(dir string, images, labels dataFile) half {
-	// Labels first: their number then bounds the memory that a file of images can ask for.
-	y, labelStatus := labels.read(dir, nil)
-	x, imageStatus := images.read(dir, y)
-	h := half{status: [2]FileStatus{imageStatus, labelStatus}}
-	if x != nil && y != nil {
-		h.set = &Set{Images: x.items, Labels: y.items, Count: x.count, Height: imageHeight, Width: imageWidth}
+	set := func(images, labels *content) *Set {
+		return &Set{Images: images.items, Labels: labels.items, Count: images.count, Height: imageHeight, Width: imageWidth}
 	}
-	return h
+	return &Dataset{
+		Dir: dir, Train: set(contents[0], contents[1]), Test: set(contents[2], contents[3]),
+		warnings: sync.OnceValue(func() (warnings []string) {
+			for _, s := range c.identify(contents, status) {
+				if s.State == Differs {
+					warnings = append(warnings, c.warning(s))
+				}
+			}
+			return warnings
+		}),
+	}, nil
+}
+
+// read reads the files in dir, training and test set at the same time. What is missing or damaged
+// has no content.
+func (c catalog) read(dir string) (contents [4]*content, status [4]FileStatus) {
+	half := func(images, labels int) {
+		// Labels first: their number then bounds the memory that a file of images can ask for.
+		contents[labels], status[labels] = c[labels].read(dir, nil)
+		contents[images], status[images] = c[images].read(dir, contents[labels])
+	}
+	done := make(chan struct{})
+	go func() {
+		half(2, 3)
+		close(done)
+	}()
+	half(0, 1)
+	<-done
+	return contents, status
 }

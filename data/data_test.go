@@ -17,8 +17,8 @@ func TestFashionMNIST(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.Dir != dir || len(d.Warnings) != 0 {
-		t.Errorf("directory %s, warnings %q", d.Dir, d.Warnings)
+	if d.Dir != dir || len(d.Warnings()) != 0 {
+		t.Errorf("directory %s, warnings %q", d.Dir, d.Warnings())
 	}
 	for _, s := range []struct {
 		*Set
@@ -104,10 +104,10 @@ func TestOwnDataIsOnlyWarnedOf(t *testing.T) {
 	if diff := cmp.Diff([]uint8{5, 6}, d.Test.Labels); diff != "" {
 		t.Error(diff)
 	}
-	if len(d.Warnings) != 4 {
-		t.Fatalf("warnings %q, want 4", d.Warnings)
+	if len(d.Warnings()) != 4 {
+		t.Fatalf("warnings %q, want 4", d.Warnings())
 	}
-	for i, w := range d.Warnings {
+	for i, w := range d.Warnings() {
 		if !strings.HasPrefix(w, filepath.Join(dir, fashionMNIST[i].name)+": in order, but not the file of Fashion-MNIST") || strings.Contains(w, "\n") {
 			t.Errorf("warning %q", w)
 		}
@@ -134,13 +134,13 @@ func TestExchangedHalvesAreToldByName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, w := range d.Warnings {
+	for i, w := range d.Warnings() {
 		if !strings.Contains(w, "holds the "+c[(i+2)%4].name+" of") {
 			t.Errorf("warning %q", w)
 		}
 	}
-	if len(d.Warnings) != 4 {
-		t.Errorf("%d warnings, want 4", len(d.Warnings))
+	if len(d.Warnings()) != 4 {
+		t.Errorf("%d warnings, want 4", len(d.Warnings()))
 	}
 }
 

@@ -42,9 +42,9 @@ type FetchOptions struct {
 	Client  *http.Client // nil: one that soon gives up on a network that does not answer
 }
 
-// Fetch makes dir hold Fashion-MNIST. Files that are there already stay; what is missing
-// or damaged is downloaded from the mirrors, and if none of them can be used, taken from
-// Debian's package, for which apt-get is needed but not root. A file gets its name only
+// Fetch makes dir hold Fashion-MNIST. Files that are there already, compressed or not, stay; what
+// is missing or damaged is downloaded from the mirrors, and if none of them can be used, taken from
+// Debian's package, for which apt-get is needed but not root, and decompressed. A file gets its name only
 // once the SHA-256 of its decompressed bytes is right and it is on the disk. A download
 // that broke off is resumed, also by a later Fetch. Of several processes one fetches, and
 // the others wait for it. Proxies are taken from the environment.
@@ -131,7 +131,9 @@ func (f *fetcher) fetch(ctx context.Context) error {
 func (f *fetcher) missing() ([]dataFile, error) {
 	var missing []dataFile
 	for _, file := range f.catalog {
-		switch _, status := file.read(f.dir, nil); status.State {
+		content, status := file.read(f.dir, nil)
+		file.identify(content, &status)
+		switch status.State {
 		case Match:
 		case Differs:
 			return nil, fmt.Errorf("%s: in order, but not the file of Fashion-MNIST: move it away, or fetch into another directory", status.Path)
@@ -211,12 +213,13 @@ func (f *fetcher) giveUp(err error) error {
 		strings.Join(f.failures, "; "), err, f.dir)
 }
 
-// install gives a complete and checked file its name: a copy of it, so that the name
-// never stands for less than the whole file on the disk.
+// install makes file what the checked one at path holds, decompressed: to do that whenever the
+// program starts would be most of its start. The name never stands for less than the whole file
+// on the disk.
 func (f *fetcher) install(path string, file dataFile) error {
-	target := filepath.Join(f.dir, file.name+".gz")
+	target := filepath.Join(f.dir, file.name)
 	err := atomicfile.Write(target, 0o644, func(w io.Writer) error {
-		from, err := os.Open(path)
+		from, err := decompressed(path)
 		if err != nil {
 			return err
 		}
@@ -226,6 +229,10 @@ func (f *fetcher) install(path string, file dataFile) error {
 	})
 	if err != nil {
 		return writeError(target, err)
+	}
+	// One that was damaged would be found before the target.
+	if err := os.Remove(target + ".gz"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return writeError(target+".gz", err)
 	}
 	f.partial(file).remove()
 	return nil

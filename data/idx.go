@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"math"
 )
@@ -50,8 +49,8 @@ type content struct {
 	items      []uint8
 	count      int
 	compressed bool
-	bytes      int64 // of the whole file, decompressed
-	sum        [sha256.Size]byte
+	bytes      int64                    // of the whole file, decompressed
+	sum        func() [sha256.Size]byte // of the whole file, decompressed; waits until it is computed
 }
 
 // FormatError says where and how the bytes of an IDX file break the format.
@@ -72,7 +71,7 @@ func (e *FormatError) Error() string {
 // the pixels [count,28,28]. Errors are *FormatError, or what r returns. The memory used is
 // in proportion to the bytes that r delivers, whatever the header says.
 func ReadImages(r io.Reader) (pixels []uint8, count int, err error) {
-	c, err := readIDX(r, imageKind, -1)
+	c, err := readIDX(r, 0, imageKind, -1)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -81,7 +80,7 @@ func ReadImages(r io.Reader) (pixels []uint8, count int, err error) {
 
 // ReadLabels reads an IDX file of labels from 0 to 9 in the same way.
 func ReadLabels(r io.Reader) ([]uint8, error) {
-	c, err := readIDX(r, labelKind, -1)
+	c, err := readIDX(r, 0, labelKind, -1)
 	if err != nil {
 		return nil, err
 	}
@@ -89,11 +88,23 @@ func ReadLabels(r io.Reader) ([]uint8, error) {
 }
 
 // readIDX reads a file of kind k that must hold count items; -1 leaves count to the file.
-func readIDX(r io.Reader, k *kind, count int) (*content, error) {
-	s, err := newStream(r)
+// size is that of the file in bytes, 0 if it is not known.
+func readIDX(r io.Reader, size int64, k *kind, count int) (*content, error) {
+	s, err := newStream(r, size)
 	if err != nil {
 		return nil, err
 	}
+	defer s.hash.end()
+	c, err := s.read(k, count)
+	if err != nil {
+		return nil, err
+	}
+	c.sum = s.hash.sum
+	return c, nil
+}
+
+// read reads what readIDX does, all but the checksum.
+func (s *stream) read(k *kind, count int) (*content, error) {
 	header, err := s.readHeader(k)
 	if err != nil {
 		return nil, err
@@ -138,7 +149,6 @@ func readIDX(r io.Reader, k *kind, count int) (*content, error) {
 		}
 	}
 	c.bytes = total
-	s.hash.Sum(c.sum[:0])
 	return c, nil
 }
 
@@ -147,15 +157,22 @@ type stream struct {
 	r          io.Reader
 	compressed bool
 	offset     int64
-	hash       hash.Hash
+	most       int64 // the bytes that a file of its size can hold, 0 if that is not known
+	hash       *hasher
 }
 
-func newStream(r io.Reader) (*stream, error) {
+// maxExpansion is what deflate makes of a byte at most, in bytes.
+const maxExpansion = 1032
+
+func newStream(r io.Reader, size int64) (*stream, error) {
 	r, compressed, err := decompress(r)
 	if err != nil {
 		return nil, err
 	}
-	return &stream{r: r, compressed: compressed, hash: sha256.New()}, nil
+	if compressed {
+		size *= maxExpansion
+	}
+	return &stream{r: r, compressed: compressed, most: size, hash: newHasher()}, nil
 }
 
 // decompress tells by the first bytes whether r is compressed with gzip.
@@ -194,11 +211,12 @@ func gzipError(err error, offset int64) error {
 	return err
 }
 
-// fill reads len(buf) bytes; it returns io.ErrUnexpectedEOF if the file ends before.
+// fill reads len(buf) bytes, which must not change any more; it returns io.ErrUnexpectedEOF if
+// the file ends before.
 func (s *stream) fill(buf []byte) error {
 	n, err := io.ReadFull(s.r, buf)
 	s.offset += int64(n)
-	s.hash.Write(buf[:n])
+	s.hash.add(buf[:n])
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
 	}
@@ -242,15 +260,24 @@ func (s *stream) checkMagic(magic uint32, k *kind) error {
 		"not an IDX file of %s: it begins with %#08x, expected %#08x", k.items, magic, k.magic)}
 }
 
-// readBody reads n bytes. The buffer grows with what was read, so that a header that
-// promises more than the file holds does not cost the memory.
+// pieceSize is the number of bytes after which the hasher gets what was read: few enough for it
+// to find them in a cache.
+const pieceSize = 1 << 18
+
+// readBody reads n bytes. The buffer has room for them at once if a file of this size can hold
+// them. Otherwise it grows with what was read, so that a header that promises more than the file
+// holds does not cost the memory.
 func (s *stream) readBody(n int) ([]byte, error) {
-	body := make([]byte, min(n, 1<<20))
+	body := newArray(int(min(int64(n), max(s.most, 1<<20))))
 	for have := 0; ; {
-		if err := s.fill(body[have:]); err != nil {
-			return nil, err
+		for have < len(body) {
+			piece := body[have:min(have+pieceSize, len(body))]
+			if err := s.fill(piece); err != nil {
+				return nil, err
+			}
+			have += len(piece)
 		}
-		if have = len(body); have == n {
+		if have == n {
 			return body, nil
 		}
 		body = append(make([]byte, 0, min(n, 2*have)), body...)

@@ -37,6 +37,25 @@ func TestReadsManyImages(t *testing.T) {
 	}
 }
 
+// With the file's size known, the buffer never grows.
+func TestReadsIntoMemoryOfTheRightSize(t *testing.T) {
+	pixels := make([]byte, 10000*imageSize) // which zip makes a thousandth of
+	for _, pack := range []func([]byte) []byte{bytes.Clone, zip} {
+		file := pack(idxImages(pixels))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		c, err := readIDX(bytes.NewReader(file), int64(len(file)), imageKind, 10000)
+		runtime.ReadMemStats(&after)
+		if err != nil || !bytes.Equal(c.items, pixels) {
+			t.Errorf("%d bytes, error %v", len(c.items), err)
+		}
+		// Besides the pixels there are the buffers of gzip and of its reader, some 100 KB.
+		if used := after.TotalAlloc - before.TotalAlloc; used > uint64(len(pixels))+1<<18 {
+			t.Errorf("%d bytes were allocated for %d", used, len(pixels))
+		}
+	}
+}
+
 func TestDamagedFiles(t *testing.T) {
 	image := make([]byte, imageSize)
 	good := idxImages(append(image, image...))
@@ -149,6 +168,9 @@ func TestForgedHeadersCostNoMemory(t *testing.T) {
 		}
 		if _, err := ReadLabels(bytes.NewReader(file)); err == nil {
 			t.Errorf("%s: ReadLabels gives no error", name)
+		}
+		if _, err := readIDX(bytes.NewReader(file), int64(len(file)), imageKind, -1); err == nil {
+			t.Errorf("%s: no error with the size known", name)
 		}
 		runtime.ReadMemStats(&after)
 		if used := after.TotalAlloc - before.TotalAlloc; used > 4<<20 {

@@ -17,9 +17,18 @@ func Split(n int, valFraction float64, seed uint64) (train, val []int32) {
 	}
 	(&rng.Stream{Seed: seed, Purpose: rng.Split}).Shuffle(all)
 	nVal := int(math.Round(float64(n) * valFraction))
-	val, train = all[:nVal:nVal], all[nVal:]
-	slices.Sort(val)
-	slices.Sort(train)
+	chosen := make([]bool, n)
+	for _, i := range all[:nVal] {
+		chosen[i] = true
+	}
+	val, train = all[:0:nVal], make([]int32, 0, n-nVal)
+	for i, c := range chosen {
+		if c {
+			val = append(val, int32(i))
+		} else {
+			train = append(train, int32(i))
+		}
+	}
 	return train, val
 }
 

@@ -40,12 +40,32 @@ func Verify(dir string) ([]FileStatus, error) {
 	if err := checkDir(dir); err != nil {
 		return nil, err
 	}
-	train, test := fashionMNIST.read(dir)
-	return append(train.status[:], test.status[:]...), nil
+	status := fashionMNIST.identify(fashionMNIST.read(dir))
+	return status[:], nil
 }
 
-// read reads and checks f in dir. With labels given, there must be as many images. The
-// content is nil if the file is damaged or missing.
+// identify completes the status of files that were read by what their checksums tell.
+func (c catalog) identify(contents [4]*content, status [4]FileStatus) [4]FileStatus {
+	for i, f := range c {
+		f.identify(contents[i], &status[i])
+	}
+	return status
+}
+
+// identify puts the checksum of f's content, if it has one, into status.
+func (f dataFile) identify(c *content, status *FileStatus) {
+	if c == nil {
+		return
+	}
+	sum := c.sum()
+	status.SHA256 = hex.EncodeToString(sum[:])
+	if status.SHA256 != f.sum {
+		status.State = Differs
+	}
+}
+
+// read reads and checks f in dir, up to its checksum: see identify. With labels given, there must
+// be as many images. The content is nil if the file is damaged or missing.
 func (f dataFile) read(dir string, labels *content) (*content, FileStatus) {
 	status := FileStatus{Name: f.name}
 	var err error
@@ -62,15 +82,11 @@ func (f dataFile) read(dir string, labels *content) (*content, FileStatus) {
 		return nil, status
 	}
 	status.Compressed, status.Count, status.Bytes = c.compressed, c.count, c.bytes
-	status.SHA256 = hex.EncodeToString(c.sum[:])
-	if status.SHA256 != f.sum {
-		status.State = Differs
-	}
 	return c, status
 }
 
 func (f dataFile) readPath(path string, labels *content) (*content, error) {
-	file, _, err := openFile(path)
+	file, info, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +95,7 @@ func (f dataFile) readPath(path string, labels *content) (*content, error) {
 	if labels != nil {
 		count = labels.count
 	}
-	c, err := readIDX(file, f.kind, count)
+	c, err := readIDX(file, info.Size(), f.kind, count)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; replace the file (crnn data fetch gets the original)", path, cause(err))
 	}

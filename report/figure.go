@@ -6,6 +6,7 @@ import (
 	"image/png"
 	"io"
 
+	"git.sr.ht/~sbinet/gg"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
@@ -47,8 +48,12 @@ func pixels(n int) vg.Length { return vg.Length(n) * vg.Inch / dpi }
 // newCanvas returns a white canvas of the given size in pixels, and the figure that is
 // drawn on it.
 func newCanvas(width, height int) (draw.Canvas, Figure) {
-	c := vgimg.NewWith(vgimg.UseWH(pixels(width), pixels(height)), vgimg.UseDPI(dpi))
-	return draw.New(c), Figure{c.Image().(*image.RGBA)}
+	picture := image.NewRGBA(image.Rect(0, 0, width, height))
+	drawing := gg.NewContextForRGBA(picture) // that of vgimg would draw on a copy
+	drawing.SetLineCapButt()
+	drawing.InvertY()
+	c := vgimg.NewWith(vgimg.UseImageWithContext(picture, drawing), vgimg.UseDPI(dpi))
+	return draw.New(c), Figure{picture}
 }
 
 // textStyle returns the style of text that is centred on its point.

@@ -124,20 +124,13 @@ func (p *Progress) valid() bool {
 
 // WriteCheckpoint replaces the file at path by ck.
 func WriteCheckpoint(path string, ck *Checkpoint) error {
-	b, err := encodeCheckpoint(ck)
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(path, 0o644, func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
-	})
+	return atomicfile.Write(path, 0o644, func(w io.Writer) error { return encodeCheckpoint(w, ck) })
 }
 
-func encodeCheckpoint(ck *Checkpoint) ([]byte, error) {
+func encodeCheckpoint(w io.Writer, ck *Checkpoint) error {
 	record, err := json.Marshal(checkpointRecord{ck.Config, ck.Last.Config, ck.Progress, ck.DataID})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	layout := ck.Last.Layout()
 	f := safetensors.File{Metadata: map[string]string{"run": string(record)}}
@@ -147,19 +140,30 @@ func encodeCheckpoint(ck *Checkpoint) ([]byte, error) {
 	if ck.Best != nil {
 		f.Tensors = append(f.Tensors, ck.Best.Tensors("best.")...)
 	}
-	var body bytes.Buffer
-	if err := safetensors.Write(&body, &f); err != nil {
-		return nil, err
+	// Written a first time for its length and checksum, the body never lies in memory as a whole.
+	sum, length := sha256.New(), byteCount(0)
+	if err := safetensors.Write(io.MultiWriter(sum, &length), &f); err != nil {
+		return err
 	}
-	return seal(body.Bytes()), nil
+	if _, err := w.Write(sealOf(uint64(length), sum.Sum(nil))); err != nil {
+		return err
+	}
+	return safetensors.Write(w, &f)
 }
 
-// seal returns the body of a checkpoint led by its header.
-func seal(body []byte) []byte {
-	sum := sha256.Sum256(body)
+// sealOf returns the header of a checkpoint whose body has the given length and SHA-256.
+func sealOf(length uint64, sum []byte) []byte {
 	b := binary.LittleEndian.AppendUint32([]byte(checkpointMagic), checkpointVersion)
-	b = binary.LittleEndian.AppendUint64(b, uint64(len(body)))
-	return append(append(b, sum[:]...), body...)
+	b = binary.LittleEndian.AppendUint64(b, length)
+	return append(b, sum...)
+}
+
+// byteCount counts what is written to it.
+type byteCount uint64
+
+func (n *byteCount) Write(b []byte) (int, error) {
+	*n += byteCount(len(b))
+	return len(b), nil
 }
 
 // ReadCheckpoint reads the file at path. The error of one that is cut or changed wraps

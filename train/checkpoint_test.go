@@ -38,11 +38,17 @@ func testCheckpoint() *Checkpoint {
 
 func encode(t testing.TB, ck *Checkpoint) []byte {
 	t.Helper()
-	b, err := encodeCheckpoint(ck)
-	if err != nil {
+	var b bytes.Buffer
+	if err := encodeCheckpoint(&b, ck); err != nil {
 		t.Fatal(err)
 	}
-	return b
+	return b.Bytes()
+}
+
+// seal returns the body of a checkpoint led by its header.
+func seal(body []byte) []byte {
+	sum := sha256.Sum256(body)
+	return append(sealOf(uint64(len(body)), sum[:]), body...)
 }
 
 func decode(b []byte) (*Checkpoint, error) {

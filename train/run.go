@@ -47,8 +47,8 @@ type Runner struct {
 	Progress
 	net                     *model.Network
 	trainImages, testImages model.Images
-	dataID                  string
-	saved                   int64 // step of the checkpoint in Dir
+	dataID                  func() string // may have to wait for it
+	saved                   int64         // step of the checkpoint in Dir
 
 	unseen int       // samples of the steps whose loss was not looked at yet
 	looked time.Time // when it was
@@ -118,7 +118,7 @@ func (r *Runner) save() error {
 		return nil
 	}
 	err := r.Dir.writeCheckpoint(&Checkpoint{
-		Config: r.Config, Progress: r.Progress, DataID: r.dataID,
+		Config: r.Config, Progress: r.Progress, DataID: r.dataID(),
 		Last: r.last, AdamM: r.adamM, AdamV: r.adamV, Best: r.best,
 	})
 	if err == nil {

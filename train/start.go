@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"sync"
 
 	"crnn/data"
 	"crnn/model"
@@ -12,7 +13,8 @@ import (
 // New puts everything in place for the next step, and writes nothing: what cannot be run is
 // refused here. A setting that cannot be is a *FieldError.
 func New(job Job) (*Runner, error) {
-	r := &Runner{Job: job}
+	r := &Runner{Job: job, dataID: sync.OnceValue(func() string { return dataID(job.Data) })}
+	go r.dataID() // which reads all of it, while the network is made
 	start := r.restore
 	if r.From == nil {
 		start = r.begin
@@ -104,7 +106,6 @@ func (r *Runner) begin() error {
 	if err := r.Config.Validate(); err != nil {
 		return err
 	}
-	r.dataID = dataID(r.Data)
 	if r.Config.Init == "" {
 		sizes := r.Config.sizes()
 		sizes.ImageHeight, sizes.ImageWidth = r.Data.Train.Height, r.Data.Train.Width
@@ -151,8 +152,8 @@ func (r *Runner) restore() error {
 	r.Config, r.Progress = ck.Config, ck.Progress
 	r.last, r.adamM, r.adamV, r.best = ck.Last, ck.AdamM, ck.AdamV, ck.Best
 	r.saved = ck.Progress.Step
-	if r.dataID = dataID(r.Data); r.dataID != ck.DataID {
-		return fmt.Errorf("%s: not the data that the run was started with (%s, expected %s); give its directory with --data", r.Data.Dir, r.dataID, ck.DataID)
+	if id := r.dataID(); id != ck.DataID {
+		return fmt.Errorf("%s: not the data that the run was started with (%s, expected %s); give its directory with --data", r.Data.Dir, id, ck.DataID)
 	}
 	return nil
 }

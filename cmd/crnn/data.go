@@ -97,6 +97,15 @@ func verdict(s data.State) string {
 // loadData finds and reads the data set, and downloads it where the user named no directory
 // and it was found nowhere. Its warnings go to stderr.
 func loadData(c *cli.Context, dir string) (*data.Dataset, error) {
+	set, err := readData(c, dir)
+	if err == nil {
+		warn(c, set)
+	}
+	return set, err
+}
+
+// readData is loadData without the warnings, which may have to be waited for.
+func readData(c *cli.Context, dir string) (*data.Dataset, error) {
 	dir, err := locateOrFetch(c, dir)
 	if err != nil {
 		return nil, err
@@ -105,9 +114,12 @@ func loadData(c *cli.Context, dir string) (*data.Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range set.Warnings {
-		fmt.Fprintln(c.App.ErrWriter, "warning:", w)
-	}
 	// From here on a signal waits for the step in hand: see signalContext.
 	return set, c.Context.Err()
+}
+
+func warn(c *cli.Context, set *data.Dataset) {
+	for _, w := range set.Warnings() {
+		fmt.Fprintln(c.App.ErrWriter, "warning:", w)
+	}
 }

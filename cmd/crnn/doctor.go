@@ -100,8 +100,8 @@ func dataLine(c *cli.Context, dir string) string {
 		return err.Error()
 	}
 	text := fmt.Sprintf("%s: %d training and %d test images", dir, set.Train.Count, set.Test.Count)
-	if len(set.Warnings) == 0 {
+	if len(set.Warnings()) == 0 {
 		return text + ", Fashion-MNIST"
 	}
-	return text + "; " + strings.Join(set.Warnings, "; ")
+	return text + "; " + strings.Join(set.Warnings(), "; ")
 }

@@ -64,6 +64,9 @@ func TestInterruptAndResume(t *testing.T) {
 			if !regexp.MustCompile("^crnn: interrupted after step \\d+: `crnn train --resume " + regexp.QuoteMeta(out) + "` goes on from there$").MatchString(last) {
 				t.Errorf("last line: %s", last)
 			}
+			if !bytes.Equal(read(t, filepath.Join(out, "samples.png")), read(t, filepath.Join(whole, "samples.png"))) {
+				t.Error("samples.png is not that of a whole run")
+			}
 			crnn(t, "train", "--resume", out)
 			same(t, "resumed", outcomeOf(t, out), want)
 		})

@@ -6,8 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -100,7 +102,7 @@ func newRun(c *cli.Context, config train.Config, given map[string]bool) error {
 			return err
 		}
 	}
-	dataset, err := loadData(c, config.Data)
+	dataset, err := readData(c, config.Data)
 	if err != nil {
 		return err
 	}
@@ -170,7 +172,7 @@ func resumeRun(c *cli.Context, config *train.Config, path string, options []*opt
 		return err
 	}
 	defer device.Close()
-	dataset, err := loadData(c, config.Data)
+	dataset, err := readData(c, config.Data)
 	if err != nil {
 		return err
 	}
@@ -214,18 +216,11 @@ func explainMetrics(dir *train.Dir, err error) error {
 // makeRun makes the run that stands ready. It lacks only what is said here.
 func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 	dir, stderr := runner.Dir, c.App.ErrWriter
-	figure, err := samplesFigure(runner.Data.Test)
-	if err != nil {
-		return err
-	}
 	runner.Build = train.Build{Version: version, DeviceName: device.description}
 	if err := runner.Start(); err != nil {
 		return err
 	}
-	if err := figure.Save(dir.File(report.SamplesFile)); err != nil {
-		return err
-	}
-
+	warn(c, runner.Data)
 	device.announce(stderr)
 	step := int64(0)
 	if runner.From == nil {
@@ -252,8 +247,21 @@ func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 	if err := dir.LinkLatest(); err != nil {
 		fmt.Fprintln(stderr, "warning:", err)
 	}
+	// Both can wait for the first step. By then the run has nearly all the memory that it keeps, in
+	// arrays that cost a collection no time: garbage may grow to a twentieth of it, where Go's rule is
+	// as much again.
+	firstStep := sync.OnceValue(func() error {
+		if os.Getenv("GOGC") == "" {
+			debug.SetGCPercent(5)
+		}
+		return saveSamples(runner.Data.Test, dir)
+	})
 	runner.Observe = func(e train.Event) error {
-		if err := reporter.Observe(e); err != nil {
+		err := reporter.Observe(e)
+		if err == nil {
+			err = firstStep()
+		}
+		if err != nil {
 			return fmt.Errorf("%w; `crnn train --resume %s` goes on from the last checkpoint", err, dir.Path())
 		}
 		return nil
@@ -262,6 +270,9 @@ func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 	if e := (*gpu.Error)(nil); errors.As(err, &e) {
 		err = fmt.Errorf("%s: %w; `crnn train --resume %s %s` goes on from the last checkpoint without it",
 			device.Name(), err, dir.Path(), onCPU(runner.Config))
+	}
+	if failed := firstStep(); err == nil { // a run that was interrupted may have had no event
+		err = failed
 	}
 	if err := errors.Join(err, reporter.Close()); err != nil {
 		return err
@@ -272,6 +283,15 @@ func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 	}
 	fmt.Fprintf(stderr, "done: %s holds the model of epoch %d (best.safetensors) and the figures\n", dir.Path(), result.Test.Epoch)
 	return nil
+}
+
+// saveSamples puts the figure of samples into the directory of a run.
+func saveSamples(test *data.Set, dir *train.Dir) error {
+	figure, err := samplesFigure(test)
+	if err != nil {
+		return err
+	}
+	return figure.Save(dir.File(report.SamplesFile))
 }
 
 // onCPU returns the flags with which a run goes on on the CPU.

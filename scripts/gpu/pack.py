@@ -1,6 +1,7 @@
 """What the check carries along to the machine with the GPU, in .tools/gpu-check: crnn, the tests of
 package gpu as a program, the data set; crnn of the Docker image, if scripts/image has built it."""
 
+import gzip
 import hashlib
 import json
 import re
@@ -80,8 +81,7 @@ def pack(root: Path) -> None:
         for program in programs:
             archive.add(program, program.name)
     shutil.rmtree(build)
-    for file in data_files(Path(where)):
-        shutil.copy(file, folder / "data")
+    pack_data(Path(where), folder / "data")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = {
         "packed": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -122,11 +122,18 @@ def needed_libc(root: Path, program: Path) -> str:
     return max(versions, key=lambda v: [int(n) for n in v.split(".")], default="0")
 
 
-def data_files(folder: Path) -> list:
-    files = sorted(folder.glob("*-ubyte.gz"))
-    if len(files) != 4:
-        sys.exit(f"gpu-check: {folder} does not hold the data set's four .gz files: `crnn data fetch` gets them")
-    return files
+def pack_data(source: Path, folder: Path) -> None:
+    """Copies the data set, compressing what is not."""
+    names = {file.name.removesuffix(".gz") for file in source.glob("*-ubyte*")}
+    if len(names) != 4:
+        sys.exit(f"gpu-check: {source} does not hold the data set's four files: `crnn data fetch` gets them")
+    for name in names:
+        zipped = source / f"{name}.gz"
+        if zipped.exists():
+            shutil.copy(zipped, folder)
+        else:
+            with open(source / name, "rb") as plain, gzip.open(folder / zipped.name, "wb") as file:
+                shutil.copyfileobj(plain, file)
 
 
 def sources(root: Path) -> str:

@@ -1,0 +1,16 @@
+package data
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// adviseHugePages asks for huge pages where they lie in b as a whole. The kernel may decline: then
+// the pages are the usual ones, which does no harm.
+func adviseHugePages(b []byte) {
+	first := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) % hugePage)
+	if n := (len(b) - first) / hugePage * hugePage; n > 0 {
+		_ = unix.Madvise(b[first:first+n], unix.MADV_HUGEPAGE)
+	}
+}
