@@ -24,7 +24,7 @@ type Options struct {
 	Threads int    // 0: one for each processor
 	Kernels string // one of Kernels(); empty: the fastest that this processor runs
 	// BF16 rounds the operands of the RNN's products, and of Winograd's forward and to the
-	// input's gradient, to bfloat16. The processor must have instructions for it.
+	// input's gradient, to bfloat16. The kernels must have products of it.
 	BF16   bool
 	Memory int64 // bytes that all networks on the Backend may take for training; 0: no limit
 }
@@ -181,7 +181,8 @@ func (be *Backend) Laps() ([]time.Duration, error) {
 // Sync does nothing: every operator has run when its call returns.
 func (be *Backend) Sync() error { return nil }
 
-// Close does nothing: memory is the garbage collector's, threads end with each operator.
+// Close does nothing: memory is the garbage collector's, and threads end with each operator, or
+// with Together.
 func (be *Backend) Close() error { return nil }
 
 // values returns the elements of an array.

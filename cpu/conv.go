@@ -19,13 +19,13 @@ type convolution interface {
 	pack(w []float32, train bool)
 	convolve(thread int, x, bias, z []float32)
 
-	// begin prepares for the gradients of n images.
-	begin(n int)
+	// prepare makes ready for the gradients of n images.
+	prepare(n int)
 	// gradientImage returns where a thread writes dz, whose rows are row elements apart.
 	gradientImage(thread int) (dz []float32, row int)
 	// gradients computes the gradients of the image whose dz the thread has written: dx, unless
 	// it is nil, and the filters', which are added to those of its group, or begin them.
-	gradients(thread, group int, first bool, x, dx []float32)
+	gradients(thread, group int, begin bool, x, dx []float32)
 	// weightGradient computes dw [out][in][kernel·kernel], the sum over all groups.
 	weightGradient(dw []float32, n int)
 }
@@ -53,6 +53,9 @@ func (c *convSizes) pad(k kernels, to, image, x []float32, channels int) {
 	if channels == 1 {
 		image = x
 	} else {
+		if channels > c.in {
+			clear(image[:pixels*channels]) // of what was in the padding
+		}
 		k.transpose(image, x, c.in, pixels, channels, pixels)
 	}
 	row := c.width * channels
@@ -108,7 +111,7 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 		c.convolution = newDirect(be, sizes)
 	}
 	n := spec.MaxBatch
-	if err := be.reserve(c.memory(n), n*c.imageSize(), n*c.pooledSize()*5/4, be.pool.threads*c.pooledSize()); err != nil {
+	if err := be.reserve(c.memory(n), n*c.imageSize(), n*c.pooledSize()*9/4, be.pool.threads*c.pooledSize()); err != nil {
 		return nil, err
 	}
 	for _, a := range []*[]float32{&c.bias, &c.mean, &c.scale, &c.beta, &c.kZ, &c.k1} {
@@ -234,7 +237,7 @@ func (c *convBlock) Backward(x, dy, dx *tensor.Dense, n int) {
 		c.kZ[o] = float32(-scale * c.invStd[o] * c.invStd[o] * gz / count)
 	}
 
-	c.begin(n)
+	c.prepare(n)
 	be.pool.run(groups(n), func(thread, g int) {
 		lo, hi := group(g, n)
 		for b := lo; b < hi; b++ {

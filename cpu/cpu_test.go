@@ -129,3 +129,25 @@ func TestMemoryLimit(t *testing.T) {
 		t.Errorf("3136 steps of 100 samples of 8192 units: %v, want an error", err)
 	}
 }
+
+// A profile, of kernels on several threads at once, changes nothing of what is computed after it.
+func TestProfile(t *testing.T) {
+	for _, kernels := range cpu.Kernels() {
+		t.Run(kernels, func(t *testing.T) {
+			be := device(kernels, 3)(t)
+			p, err := be.Alloc(1000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			times, err := be.(model.Profiler).Profile(func() {
+				be.Together(func() { be.Adam(p, p, p, p, model.AdamStep{Step: 1}) })
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(times) != 2 || times[0].Operator != "Adam" || times[0].Launches < 1 || be.(model.Profiler).Peak() <= 0 {
+				t.Errorf("%+v", times)
+			}
+		})
+	}
+}

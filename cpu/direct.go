@@ -101,7 +101,7 @@ func (d *direct) convolve(thread int, x, bias, z []float32) {
 	d.patches(s.x, d.xPixel, d.zPixel, d.in, d.forward, addBias, bias, z)
 }
 
-func (d *direct) begin(n int) { d.sums = grow(d.sums, groups(n)*len(d.patch)*d.outP) }
+func (d *direct) prepare(n int) { d.sums = grow(d.sums, groups(n)*len(d.patch)*d.outP) }
 
 func (d *direct) gradientImage(thread int) (dz []float32, row int) {
 	s := &d.threads[thread]
@@ -109,7 +109,7 @@ func (d *direct) gradientImage(thread int) (dz []float32, row int) {
 	return s.dz[d.border(d.outP):], d.paddedRow(d.outP)
 }
 
-func (d *direct) gradients(thread, group int, first bool, x, dx []float32) {
+func (d *direct) gradients(thread, group int, begin bool, x, dx []float32) {
 	s := d.scratch(thread)
 	d.pad(d.be, s.x, s.image, x, d.in)
 	shape := &matmulShape{
@@ -118,7 +118,7 @@ func (d *direct) gradients(thread, group int, first bool, x, dx []float32) {
 		strideA: [3]int64{0, int64(d.paddedRow(d.in)), int64(d.in)},
 		strideB: [3]int64{0, int64(d.width + d.kernel - 1), 1}, rowB: int64(d.outP), batch: 1,
 	}
-	if first {
+	if begin {
 		shape.add = addNothing
 	}
 	d.be.matmul(shape, d.patch, d.gradRow, s.x, s.dz[d.border(d.outP):], nil, d.sums[group*len(d.patch)*d.outP:])

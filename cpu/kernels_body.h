@@ -20,8 +20,7 @@
 //	NARROW_BF16(p,v)  writes v as bfloat16 to p
 //	BITS_BF16(v)      v as bfloat16, in the low halves of 32-bit lanes that are zero above
 //
-// Loads and stores need no alignment. Sums run in the order of the plain Go versions
-// where a comment there says so; nothing here depends on the number of threads.
+// Loads and stores need no alignment. Nothing here depends on the number of threads.
 #include "kernels.h"
 
 #include <string.h>

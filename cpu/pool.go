@@ -152,13 +152,16 @@ func (t *team) serve(thread int) {
 // on n alone, or the bits would depend on the number of threads.
 func groups(n int) int { return min(max(n/6, 1), 16) }
 
-// group returns the samples [lo, hi) of group g of n samples. The larger groups come first, which
-// lets threads end together.
-func group(g, n int) (lo, hi int) {
-	size, larger := n/groups(n), n%groups(n)
-	lo = g*size + min(g, larger)
+// group returns the samples [lo, hi) of group g of n samples.
+func group(g, n int) (lo, hi int) { return split(g, n, groups(n)) }
+
+// split returns part i of 0 … n, cut into so many parts. The larger ones come first, which lets
+// threads end together.
+func split(i, n, parts int) (lo, hi int) {
+	size, larger := n/parts, n%parts
+	lo = i*size + min(i, larger)
 	hi = lo + size
-	if g < larger {
+	if i < larger {
 		hi++
 	}
 	return

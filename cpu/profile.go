@@ -117,8 +117,16 @@ type profiled struct {
 	p *profile
 }
 
+// precise returns the name of a kernel, with the precision of its operands if that is not fp32.
+func precise(name string, bf16 int64) string {
+	if bf16 != 0 {
+		return name + ", bf16"
+	}
+	return name
+}
+
 func (k profiled) matmul(s *matmulShape, aOffset, cOffset []int32, a, b, bias, c []float32) {
-	defer k.p.add("matmul", time.Now(), 2*(1+s.bf16)*s.batch*s.m*s.n*s.count[0]*s.count[1]*s.count[2])
+	defer k.p.add(precise("matmul", s.bf16), time.Now(), 2*(1+s.bf16)*s.batch*s.m*s.n*s.count[0]*s.count[1]*s.count[2])
 	k.kernels.matmul(s, aOffset, cOffset, a, b, bias, c)
 }
 
@@ -181,12 +189,12 @@ func (k profiled) winogradFilterGradient(channels, frequency, groups, group int,
 func (s *rnnShape) recurrentFLOP() int64 { return 2 * s.samples * s.units * s.hidden * (s.steps - 1) }
 
 func (k profiled) rnnForward(s *rnnShape, row []int32, w, h []float32, d *rnnDropout, keep []uint8, kept, step []float32) {
-	defer k.p.add("recurrence", time.Now(), s.recurrentFLOP())
+	defer k.p.add(precise("recurrence", s.bf16), time.Now(), s.recurrentFLOP())
 	k.kernels.rnnForward(s, row, w, h, d, keep, kept, step)
 }
 
 func (k profiled) rnnBackward(s *rnnShape, row []int32, w, h []float32, keep []uint8, scale float32, dz, dbias, step []float32) {
-	defer k.p.add("recurrence", time.Now(), s.recurrentFLOP())
+	defer k.p.add(precise("recurrence", s.bf16), time.Now(), s.recurrentFLOP())
 	k.kernels.rnnBackward(s, row, w, h, keep, scale, dz, dbias, step)
 }
 

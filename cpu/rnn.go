@@ -95,8 +95,8 @@ func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 	chunk := min(chunkSamples, spec.MaxBatch) * spec.Steps // rows
 	if err := be.reserve(rows*r.inP,                       // in
 		len(spec.Layers)*rows*r.hiddenP/4*9,   // h, kept, a byte of keep
-		(2+groups(spec.MaxBatch))*r.groupSize, // weights, packed both ways, and their gradients
-		be.pool.threads*chunk*6*max(r.inP, r.hiddenP)); err != nil {
+		(3+groups(spec.MaxBatch))*r.groupSize, // weights, packed both ways, in bfloat16 too, and their gradients
+		min(be.pool.threads, groups(spec.MaxBatch))*chunk*7*max(r.inP, r.hiddenP)); err != nil {
 		return nil, err
 	}
 	r.inRow, r.row = steps(chunk, r.inP), steps(chunk, r.hiddenP)
@@ -169,12 +169,13 @@ type rnnChunk struct {
 	scratch *rnnScratch
 }
 
-// chunks calls f for every chunk of the samples of group g of n.
-func (r *rnn) chunks(thread, g, n int, train bool, f func(c *rnnChunk)) {
+// chunks calls f for every chunk of the samples of group g of n, in training.
+func (r *rnn) chunks(thread, g, n int, f func(c *rnnChunk)) {
 	lo, hi := group(g, n)
 	count := (hi - lo + chunkSamples - 1) / chunkSamples
 	for i := range count {
-		f(&rnnChunk{r, lo + i*(hi-lo)/count, lo + (i+1)*(hi-lo)/count, train, &r.threads[thread]})
+		first, end := split(i, hi-lo, count)
+		f(&rnnChunk{r, lo + first, lo + end, true, &r.threads[thread]})
 	}
 }
 
@@ -279,23 +280,33 @@ func (r *rnn) Forward(x, y *tensor.Dense, n int, train bool, step uint64) {
 	}
 	r.pack()
 	xv, yv := values(x), values(y)
-	r.be.pool.run(groups(n), func(thread, g int) {
-		r.chunks(thread, g, n, train, func(c *rnnChunk) {
-			m := c.hi - c.lo
-			in, _ := c.input(0)
-			for b := range m {
-				for t := range r.Steps {
-					copy(in[(t*m+b)*r.inP:], xv[((c.lo+b)*r.Steps+t)*r.In:][:r.In])
-				}
+	forward := func(c *rnnChunk) {
+		m := c.hi - c.lo
+		in, _ := c.input(0)
+		for b := range m {
+			for t := range r.Steps {
+				copy(in[(t*m+b)*r.inP:], xv[((c.lo+b)*r.Steps+t)*r.In:][:r.In])
 			}
-			for i := range r.layers {
-				c.forward(i, step)
-			}
-			last := c.h(len(r.layers) - 1)[(r.Steps-1)*m*r.hiddenP:]
-			for b := range m {
-				copy(yv[(c.lo+b)*r.Hidden:][:r.Hidden], last[b*r.hiddenP:])
-			}
-		})
+		}
+		for i := range r.layers {
+			c.forward(i, step)
+		}
+		last := c.h(len(r.layers) - 1)[(r.Steps-1)*m*r.hiddenP:]
+		for b := range m {
+			copy(yv[(c.lo+b)*r.Hidden:][:r.Hidden], last[b*r.hiddenP:])
+		}
+	}
+	if train {
+		r.be.pool.run(groups(n), func(thread, g int) { r.chunks(thread, g, n, forward) })
+		return
+	}
+	// Nothing is summed over samples, so there can be as many chunks as keep every thread busy.
+	threads := r.be.pool.threads
+	count := (n + chunkSamples - 1) / chunkSamples
+	count = min((count+threads-1)/threads*threads, n)
+	r.be.pool.run(count, func(thread, i int) {
+		lo, hi := split(i, n, count)
+		forward(&rnnChunk{r, lo, hi, false, &r.threads[thread]})
 	})
 }
 
@@ -320,7 +331,7 @@ func (r *rnn) Backward(_, dy, dx *tensor.Dense, n int) {
 	r.be.pool.run(groups(n), func(thread, g int) {
 		sums := part(r.sums, g, r.groupSize)
 		first, _ := group(g, n)
-		r.chunks(thread, g, n, true, func(c *rnnChunk) {
+		r.chunks(thread, g, n, func(c *rnnChunk) {
 			m := c.hi - c.lo
 			last := c.dz(top)[(r.Steps-1)*m*r.hiddenP:]
 			clear(last[:m*r.hiddenP])

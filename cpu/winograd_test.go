@@ -77,7 +77,7 @@ func TestWinogradError(t *testing.T) {
 			errors := func(c convolution) [3]float64 {
 				z, dx, dw := make([]float32, len(dz)), make([]float32, len(x)), make([]float32, len(w))
 				c.pack(w, true)
-				c.begin(n)
+				c.prepare(n)
 				for b := range n {
 					image := part(x, b, s.in*196)
 					c.convolve(0, image, make([]float32, s.outP), part(z, b, 196*s.outP))

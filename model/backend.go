@@ -69,7 +69,7 @@ type Backend interface {
 
 // Profiler is a Backend that can tell how long its kernels run.
 type Profiler interface {
-	// Profile runs body, as Together does, once or several times, and returns the time of each
+	// Profile runs body, once or several times, and returns the time of each
 	// kernel in it, in the order in which they run. What body computes is of no use afterwards.
 	Profile(body func()) ([]KernelTime, error)
 	// Peak returns how many floating-point operations the device can make in a second, as

@@ -65,7 +65,7 @@ func TestKernelsOfEnvironment(t *testing.T) {
 	}
 	for _, name := range offered {
 		kernels, precisions := doctor(process{args: []string{"doctor"}}.with(name))
-		if !strings.HasPrefix(kernels, name+" in use, chosen by CRNN_CPU_KERNELS") || strings.Count(kernels, name) != 1 {
+		if !strings.HasPrefix(kernels, name+" in use, chosen by CRNN_CPU_KERNELS") || slices.Contains(strings.Split(kernels, ", "), name) {
 			t.Errorf("kernels: %s, want %s", kernels, name)
 		}
 		if has := slices.Contains(cpuPrecisions(name), "bf16"); has != (precisions == "fp32, bf16") || !has && !strings.HasPrefix(precisions, "fp32; bf16 needs ") {

@@ -70,7 +70,11 @@ func (b *benchmark) printRoofline(w io.Writer, total kernelTime) error {
 		fmt.Fprintf(t, "%.3f\t%.1f %%\t", k.Microseconds/1000, 100*k.Microseconds/total.Microseconds)
 		if k.GFLOP > 0 {
 			speed := k.GFLOP / k.Microseconds * 1e6
-			fmt.Fprintf(t, "%.4f\t%.0f\t%.0f %%\t", k.GFLOP, speed, 100*speed/b.PeakGFLOPS)
+			fmt.Fprintf(t, "%.4f\t%.0f\t", k.GFLOP, speed)
+			if b.Precision == "fp32" { // the peak is: products of bfloat16 have a higher one
+				fmt.Fprintf(t, "%.0f %%", 100*speed/b.PeakGFLOPS)
+			}
+			fmt.Fprint(t, "\t")
 		} else {
 			fmt.Fprint(t, "\t\t\t")
 		}

@@ -21,7 +21,12 @@ type Device func(t testing.TB) model.Backend
 // Run runs every test on a device that computes in fp32.
 func Run(t *testing.T, open Device) {
 	RunPrecision(t, open, FP32)
-	t.Run("FiniteDifferences", func(t *testing.T) { finiteDifferences(t, open(t)) })
+	t.Run("FiniteDifferences", func(t *testing.T) { finiteDifferences(t, open(t), small()) })
+	t.Run("FiniteDifferences5x5", func(t *testing.T) {
+		c := small5()
+		c.ImageHeight, c.ImageWidth, c.InputSize = 8, 12, 6 // the reference in float64 is slow
+		finiteDifferences(t, open(t), c)
+	})
 }
 
 // Precision is the rounding of a number to the format of a product's operands, relative to it.

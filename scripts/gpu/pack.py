@@ -124,15 +124,14 @@ def needed_libc(root: Path, program: Path) -> str:
 
 def pack_data(source: Path, folder: Path) -> None:
     """Copies the data set, compressing what is not."""
-    names = {file.name.removesuffix(".gz") for file in source.glob("*-ubyte*")}
-    if len(names) != 4:
-        sys.exit(f"gpu-check: {source} does not hold the data set's four files: `crnn data fetch` gets them")
-    for name in names:
-        zipped = source / f"{name}.gz"
+    for name in (f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")):
+        zipped, plain_file = source / f"{name}.gz", source / name
         if zipped.exists():
             shutil.copy(zipped, folder)
+        elif not plain_file.exists():
+            sys.exit(f"gpu-check: {source} does not hold {name}: `crnn data fetch` gets it")
         else:
-            with open(source / name, "rb") as plain, gzip.open(folder / zipped.name, "wb") as file:
+            with open(plain_file, "rb") as plain, gzip.open(folder / zipped.name, "wb") as file:
                 shutil.copyfileobj(plain, file)
 
 

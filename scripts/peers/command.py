@@ -64,7 +64,8 @@ def parse() -> argparse.Namespace:
         epilog="works:\n" + "\n".join(f"  {name:<11} {make.__doc__}" for name, make in WORKS.items()))
     parser.add_argument("--crnn", required=True, help=argparse.SUPPRESS)
     parser.add_argument("work", nargs="*", metavar="WORK", help="what to measure (default all)")
-    for flag, default in (("--rounds", 5), ("--steps", 30), ("--threads", 2)):
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for flag, default in (("--rounds", 5), ("--steps", 30), ("--threads", min(2, processors))):
         parser.add_argument(flag, type=positive, default=default, help=f"default {default}")
     parser.add_argument("--data", metavar="DIR", help="directory of the data set")
     parser.add_argument("--json", action="store_true", help="a JSON object with every round")

@@ -114,6 +114,9 @@ CASES = {
     "convblock/kernel7": lambda: case(5, 2, 3, 18, 8, 12, 7),
     "convblock/kernel-above-image": lambda: case(6, 5, 2, 3, 2, 4, 7),
     "convblock/batch7": lambda: case(7, 7, 5, 9, 10, 6, 3),
+    # Several groups of images, channels that fill no vector, an odd number of rows of 2x2 tiles and
+    # more than a few in each.
+    "convblock/kernel5-wide": lambda: case(12, 13, 9, 17, 6, 20, 5),
     "convblock/one-pool": lambda: case(8, 1, 1, 1, 2, 2, 3),
     # Where gamma is negative the pool's largest value is the convolution's smallest; where
     # it is 0 all are equal to beta, which is above, below and at 0 here.
