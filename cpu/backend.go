@@ -38,7 +38,7 @@ const MaxThreads = 1024
 // Backend is the CPU as a model.Backend.
 type Backend struct {
 	kernels
-	pool pool
+	pool *pool
 	bf16 bool // Options.BF16
 
 	memory, reserved int64 // bytes: the limit, and what is taken of it
@@ -80,7 +80,7 @@ func New(o Options) (*Backend, error) {
 			if o.BF16 && !k.hasBF16() {
 				return nil, ErrNoBF16
 			}
-			return &Backend{kernels: k, pool: pool{threads: o.Threads}, bf16: o.BF16, memory: o.Memory}, nil
+			return &Backend{kernels: k, pool: newPool(o.Threads), bf16: o.BF16, memory: o.Memory}, nil
 		}
 	}
 	return nil, fmt.Errorf("kernels %q: this processor and build offer %s", o.Kernels, strings.Join(Kernels(), ", "))
@@ -162,8 +162,17 @@ func (be *Backend) Download(dst []float32, src *tensor.Dense) error {
 	return nil
 }
 
-// Together implements model.Backend: the threads stay awake from one operator to the next.
+// Together implements model.Backend: operators that look at each sample by itself, as all of eval
+// mode do, take a chunk of samples through one after the other.
 func (be *Backend) Together(body func()) { be.pool.together(body) }
+
+// samples is that of the pool, but that nothing is put off while a profile tells operators apart.
+func (be *Backend) samples(n int, f func(thread, lo, hi int)) {
+	be.pool.samples(n, f)
+	if be.profile != nil {
+		be.pool.flush()
+	}
+}
 
 // Lap implements model.Backend.
 func (be *Backend) Lap() { be.laps = append(be.laps, time.Now()) }
@@ -181,8 +190,7 @@ func (be *Backend) Laps() ([]time.Duration, error) {
 // Sync does nothing: every operator has run when its call returns.
 func (be *Backend) Sync() error { return nil }
 
-// Close does nothing: memory is the garbage collector's, and threads end with each operator, or
-// with Together.
+// Close does nothing: memory is the garbage collector's, and threads end when nothing comes.
 func (be *Backend) Close() error { return nil }
 
 // values returns the elements of an array.

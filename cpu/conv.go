@@ -84,7 +84,8 @@ type convBlock struct {
 	name              string // for a profile
 	weights           int64
 	backward          bool      // the filters are packed for Backward too
-	z, pooled         []float32 // pooled is scratch of a thread
+	z                 []float32 // of training
+	threadZ, pooled   []float32 // of every thread: an image in eval mode, and one after pooling
 	dPooled           []float32
 	largest           []float32 // of every pooling window, and its index: see bnReluPool
 	index             []uint8
@@ -111,7 +112,7 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 		c.convolution = newDirect(be, sizes)
 	}
 	n := spec.MaxBatch
-	if err := be.reserve(c.memory(n), n*c.imageSize(), n*c.pooledSize()*9/4, be.pool.threads*c.pooledSize()); err != nil {
+	if err := be.reserve(c.memory(n), n*c.imageSize(), n*c.pooledSize()*9/4, be.pool.threads*(c.imageSize()+c.pooledSize())); err != nil {
 		return nil, err
 	}
 	for _, a := range []*[]float32{&c.bias, &c.mean, &c.scale, &c.beta, &c.kZ, &c.k1} {
@@ -143,34 +144,36 @@ func (c *convBlock) Forward(x, y *tensor.Dense, n int, train bool) {
 	}
 	copy(c.bias, values(c.Bias))
 	copy(c.beta, values(c.Beta))
-	c.z = grow(c.z, n*c.imageSize())
 	inSize, pixels := c.in*c.height*c.width, c.height*c.width/4
 
-	convolve := func(thread, b int) {
-		c.convolve(thread, part(xv, b, inSize), c.bias, part(c.z, b, c.imageSize()))
-	}
-	pool := func(thread, b int, largest []float32, index []uint8) {
+	pool := func(thread, b int, z, largest []float32, index []uint8) {
 		pooled := part(c.pooled, thread, c.pooledSize())
-		be.bnReluPool(c.shape(0), part(c.z, b, c.imageSize()), c.mean, c.scale, c.beta, pooled, largest, index)
+		be.bnReluPool(c.shape(0), z, c.mean, c.scale, c.beta, pooled, largest, index)
 		be.transpose(yv[b*c.out*pixels:], pooled, pixels, c.out, pixels, c.outP)
 	}
 	if !train {
 		c.normaliseBy(values(c.RunningMean), values(c.RunningVar))
-		be.pool.run(n, func(thread, b int) {
-			convolve(thread, b)
-			pool(thread, b, nil, nil)
+		c.threadZ = grow(c.threadZ, be.pool.threads*c.imageSize())
+		be.samples(n, func(thread, lo, hi int) {
+			z := part(c.threadZ, thread, c.imageSize())
+			for b := lo; b < hi; b++ {
+				c.convolve(thread, part(xv, b, inSize), c.bias, z)
+				pool(thread, b, z, nil, nil)
+			}
 		})
 		return
 	}
+	c.z = grow(c.z, n*c.imageSize())
 	c.imageMean, c.imageM2 = grow(c.imageMean, n*c.outP), grow(c.imageM2, n*c.outP)
 	be.pool.run(n, func(thread, b int) {
-		convolve(thread, b)
-		be.channelMoments(part(c.z, b, c.imageSize()), part(c.imageMean, b, c.outP), part(c.imageM2, b, c.outP))
+		z := part(c.z, b, c.imageSize())
+		c.convolve(thread, part(xv, b, inSize), c.bias, z)
+		be.channelMoments(z, part(c.imageMean, b, c.outP), part(c.imageM2, b, c.outP))
 	})
 	c.normaliseByBatch(n)
 	c.largest, c.index = grow(c.largest, n*c.pooledSize()), grow(c.index, n*c.pooledSize())
 	be.pool.run(n, func(thread, b int) {
-		pool(thread, b, part(c.largest, b, c.pooledSize()), part(c.index, b, c.pooledSize()))
+		pool(thread, b, part(c.z, b, c.imageSize()), part(c.largest, b, c.pooledSize()), part(c.index, b, c.pooledSize()))
 	})
 }
 

@@ -61,10 +61,12 @@ func (h *head) pack() {
 func (h *head) Forward(x, logits *tensor.Dense, n int) {
 	h.be.begin("head forward")
 	h.pack()
-	h.be.product(h.xRow[:n], h.logitsRow[:n], values(x), h.forward, addBias, h.bias, h.out)
-	for b := range n {
-		copy(values(logits)[b*h.Classes:][:h.Classes], h.out[b*h.classesP:])
-	}
+	h.be.samples(n, func(_, lo, hi int) {
+		h.be.product(h.xRow[lo:hi], h.logitsRow[lo:hi], values(x), h.forward, addBias, h.bias, h.out)
+		for b := lo; b < hi; b++ {
+			copy(values(logits)[b*h.Classes:][:h.Classes], h.out[b*h.classesP:])
+		}
+	})
 }
 
 // softmax returns the largest of z, its first index, and the sum of exp(z - largest).
@@ -84,6 +86,7 @@ func softmax(z []float32) (largest float64, first int, sum float64) {
 // Loss implements model.Head.
 func (h *head) Loss(logits *tensor.Dense, l model.Labels, n int) {
 	h.be.begin("loss")
+	h.be.pool.flush()
 	for b, label := range l.(labels)[:n] {
 		z := values(logits)[b*h.Classes:][:h.Classes]
 		largest, first, sum := softmax(z)
@@ -98,6 +101,7 @@ func (h *head) Loss(logits *tensor.Dense, l model.Labels, n int) {
 // Backward implements model.Head.
 func (h *head) Backward(x, logits *tensor.Dense, l model.Labels, dx *tensor.Dense, n int) {
 	h.be.begin("head backward")
+	h.be.pool.flush()
 	for b, label := range l.(labels)[:n] {
 		z, d := values(logits)[b*h.Classes:][:h.Classes], h.d[b*h.classesP:]
 		largest, _, sum := softmax(z)

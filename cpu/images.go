@@ -35,12 +35,14 @@ var byteToUnit = func() (table [256]float32) {
 func (s *images) Gather(indices []int32, x *tensor.Dense, l model.Labels) {
 	s.be.begin("gather")
 	xv := values(x)
-	s.be.pool.run(len(indices), func(_, b int) {
-		at := int(indices[b])
-		dst := xv[b*s.size:][:s.size]
-		for i, v := range s.pixels[at*s.size:][:s.size] {
-			dst[i] = byteToUnit[v]
+	s.be.samples(len(indices), func(_, lo, hi int) {
+		for b := lo; b < hi; b++ {
+			at := int(indices[b])
+			dst := xv[b*s.size:][:s.size]
+			for i, v := range s.pixels[at*s.size:][:s.size] {
+				dst[i] = byteToUnit[v]
+			}
+			l.(labels)[b] = s.labels[at]
 		}
-		l.(labels)[b] = s.labels[at]
 	})
 }

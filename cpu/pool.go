@@ -7,11 +7,24 @@ import (
 )
 
 // pool runs the parts of an operator on several threads.
+//
+// The threads are the caller's, number 0, and a team of others: goroutines that look out for the
+// next job awake, since it usually follows within microseconds, and end if none comes.
 type pool struct {
 	threads int
-	// team is there while together runs: threads that wait for the next operator awake, since
-	// the next one follows within microseconds.
-	team *team
+	job     atomic.Pointer[job] // at hand
+	awake   []atomic.Bool       // of the team: whether there is a thread of that number
+
+	// While together runs, the work that is put off: see samples.
+	inTogether bool
+	putOff     []func(thread, lo, hi int)
+	n          int // its samples
+}
+
+func newPool(threads int) *pool {
+	p := &pool{threads: threads, awake: make([]atomic.Bool, threads)}
+	p.job.Store(nothing)
+	return p
 }
 
 // run calls f(…, 0) to f(…, n-1), each once, on at most the pool's threads, and returns when
@@ -19,6 +32,7 @@ type pool struct {
 // Threads take the next part as they become free: one that the machine holds up costs the
 // others no more than a part.
 func (p *pool) run(n int, f func(thread, i int)) {
+	p.flush()
 	if p.threads <= 1 || n <= 1 {
 		for i := range n {
 			f(0, i)
@@ -26,33 +40,81 @@ func (p *pool) run(n int, f func(thread, i int)) {
 		return
 	}
 	j := &job{n: n, f: f, finished: make(chan struct{}, 1)}
-	if p.team != nil {
-		p.team.begin(j)
-	} else {
-		for thread := 1; thread < min(p.threads, n); thread++ {
-			go j.work(thread)
+	p.job.Store(j)
+	for thread := 1; thread < min(p.threads, n); thread++ {
+		if p.awake[thread].CompareAndSwap(false, true) {
+			go p.serve(thread)
 		}
 	}
 	j.work(0)
 	j.wait()
+	p.job.Store(nothing) // or what f holds would stay alive
 }
 
-// together runs body, whose calls of run share a team.
+// serve works on jobs as they come, as a thread of the team.
+func (p *pool) serve(thread int) {
+	for last := nothing; ; {
+		j := p.job.Load()
+		if j != last {
+			j.work(thread)
+			last = j
+			continue
+		}
+		if spin(func() bool { return p.job.Load() != last }) {
+			continue
+		}
+		p.awake[thread].Store(false)
+		// A job that came before this line counted on the thread: it stays, unless another
+		// has begun in its place.
+		if p.job.Load() == last || !p.awake[thread].CompareAndSwap(false, true) {
+			return
+		}
+	}
+}
+
+// together runs body, inside which samples puts off what it is given.
 func (p *pool) together(body func()) {
-	if p.threads <= 1 || p.team != nil {
+	if p.inTogether {
 		body()
 		return
 	}
-	p.team = &team{wake: make(chan struct{}, p.threads)}
-	p.team.job.Store(&job{}) // nothing to do
-	for thread := 1; thread < p.threads; thread++ {
-		go p.team.serve(thread)
-	}
-	defer func() {
-		p.team.begin(nil)
-		p.team = nil
-	}()
+	p.inTogether = true
+	defer func() { p.inTogether, p.putOff = false, nil }()
 	body()
+	p.flush()
+}
+
+// samples has f called for chunks [lo, hi) of n samples, each of which needs nothing of the others.
+// Inside together the call is put off until flush, which takes a chunk through all that were put
+// off before the next one begins: what one leaves for the other is then still in the core's
+// cache, and no thread waits for another in between.
+func (p *pool) samples(n int, f func(thread, lo, hi int)) {
+	if n != p.n {
+		p.flush()
+	}
+	p.n = n
+	p.putOff = append(p.putOff, f)
+	if !p.inTogether {
+		p.flush()
+	}
+}
+
+// flush does what is put off. Whoever reads on the host what samples computes calls it first; run
+// does.
+func (p *pool) flush() {
+	if len(p.putOff) == 0 {
+		return
+	}
+	work, n := p.putOff, p.n
+	p.putOff = nil
+	count := (n + chunkSamples - 1) / chunkSamples
+	count = min((count+p.threads-1)/p.threads*p.threads, n)
+	p.run(count, func(thread, i int) {
+		lo, hi := split(i, n, count)
+		for _, f := range work {
+			f(thread, lo, hi)
+		}
+	})
 }
 
 // job is one call of run.
@@ -64,6 +126,9 @@ type job struct {
 	sleeps     atomic.Bool   // the caller of run waits for
 	finished   chan struct{} // the last part
 }
+
+// nothing is a job without parts.
+var nothing = &job{}
 
 // work does parts until all are begun.
 func (j *job) work(thread int) {
@@ -112,39 +177,6 @@ func spin(condition func() bool) bool {
 		runtime.Gosched()
 	}
 	return false
-}
-
-// team is threads that do one job after the other.
-type team struct {
-	job      atomic.Pointer[job] // at hand; nil when there will be no more
-	sleeping atomic.Int64        // threads that wait for
-	wake     chan struct{}
-}
-
-// begin gives the team a job.
-func (t *team) begin(j *job) {
-	t.job.Store(j)
-	for range t.sleeping.Load() {
-		select {
-		case t.wake <- struct{}{}:
-		default: // as many as there are threads are under way
-		}
-	}
-}
-
-// serve works on jobs as they come.
-func (t *team) serve(thread int) {
-	for last := t.job.Load(); last != nil; last = t.job.Load() {
-		last.work(thread)
-		isNew := func() bool { return t.job.Load() != last }
-		if !spin(isNew) {
-			t.sleeping.Add(1)
-			if !isNew() {
-				<-t.wake
-			}
-			t.sleeping.Add(-1)
-		}
-	}
 }
 
 // groups is the number of groups into which n samples are cut for sums over all of them: a

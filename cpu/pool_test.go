@@ -14,7 +14,7 @@ import (
 // sleep between them.
 func TestPool(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		p := &pool{threads: rapid.IntRange(1, 9).Draw(t, "threads")}
+		p := newPool(rapid.IntRange(1, 9).Draw(t, "threads"))
 		calls := rapid.SliceOfN(rapid.IntRange(0, 40), 1, 20).Draw(t, "parts")
 		pause := rapid.SampledFrom([]time.Duration{0, 0, time.Millisecond}).Draw(t, "pause")
 		all := func() {
@@ -44,10 +44,56 @@ func TestPool(t *testing.T) {
 	})
 }
 
+// What samples is given runs for every sample once, after what was given before has run for the same
+// sample, and at the latest when together returns.
+func TestPoolSamples(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := newPool(rapid.IntRange(1, 9).Draw(t, "threads"))
+		const most = 100
+		var at [most]int // of every sample: how many calls have seen it
+		calls := 0
+		add := func(n int) {
+			number := calls
+			calls++
+			p.samples(n, func(thread, lo, hi int) {
+				for b := lo; b < hi; b++ {
+					if at[b] != number || thread >= p.threads {
+						t.Errorf("sample %d has seen %d calls when number %d comes on thread %d of %d", b, at[b], number, thread, p.threads)
+					}
+					at[b]++
+				}
+			})
+		}
+		done := func(n int, when string) {
+			for b := range n {
+				if at[b] != calls {
+					t.Fatalf("%s sample %d of %d has seen %d of %d calls", when, b, n, at[b], calls)
+				}
+			}
+		}
+		n := rapid.IntRange(1, most).Draw(t, "samples")
+		add(n)
+		done(n, "outside together")
+		p.together(func() {
+			for range rapid.IntRange(0, 3).Draw(t, "calls before run") {
+				add(n)
+			}
+			p.run(3, func(_, i int) { done(n, "in run") })
+			for range rapid.IntRange(0, 3).Draw(t, "calls after run") {
+				add(n)
+			}
+			fewer := rapid.IntRange(1, n).Draw(t, "samples of another batch")
+			add(fewer)
+			n = fewer
+		})
+		done(n, "after together")
+	})
+}
+
 // A panic in a part reaches the caller of run, as every other error of the program does, and
 // leaves the pool in order.
 func TestPoolPanics(t *testing.T) {
-	p := &pool{threads: 4}
+	p := newPool(4)
 	panics := func() (what any) {
 		defer func() { what = recover() }()
 		p.run(20, func(_, i int) {
@@ -70,6 +116,14 @@ func TestPoolPanics(t *testing.T) {
 	if what := panics(); fmt.Sprint(what) != "part 11" {
 		t.Errorf("panic %v, want part 11", what)
 	}
+	func() { // what was put off when a body panics is forgotten
+		defer func() { recover() }()
+		p.together(func() {
+			p.samples(1, func(_, _, _ int) { t.Error("work of a body that has panicked was done") })
+			panic("body")
+		})
+	}()
+	p.run(1, func(_, _ int) {})
 }
 
 // Groups depend on nothing but the number of samples, cover them in order, and differ by one

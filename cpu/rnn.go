@@ -9,8 +9,8 @@ import (
 	"crnn/rng"
 )
 
-// chunkSamples is the largest number of samples that a thread takes through a layer's steps at
-// once. A step's product then loads the recurrent weights once for all of them, and a layer's
+// chunkSamples is the largest number of samples that a thread takes through a layer's steps, and in
+// eval mode through the whole network, at once. A step's product then loads the recurrent weights once for all of them, and a layer's
 // states of all steps stay in the core's second cache until the next layer has used them.
 const chunkSamples = 8
 
@@ -300,14 +300,7 @@ func (r *rnn) Forward(x, y *tensor.Dense, n int, train bool, step uint64) {
 		r.be.pool.run(groups(n), func(thread, g int) { r.chunks(thread, g, n, forward) })
 		return
 	}
-	// Nothing is summed over samples, so there can be as many chunks as keep every thread busy.
-	threads := r.be.pool.threads
-	count := (n + chunkSamples - 1) / chunkSamples
-	count = min((count+threads-1)/threads*threads, n)
-	r.be.pool.run(count, func(thread, i int) {
-		lo, hi := split(i, n, count)
-		forward(&rnnChunk{r, lo, hi, false, &r.threads[thread]})
-	})
+	r.be.samples(n, func(thread, lo, hi int) { forward(&rnnChunk{r, lo, hi, false, &r.threads[thread]}) })
 }
 
 // forward computes layer i's outputs.

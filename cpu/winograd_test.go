@@ -73,7 +73,7 @@ func TestWinogradError(t *testing.T) {
 	exact := newExact(s, n, x, w, dz)
 	for _, k := range available() {
 		t.Run(k.name(), func(t *testing.T) {
-			be := &Backend{kernels: k, pool: pool{threads: 1}}
+			be := &Backend{kernels: k, pool: newPool(1)}
 			errors := func(c convolution) [3]float64 {
 				z, dx, dw := make([]float32, len(dz)), make([]float32, len(x)), make([]float32, len(w))
 				c.pack(w, true)
