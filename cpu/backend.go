@@ -193,9 +193,6 @@ func (be *Backend) Sync() error { return nil }
 // Close does nothing: memory is the garbage collector's, and threads end when nothing comes.
 func (be *Backend) Close() error { return nil }
 
-// values returns the elements of an array.
-func values(a *tensor.Dense) []float32 { return a.Data().([]float32) }
-
 // Adam implements model.Backend.
 func (be *Backend) Adam(p, g, m, v *tensor.Dense, s model.AdamStep) {
 	be.begin("Adam")

@@ -127,9 +127,6 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 func (c *convBlock) imageSize() int  { return c.height * c.width * c.outP }
 func (c *convBlock) pooledSize() int { return c.imageSize() / 4 }
 
-// part returns part i of a, size elements long.
-func part[T any](a []T, i, size int) []T { return a[i*size:][:size] }
-
 func (c *convBlock) shape(outRow int) *poolShape {
 	return &poolShape{height: int64(c.height), width: int64(c.width), channels: int64(c.outP), outRow: int64(outRow)}
 }

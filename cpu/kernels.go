@@ -1,12 +1,5 @@
 package cpu
 
-// lanes is the granularity of the innermost dimension: channels and hidden units are
-// padded to a multiple of it with zeros, so that kernels need no tails. It is the
-// widest vector of any instruction set.
-const lanes = 16
-
-func padded(n int) int { return (n + lanes - 1) / lanes * lanes }
-
 // What the sums of a matrix product are added to, once they are complete: a sum that starts
 // small rounds less.
 const (

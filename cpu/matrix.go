@@ -80,20 +80,3 @@ func (p *panels) shape(m int, add int64) *matmulShape {
 		panelRows: int64(p.rows), batch: 1,
 	}
 }
-
-// steps returns the offsets of n rows that lie stride elements apart.
-func steps(n, stride int) []int32 {
-	o := make([]int32, n)
-	for i := range o {
-		o[i] = int32(i * stride)
-	}
-	return o
-}
-
-// grow returns a with at least n elements, zeroed when it had to be made anew.
-func grow[T any](a []T, n int) []T {
-	if len(a) >= n {
-		return a
-	}
-	return make([]T, n)
-}

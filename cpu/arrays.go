@@ -1,0 +1,33 @@
+package cpu
+
+import "gorgonia.org/tensor"
+
+// lanes is the granularity of the innermost dimension: channels and hidden units are
+// padded to a multiple of it with zeros, so that kernels need no tails. It is the
+// widest vector of any instruction set.
+const lanes = 16
+
+func padded(n int) int { return (n + lanes - 1) / lanes * lanes }
+
+// values returns the elements of an array.
+func values(a *tensor.Dense) []float32 { return a.Data().([]float32) }
+
+// part returns part i of a, size elements long.
+func part[T any](a []T, i, size int) []T { return a[i*size:][:size] }
+
+// steps returns the offsets of n rows that lie stride elements apart.
+func steps(n, stride int) []int32 {
+	o := make([]int32, n)
+	for i := range o {
+		o[i] = int32(i * stride)
+	}
+	return o
+}
+
+// grow returns a with at least n elements, zeroed when it had to be made anew.
+func grow[T any](a []T, n int) []T {
+	if len(a) >= n {
+		return a
+	}
+	return make([]T, n)
+}
