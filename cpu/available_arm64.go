@@ -15,7 +15,8 @@ static int has_bf16(void) { return 0; }
 import "C"
 
 // available returns the kernels that this processor runs, the fastest first. NEON is part
-// of every 64-bit Arm processor, bfloat16 of newer ones.
+// of every 64-bit Arm processor, bfloat16 of newer ones; it is offered where its kernels could be
+// run, which is under Linux.
 func available() []kernels {
 	return []kernels{
 		cKernels{&C.crnn_kernels_neon, C.has_bf16() != 0},

@@ -99,16 +99,29 @@ type winograd struct {
 	be *Backend
 	convSizes
 
-	tiles             int                   // in a row of tiles
-	frequency         struct{ in, out int } // elements of some rows of tiles, at one frequency
-	rows              []float32             // the filters, or their gradients, as [In·25][outP]
-	bf16              [2][]float32          // forward and backward as pairs of rows in bfloat16
-	forward, backward []float32             // transformed filters [36][inP][outP] and [36][outP][inP]
-	sums              []float32             // of every group, like forward
-	inPair, outPair   []int32               // the same of tiles in bfloat16
-	inTile, outTile   []int32               // offsets of tiles in transformed arrays
-	channel, sumRow   []int32               // offsets of input channels in a tile, and in sums
+	tiles             int // in a row of tiles
+	input, output     winogradSide
+	rows              []float32       // the filters, or their gradients, as [In·25][outP]
+	forward, backward winogradFilters // [36][inP][outP] and [36][outP][inP]
+	sums              []float32       // of every group, like forward
+	channel, sumRow   []int32         // offsets of input channels in a tile, and in sums
 	threads           []winogradScratch
+}
+
+// winogradSide describes a transformed array of some rows of tiles, [36][tile][channel].
+type winogradSide struct {
+	channels  int     // padded
+	frequency int     // elements at one frequency
+	tile      []int32 // offsets of tiles
+	pair      []int32 // the same in bfloat16
+}
+
+// winogradFilters holds transformed filters, in bf16 also as pairs of rows.
+type winogradFilters struct{ values, bf16 []float32 }
+
+func newWinogradSide(tiles, channels int) winogradSide {
+	// A power of two between frequencies would put all 36 into a few sets of the cache.
+	return winogradSide{channels, tiles*channels + lanes, steps(tiles, channels), steps(tiles, channels/2)}
 }
 
 // winogradScratch is what one thread works in.
@@ -123,10 +136,7 @@ type winogradScratch struct {
 func newWinograd(be *Backend, sizes convSizes) *winograd {
 	w := &winograd{be: be, convSizes: sizes, tiles: sizes.width / 2, threads: make([]winogradScratch, be.pool.threads)}
 	most := min(winogradRows, sizes.height/2) * w.tiles
-	// A power of two between frequencies would put all 36 into a few sets of the cache.
-	w.frequency.in, w.frequency.out = most*w.inP+lanes, most*w.outP+lanes
-	w.inTile, w.outTile = steps(most, w.inP), steps(most, w.outP)
-	w.inPair, w.outPair = steps(most, w.inP/2), steps(most, w.outP/2)
+	w.input, w.output = newWinogradSide(most, w.inP), newWinogradSide(most, w.outP)
 	w.channel, w.sumRow = steps(w.inP, 1), steps(w.inP, w.outP)
 	return w
 }
@@ -134,7 +144,7 @@ func newWinograd(be *Backend, sizes convSizes) *winograd {
 func (w *winograd) filterSize() int { return w.inP * w.outP }
 
 func (w *winograd) memory(n int) int {
-	scratch := 2*w.paddedSize(w.inP) + w.height*w.width*(w.inP+w.outP) + 36*(w.frequency.in+2*w.frequency.out)
+	scratch := 2*w.paddedSize(w.inP) + w.height*w.width*(w.inP+w.outP) + 36*(w.input.frequency+2*w.output.frequency)
 	return len(w.threads)*scratch + 36*(3+groups(n))*w.filterSize()
 }
 
@@ -145,28 +155,28 @@ func (w *winograd) pack(weight []float32, train bool) {
 		clear(w.rows) // of the padding, where the gradient's was
 	}
 	w.be.transpose(w.rows, weight, w.out, taps, w.outP, taps)
-	w.forward = grow(w.forward, 36*w.filterSize())
+	w.forward.values = grow(w.forward.values, 36*w.filterSize())
 	w.be.pool.run(w.in, func(_, i int) {
-		w.be.winogradFilter(w.outP, w.filterSize(), w.rows[25*i*w.outP:], w.forward[i*w.outP:])
+		w.be.winogradFilter(w.outP, w.filterSize(), w.rows[25*i*w.outP:], w.forward.values[i*w.outP:])
 	})
 	if train {
-		w.backward = grow(w.backward, 36*w.filterSize())
+		w.backward.values = grow(w.backward.values, 36*w.filterSize())
 		w.be.pool.run(36, func(_, f int) {
-			w.be.transpose(w.backward[f*w.filterSize():], w.forward[f*w.filterSize():], w.inP, w.outP, w.inP, w.outP)
+			w.be.transpose(part(w.backward.values, f, w.filterSize()), part(w.forward.values, f, w.filterSize()), w.inP, w.outP, w.inP, w.outP)
 		})
 	}
 	if w.be.bf16 {
-		w.pair(0, w.forward, w.inP, w.outP)
+		w.forward.pair(w.be, w.inP, w.outP)
 		if train {
-			w.pair(1, w.backward, w.outP, w.inP)
+			w.backward.pair(w.be, w.outP, w.inP)
 		}
 	}
 }
 
-// pair renews transformed filters [36][rows][columns] as pairs of rows.
-func (w *winograd) pair(i int, filters []float32, rows, columns int) {
-	w.bf16[i] = grow(w.bf16[i], len(filters)/2)
-	w.be.pairRows(w.bf16[i], filters, 36*rows, columns)
+// pair renews the pairs of rows of filters [36][rows][columns].
+func (f *winogradFilters) pair(k kernels, rows, columns int) {
+	f.bf16 = grow(f.bf16, len(f.values)/2)
+	k.pairRows(f.bf16, f.values, 36*rows, columns)
 }
 
 // blocks calls f for some rows of tiles at a time, from row first on; m is their number of tiles.
@@ -177,57 +187,39 @@ func (w *winograd) blocks(f func(first int, in, out *winogradShape, m int64)) {
 		first, end := i*all/count, (i+1)*all/count
 		in := &winogradShape{
 			rows: int64(end - first), tiles: int64(w.tiles),
-			channels: int64(w.inP), imageRow: int64(w.paddedRow(w.inP)), frequency: int64(w.frequency.in),
+			channels: int64(w.inP), imageRow: int64(w.paddedRow(w.inP)), frequency: int64(w.input.frequency),
 		}
 		out := *in
-		out.channels, out.imageRow, out.frequency = int64(w.outP), int64(w.width*w.outP), int64(w.frequency.out)
+		out.channels, out.imageRow, out.frequency = int64(w.outP), int64(w.width*w.outP), int64(w.output.frequency)
 		f(first, in, &out, in.rows*in.tiles)
 	}
 }
 
-// forwardProduct computes out = in · filters for m tiles at all frequencies.
-func (w *winograd) forwardProduct(s *winogradScratch, m int64) {
+// product computes c = a · filters for m tiles at all frequencies.
+func (w *winograd) product(s *winogradScratch, m int64, from *winogradSide, a []float32, filters *winogradFilters, to *winogradSide, c []float32) {
 	shape := &matmulShape{
-		m: m, n: int64(w.outP), count: [3]int64{1, 1, int64(w.inP)}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1}, rowB: int64(w.outP),
-		batch: 36, batchA: int64(w.frequency.in), batchB: int64(w.filterSize()), batchC: int64(w.frequency.out),
+		m: m, n: int64(to.channels), count: [3]int64{1, 1, int64(from.channels)}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1},
+		rowB: int64(to.channels), batch: 36, batchA: int64(from.frequency), batchB: int64(w.filterSize()), batchC: int64(to.frequency),
 	}
-	if w.be.bf16 {
-		w.be.matmul(w.narrow(s, s.in, shape), w.inPair, w.outTile, s.bf16, w.bf16[0], nil, s.out)
-	} else {
-		w.be.matmul(shape, w.inTile, w.outTile, s.in, w.forward, nil, s.out)
+	if !w.be.bf16 {
+		w.be.matmul(shape, from.tile, to.tile, a, filters.values, nil, c)
+		return
 	}
-}
-
-// backwardProduct computes in = out · filtersᵀ for m tiles at all frequencies.
-func (w *winograd) backwardProduct(s *winogradScratch, m int64) {
-	shape := &matmulShape{
-		m: m, n: int64(w.inP), count: [3]int64{1, 1, int64(w.outP)}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1}, rowB: int64(w.inP),
-		batch: 36, batchA: int64(w.frequency.out), batchB: int64(w.filterSize()), batchC: int64(w.frequency.in),
-	}
-	if w.be.bf16 {
-		w.be.matmul(w.narrow(s, s.out, shape), w.outPair, w.inTile, s.bf16, w.bf16[1], nil, s.in)
-	} else {
-		w.be.matmul(shape, w.outTile, w.inTile, s.out, w.backward, nil, s.in)
-	}
-}
-
-// narrow makes a bfloat16 copy of transformed images, and of a product's shape that of pairs.
-func (w *winograd) narrow(s *winogradScratch, a []float32, shape *matmulShape) *matmulShape {
-	s.bf16 = grow(s.bf16, len(a)/2)
+	s.bf16 = grow(s.bf16, 18*max(w.input.frequency, w.output.frequency))
 	w.be.narrow(s.bf16, a)
 	shape.count[2] /= 2
 	shape.batchA /= 2
 	shape.batchB /= 2
 	shape.bf16 = 1
-	return shape
+	w.be.matmul(shape, from.pair, to.tile, s.bf16, filters.bf16, nil, c)
 }
 
 func (w *winograd) scratch(thread int) *winogradScratch {
 	s := &w.threads[thread]
 	s.x = grow(s.x, w.paddedSize(w.inP))
 	s.image = grow(s.image, w.height*w.width*max(w.inP, w.outP))
-	s.in = grow(s.in, 36*w.frequency.in)
-	s.out = grow(s.out, 36*w.frequency.out)
+	s.in = grow(s.in, 36*w.input.frequency)
+	s.out = grow(s.out, 36*w.output.frequency)
 	return s
 }
 
@@ -236,7 +228,7 @@ func (w *winograd) convolve(thread int, x, bias, z []float32) {
 	w.pad(be, s.x, s.image, x, w.inP)
 	w.blocks(func(first int, in, out *winogradShape, m int64) {
 		be.winogradInput(in, s.x[2*first*w.paddedRow(w.inP):], s.in)
-		w.forwardProduct(s, m)
+		w.product(s, m, &w.input, s.in, &w.forward, &w.output, s.out)
 		be.winogradOutput(out, s.out, bias, z[2*first*w.width*w.outP:])
 	})
 }
@@ -262,13 +254,13 @@ func (w *winograd) gradients(thread, group int, begin bool, x, dx []float32) {
 		be.matmul(&matmulShape{
 			m: int64(w.inP), n: int64(w.outP), add: add,
 			count: [3]int64{1, 1, m}, strideA: [3]int64{2: int64(w.inP)}, strideB: [3]int64{2: 1}, rowB: int64(w.outP),
-			batch: 36, batchA: int64(w.frequency.in), batchB: int64(w.frequency.out), batchC: int64(w.filterSize()),
+			batch: 36, batchA: int64(w.input.frequency), batchB: int64(w.output.frequency), batchC: int64(w.filterSize()),
 		}, w.channel, w.sumRow, s.in, s.out, nil, sums)
 		add = addC
 		if dx == nil {
 			return
 		}
-		w.backwardProduct(s, m)
+		w.product(s, m, &w.output, s.out, &w.backward, &w.input, s.in)
 		be.winogradInputGradient(in, s.in, s.dx[2*first*w.paddedRow(w.inP):])
 	})
 	if dx != nil {

@@ -20,7 +20,7 @@ from turns import Failed, machine, positive, summary, warn_if_busy
 from workers import Different, Workers
 from works import WORKS, Setting, Work
 
-ROW = "{:<11} {:<20} {:>8}  {:<22} {:<9} {}"
+ROW = "{:<11} {:<22} {:>8}  {:<22} {:<9} {}"
 
 
 def main() -> None:
@@ -80,7 +80,7 @@ def parse() -> argparse.Namespace:
 def hold_to(threads: int) -> None:
     """Holds this process and all that it starts to so many processors, which is how XLA is told."""
     if not hasattr(os, "sched_setaffinity"):
-        say("this system cannot hold JAX to a number of threads: it takes all")
+        say("this system cannot hold JAX to a number of threads: it takes all, and stands beside")
         return
     processors = sorted(os.sched_getaffinity(0))
     if threads > len(processors):
@@ -140,7 +140,7 @@ def rounds(work: Work, count: int) -> dict:
 def row(work: Work, result: dict) -> str:
     if "ratio" not in result:
         why = result["failed"].get("crnn", "no peer to compare with")
-        return f"{work.name:<11} {work.figure:<20} not measured: {why}"
+        return f"{work.name:<11} {work.figure:<22} not measured: {why}"
 
     def figure(who: str) -> str:
         return text(statistics.median(figures[who] for figures in result["rounds"]), work.unit)

@@ -1,0 +1,66 @@
+package cpu
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"crnn/model"
+)
+
+// What reserve counts is what a network has after a training step and an evaluation: not less, or
+// a batch would be let in that does not fit, and not much more.
+func TestReserveCountsWhatIsAllocated(t *testing.T) {
+	wide := model.Default()
+	wide.InputSize, wide.HiddenSize, wide.NumLayers = 28, 256, 3
+	for _, c := range []struct {
+		config  model.Config
+		batch   int
+		threads int
+		bf16    bool
+	}{
+		{model.Default(), 50, 2, false},
+		{model.Default(), 400, 1, false},
+		{model.Default(), 50, 16, false},
+		{model.Default(), 100, 2, true},
+		{wide, 100, 2, false},
+	} {
+		t.Run(fmt.Sprintf("hidden=%d/batch=%d/threads=%d/bf16=%v", c.config.HiddenSize, c.batch, c.threads, c.bf16), func(t *testing.T) {
+			be, err := New(Options{Threads: c.threads, BF16: c.bf16})
+			if err != nil {
+				t.Skip(err)
+			}
+			if be.name() == "go" {
+				t.Skip("plain Go takes minutes for this, and allocates the same")
+			}
+			images, err := be.NewImages(make([]uint8, c.batch*28*28), make([]uint8, c.batch), 28, 28)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := alive()
+			net, err := model.New(be, c.config, c.batch, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			net.Step(images, make([]int32, c.batch), model.AdamStep{Step: 1})
+			net.Evaluate(images, make([]int32, c.batch))
+			allocated := alive() - before
+			runtime.KeepAlive(net)
+			t.Logf("reserved %.1f MB, allocated %.1f MB", float64(be.reserved)/1e6, float64(allocated)/1e6)
+			// Offsets and vectors of a channel or unit are not worth counting. A thread has scratch once
+			// it has had work, and of 16 not all have.
+			if be.reserved < allocated*98/100 || c.threads <= 2 && be.reserved > allocated*5/4 {
+				t.Errorf("reserved %d bytes, allocated %d", be.reserved, allocated)
+			}
+		})
+	}
+}
+
+// alive returns the bytes of the heap that are in use.
+func alive() int64 {
+	runtime.GC()
+	runtime.GC() // what a finaliser kept
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
