@@ -145,6 +145,7 @@ func (be *Backend) View(a *tensor.Dense, offset int, shape ...int) (*tensor.Dens
 
 // Upload copies src into dst.
 func (be *Backend) Upload(dst *tensor.Dense, src []float32) error {
+	be.pool.flush()
 	be.weights++
 	if len(src) != dst.DataSize() {
 		return fmt.Errorf("upload of %d elements into an array of %d", len(src), dst.DataSize())
@@ -155,6 +156,7 @@ func (be *Backend) Upload(dst *tensor.Dense, src []float32) error {
 
 // Download copies src into dst.
 func (be *Backend) Download(dst []float32, src *tensor.Dense) error {
+	be.pool.flush()
 	if len(dst) != src.DataSize() {
 		return fmt.Errorf("download of an array of %d elements into %d", src.DataSize(), len(dst))
 	}
@@ -175,7 +177,10 @@ func (be *Backend) samples(n int, f func(thread, lo, hi int)) {
 }
 
 // Lap implements model.Backend.
-func (be *Backend) Lap() { be.laps = append(be.laps, time.Now()) }
+func (be *Backend) Lap() {
+	be.pool.flush()
+	be.laps = append(be.laps, time.Now())
+}
 
 // Laps implements model.Backend.
 func (be *Backend) Laps() ([]time.Duration, error) {
@@ -187,7 +192,7 @@ func (be *Backend) Laps() ([]time.Duration, error) {
 	return times, nil
 }
 
-// Sync does nothing: every operator has run when its call returns.
+// Sync does nothing: every operator has run when its call, or Together, returns.
 func (be *Backend) Sync() error { return nil }
 
 // Close does nothing: memory is the garbage collector's, and threads end when nothing comes.

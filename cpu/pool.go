@@ -41,6 +41,7 @@ func (p *pool) run(n int, f func(thread, i int)) {
 	}
 	j := &job{n: n, f: f, finished: make(chan struct{}, 1)}
 	p.job.Store(j)
+	defer p.job.Store(nothing) // or what f holds would stay alive
 	for thread := 1; thread < min(p.threads, n); thread++ {
 		if p.awake[thread].CompareAndSwap(false, true) {
 			go p.serve(thread)
@@ -48,7 +49,6 @@ func (p *pool) run(n int, f func(thread, i int)) {
 	}
 	j.work(0)
 	j.wait()
-	p.job.Store(nothing) // or what f holds would stay alive
 }
 
 // serve works on jobs as they come, as a thread of the team.

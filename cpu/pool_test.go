@@ -45,48 +45,46 @@ func TestPool(t *testing.T) {
 }
 
 // What samples is given runs for every sample once, after what was given before has run for the same
-// sample, and at the latest when together returns.
+// sample, and at the latest when run begins or together returns.
 func TestPoolSamples(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := newPool(rapid.IntRange(1, 9).Draw(t, "threads"))
 		const most = 100
-		var at [most]int // of every sample: how many calls have seen it
-		calls := 0
+		var seen, want [most]int // of every sample: how many calls have seen it, and should have
 		add := func(n int) {
-			number := calls
-			calls++
+			before := want
+			for b := range n {
+				want[b]++
+			}
 			p.samples(n, func(thread, lo, hi int) {
 				for b := lo; b < hi; b++ {
-					if at[b] != number || thread >= p.threads {
-						t.Errorf("sample %d has seen %d calls when number %d comes on thread %d of %d", b, at[b], number, thread, p.threads)
+					if seen[b] != before[b] || thread >= p.threads {
+						t.Errorf("sample %d has seen %d calls, not %d, when the next comes on thread %d of %d", b, seen[b], before[b], thread, p.threads)
 					}
-					at[b]++
+					seen[b]++
 				}
 			})
 		}
-		done := func(n int, when string) {
-			for b := range n {
-				if at[b] != calls {
-					t.Fatalf("%s sample %d of %d has seen %d of %d calls", when, b, n, at[b], calls)
-				}
+		done := func(when string) {
+			if seen != want {
+				t.Errorf("%s samples have seen %v calls, want %v", when, seen, want)
 			}
 		}
-		n := rapid.IntRange(1, most).Draw(t, "samples")
+		size := rapid.IntRange(1, most)
+		n := size.Draw(t, "samples")
 		add(n)
-		done(n, "outside together")
+		done("outside together")
 		p.together(func() {
 			for range rapid.IntRange(0, 3).Draw(t, "calls before run") {
 				add(n)
 			}
-			p.run(3, func(_, i int) { done(n, "in run") })
+			p.run(3, func(_, i int) { done("in run") })
 			for range rapid.IntRange(0, 3).Draw(t, "calls after run") {
 				add(n)
 			}
-			fewer := rapid.IntRange(1, n).Draw(t, "samples of another batch")
-			add(fewer)
-			n = fewer
+			add(size.Draw(t, "samples of another batch"))
 		})
-		done(n, "after together")
+		done("after together")
 	})
 }
 

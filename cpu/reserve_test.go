@@ -23,6 +23,7 @@ func TestReserveCountsWhatIsAllocated(t *testing.T) {
 		{model.Default(), 400, 1, false},
 		{model.Default(), 50, 16, false},
 		{model.Default(), 100, 2, true},
+		{model.Default(), 50, 16, true},
 		{wide, 100, 2, false},
 	} {
 		t.Run(fmt.Sprintf("hidden=%d/batch=%d/threads=%d/bf16=%v", c.config.HiddenSize, c.batch, c.threads, c.bf16), func(t *testing.T) {

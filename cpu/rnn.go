@@ -96,7 +96,7 @@ func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 	if err := be.reserve(rows*r.inP,                       // in
 		len(spec.Layers)*rows*r.hiddenP/4*9,   // h, kept, a byte of keep
 		(3+groups(spec.MaxBatch))*r.groupSize, // weights, packed both ways, in bfloat16 too, and their gradients
-		min(be.pool.threads, groups(spec.MaxBatch))*chunk*7*max(r.inP, r.hiddenP)); err != nil {
+		be.pool.threads*chunk*7*max(r.inP, r.hiddenP)); err != nil {
 		return nil, err
 	}
 	r.inRow, r.row = steps(chunk, r.inP), steps(chunk, r.hiddenP)

@@ -89,7 +89,8 @@ type KernelTime struct {
 // Images is a data set on the device.
 type Images interface {
 	// Gather writes the images of the given indices into x [n,1,H,W] as pixel/255
-	// and makes their labels those of the batch at hand in labels.
+	// and makes their labels those of the batch at hand in labels. Inside Together, indices
+	// must stay as they are until it returns.
 	Gather(indices []int32, x *tensor.Dense, labels Labels)
 }
 

@@ -297,6 +297,50 @@ func repeats(t *testing.T, open Device) {
 	}
 }
 
+// together checks that operators inside Together, for batches of changing size, give the bits that
+// they give one by one.
+func together(t *testing.T, open Device) {
+	for _, c := range []model.Config{small(), small5()} {
+		results := func(step, evaluate func(net *model.Network, images model.Images, indices []int32)) (all []float32) {
+			b := &bench{T: t, be: open(t)}
+			const most = 17
+			net, err := model.New(b.be, c, most, 3)
+			b.must(err)
+			b.must(net.Init(5))
+			pixels, labels := randomImages(c, most)
+			images, err := b.be.NewImages(pixels, labels, c.ImageHeight, c.ImageWidth)
+			b.must(err)
+			for _, n := range []int{most, 5, 9} {
+				evaluate(net, images, count(most)[most-n:])
+				logits, err := net.Logits()
+				b.must(err)
+				totals, err := net.Totals()
+				b.must(err)
+				all = append(append(all, logits...), float32(totals.Loss), float32(totals.Hits))
+				step(net, images, count(n))
+			}
+			return append(all, b.download(net.Params)...)
+		}
+		got := results(
+			func(net *model.Network, images model.Images, indices []int32) { net.Step(images, indices, adamStep(1)) },
+			(*model.Network).Evaluate)
+		want := results(
+			func(net *model.Network, images model.Images, indices []int32) {
+				net.Gather(images, indices)
+				net.Forward(true)
+				net.Loss()
+				net.Backward()
+				net.Adam(adamStep(1))
+			},
+			func(net *model.Network, images model.Images, indices []int32) {
+				net.Gather(images, indices)
+				net.Forward(false)
+				net.Loss()
+			})
+		sameBits(t, got, want)
+	}
+}
+
 // SameBits trains a network on two devices, which must give the same bits.
 func SameBits(t *testing.T, open, other Device) {
 	for _, n := range []int{1, 2, 9, 40} {

@@ -52,6 +52,8 @@ MUTATIONS = [
      "sums over groups: the last group is left out"),
     ("cpu/pool.go", "func (p *pool) run(n int, f func(thread, i int)) {\n\tp.flush()\n", "func (p *pool) run(n int, f func(thread, i int)) {\n",
      "threads: an operator begins before the samples that it needs are through"),
+    ("cpu/pool.go", "if n != p.n {", "if n > p.n {",
+     "threads: a smaller batch takes away samples of the one before"),
     ("cpu/head.go", "h.be.begin(\"loss\")\n\th.be.pool.flush()", "h.be.begin(\"loss\")",
      "evaluation: the loss is taken of logits that are not there yet"),
     ("cpu/conv.go", "n*c.pooledSize()*9/4, be.pool.threads", "n*c.pooledSize()/4, be.pool.threads",
