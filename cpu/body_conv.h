@@ -56,6 +56,10 @@ KERNEL void NAME(channel_moments)(const float *z, int64_t rows, int64_t channels
 	}
 }
 
+// Whether u takes the place of the largest before it. NaN counts as largest, as in PyTorch: a
+// network that has diverged must not look healthy.
+INLINE vi larger(vf u, vf best) { return (u > best) | (u != u); }
+
 KERNEL void NAME(bn_relu_pool)(const struct pool_shape *s, const float *z, const float *mean, const float *scale,
                                const float *beta, float *y, float *largest, uint8_t *index) {
 	const int64_t pixel = s->channels, row = s->width * pixel;
@@ -69,9 +73,7 @@ KERNEL void NAME(bn_relu_pool)(const struct pool_shape *s, const float *z, const
 #pragma GCC unroll 3
 				for (int k = 1; k < 4; k++) {
 					vf d = load(at + (k >> 1) * row + (k & 1) * pixel) - mu, u = d * sc + be;
-					// NaN counts as largest, as in PyTorch: a network that has diverged must
-					// not look healthy.
-					vi more = (u > best) | (u != u);
+					vi more = larger(u, best);
 					best = choose(more, u, best);
 					chosen = choose(more, d, chosen);
 					which = (more & k) | (~more & which);

@@ -1,11 +1,12 @@
-// Winograd's convolution F(2x2, 5x5): part of kernels_body.h.
+// Winograd's convolutions F(2x2, 5x5) and F(4x2, 5x5): part of kernels_body.h.
 //
 // With the matrices of winograd.go, a tile of 2x2 outputs is
 //
 //	Y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A
 //
-// for the 6x6 inputs d and the 5x5 filter g: 36 products in place of 100. The functions
-// below apply one matrix to a vector of channels, with what its rows share computed once.
+// for the 6x6 inputs d and the 5x5 filter g: 36 products in place of 100; one of 4x2, whose
+// columns are transformed by matrices of F(4, 5), takes 48 for 200. The functions below apply
+// one matrix to a vector of channels, with what its rows share computed once.
 
 INLINE void winograd_bt(const vf d[6], vf t[6]) { // t = Bᵀ d
 	const vf a = d[4] - d[2], b = d[3] - d[1];
@@ -61,6 +62,45 @@ INLINE void winograd_gt(const vf u[6], vf w[5]) { // w = Gᵀ u
 	w[4] = u[5] + even + 16 * two + half;
 }
 
+// The same of F(4, 5), where points come in pairs ±p: what is even in p, and what is odd.
+
+INLINE void winograd4_bt(const vf d[8], vf t[8]) { // t = Bᵀ d
+	const vf even1 = d[2] + d[6] - 4.25f * d[4], odd1 = d[1] + d[5] - 4.25f * d[3];
+	const vf even2 = d[6] + 0.25f * d[2] - 1.25f * d[4], odd2 = 0.5f * d[1] - 2.5f * d[3] + 2 * d[5];
+	const vf even3 = d[6] + 4 * d[2] - 5 * d[4], odd3 = 2 * d[1] - 2.5f * d[3] + 0.5f * d[5];
+	t[0] = d[0] - d[6] + 5.25f * (d[4] - d[2]);
+	t[1] = even1 + odd1;
+	t[2] = even1 - odd1;
+	t[3] = even2 + odd2;
+	t[4] = even2 - odd2;
+	t[5] = even3 + odd3;
+	t[6] = even3 - odd3;
+	t[7] = d[7] - d[1] + 5.25f * (d[3] - d[5]);
+}
+
+INLINE void winograd4_at(const vf m[8], vf y[4]) { // y = Aᵀ m
+	const vf even1 = m[1] + m[2], odd1 = m[1] - m[2], even2 = m[3] + m[4], odd2 = m[3] - m[4];
+	const vf even3 = m[5] + m[6], odd3 = m[5] - m[6];
+	y[0] = m[0] + even1 + (even2 + even3);
+	y[1] = odd1 + 2 * odd2 + 0.5f * odd3;
+	y[2] = even1 + 4 * even2 + 0.25f * even3;
+	y[3] = odd1 + 8 * odd2 + 0.125f * odd3 + m[7];
+}
+
+INLINE void winograd4_g(const vf w[5], vf u[8]) { // u = G w
+	const vf even1 = w[0] + w[2] + w[4], odd1 = w[1] + w[3];
+	const vf even2 = w[0] + 4 * w[2] + 16 * w[4], odd2 = 2 * w[1] + 8 * w[3];
+	const vf even3 = 16 * w[0] + 4 * w[2] + w[4], odd3 = 8 * w[1] + 2 * w[3];
+	u[0] = w[0];
+	u[1] = (even1 + odd1) * (-2.0f / 9);
+	u[2] = (even1 - odd1) * (-2.0f / 9);
+	u[3] = (even2 + odd2) * (1.0f / 90);
+	u[4] = (even2 - odd2) * (1.0f / 90);
+	u[5] = (even3 + odd3) * (2.0f / 45);
+	u[6] = (even3 - odd3) * (2.0f / 45);
+	u[7] = w[4];
+}
+
 // Tiles of a row that are transformed together: what they share of a column is computed
 // once, and their columns stay in the nearest cache.
 enum { WINOGRAD_STRIP = 8, WINOGRAD_COLUMNS = 2 * WINOGRAD_STRIP + 4 };
@@ -71,22 +111,22 @@ enum { WINOGRAD_STRIP = 8, WINOGRAD_COLUMNS = 2 * WINOGRAD_STRIP + 4 };
 		     first += WINOGRAD_STRIP)                                                                       \
 			for (int64_t c = 0; c < (s)->channels; c += VL)
 
-KERNEL void NAME(winograd_input)(const struct winograd_shape *s, const float *x, float *v) {
+INLINE void winograd_input_of(const int height, const struct winograd_shape *s, const float *x, float *v) {
 	WINOGRAD_EACH_STRIP (s, row, first, count, c) {
-		vf columns[6][WINOGRAD_COLUMNS];
+		vf columns[8][WINOGRAD_COLUMNS];
 		for (int64_t j = 0; j < 2 * count + 4; j++) {
-			vf d[6], t[6];
-#pragma GCC unroll 6
-			for (int k = 0; k < 6; k++)
-				d[k] = load(x + (2 * row + k) * s->image_row + (2 * first + j) * s->channels + c);
-			winograd_bt(d, t);
-#pragma GCC unroll 6
-			for (int k = 0; k < 6; k++)
+			vf d[8], t[8];
+#pragma GCC unroll 8
+			for (int k = 0; k < height + 4; k++)
+				d[k] = load(x + (height * row + k) * s->image_row + (2 * first + j) * s->channels + c);
+			height == 4 ? winograd4_bt(d, t) : winograd_bt(d, t);
+#pragma GCC unroll 8
+			for (int k = 0; k < height + 4; k++)
 				columns[k][j] = t[k];
 		}
 		for (int64_t i = 0; i < count; i++) {
 			float *to = v + (row * s->tiles + first + i) * s->channels + c;
-			for (int k = 0; k < 6; k++) {
+			for (int k = 0; k < height + 4; k++) {
 				vf t[6];
 				winograd_bt(&columns[k][2 * i], t);
 #pragma GCC unroll 6
@@ -95,6 +135,10 @@ KERNEL void NAME(winograd_input)(const struct winograd_shape *s, const float *x,
 			}
 		}
 	}
+}
+
+KERNEL void NAME(winograd_input)(const struct winograd_shape *s, const float *x, float *v) {
+	s->height == 4 ? winograd_input_of(4, s, x, v) : winograd_input_of(2, s, x, v);
 }
 
 KERNEL void NAME(winograd_output)(const struct winograd_shape *s, const float *m, const float *bias, float *z) {
@@ -123,6 +167,50 @@ KERNEL void NAME(winograd_output)(const struct winograd_shape *s, const float *m
 					store(to + k * s->image_row + s->channels, y[1] + b);
 				}
 			}
+}
+
+INLINE void winograd_output_pool_of(const int height, const struct winograd_shape *s, const float *m, const float *bias,
+                                    const float *mean, const float *scale, const float *beta, float *y) {
+	for (int64_t row = 0; row < s->rows; row++)
+		for (int64_t i = 0; i < s->tiles; i++)
+			for (int64_t c = 0; c < s->channels; c += VL) {
+				const float *from = m + (row * s->tiles + i) * s->channels + c;
+				const vf b = load(bias + c), mu = load(mean + c), sc = load(scale + c), be = load(beta + c);
+				vf half[4][6];
+#pragma GCC unroll 6
+				for (int l = 0; l < 6; l++) {
+					vf t[8], z[4];
+#pragma GCC unroll 8
+					for (int k = 0; k < height + 4; k++)
+						t[k] = load(from + (6 * k + l) * s->frequency);
+					height == 4 ? winograd4_at(t, z) : winograd_at(t, z);
+#pragma GCC unroll 4
+					for (int k = 0; k < height; k++)
+						half[k][l] = z[k];
+				}
+#pragma GCC unroll 2
+				for (int k = 0; k < height; k += 2) {
+					const int64_t to = height / 2 * row + k / 2;
+					if (to >= s->pooled_rows)
+						break; // the last tile reaches below the image
+					vf z[4];
+					winograd_at(half[k], z);
+					winograd_at(half[k + 1], z + 2);
+					vf best = (z[0] + b - mu) * sc + be;
+#pragma GCC unroll 3
+					for (int l = 1; l < 4; l++) {
+						const vf u = (z[l] + b - mu) * sc + be;
+						best = choose(larger(u, best), u, best);
+					}
+					store(y + (to * s->tiles + i) * s->channels + c, choose(best <= 0, (vf){}, best));
+				}
+			}
+}
+
+KERNEL void NAME(winograd_output_pool)(const struct winograd_shape *s, const float *m, const float *bias, const float *mean,
+                                       const float *scale, const float *beta, float *y) {
+	s->height == 4 ? winograd_output_pool_of(4, s, m, bias, mean, scale, beta, y)
+	               : winograd_output_pool_of(2, s, m, bias, mean, scale, beta, y);
 }
 
 KERNEL void NAME(winograd_output_gradient)(const struct winograd_shape *s, const float *dz, float *q) {
@@ -183,19 +271,19 @@ KERNEL void NAME(winograd_input_gradient)(const struct winograd_shape *s, const 
 	}
 }
 
-KERNEL void NAME(winograd_filter)(const float *w, int64_t channels, int64_t frequency, float *u) {
+INLINE void winograd_filter_of(const int height, const float *w, int64_t channels, int64_t frequency, float *u) {
 	for (int64_t c = 0; c < channels; c += VL) {
-		vf half[5][6];
+		vf half[5][8];
 #pragma GCC unroll 5
 		for (int l = 0; l < 5; l++) {
 			vf g[5];
 #pragma GCC unroll 5
 			for (int k = 0; k < 5; k++)
 				g[k] = load(w + (5 * k + l) * channels + c);
-			winograd_g(g, half[l]);
+			height == 4 ? winograd4_g(g, half[l]) : winograd_g(g, half[l]);
 		}
-#pragma GCC unroll 6
-		for (int k = 0; k < 6; k++) {
+#pragma GCC unroll 8
+		for (int k = 0; k < height + 4; k++) {
 			const vf g[5] = { half[0][k], half[1][k], half[2][k], half[3][k], half[4][k] };
 			vf t[6];
 			winograd_g(g, t);
@@ -204,6 +292,10 @@ KERNEL void NAME(winograd_filter)(const float *w, int64_t channels, int64_t freq
 				store(u + (6 * k + l) * frequency + c, t[l]);
 		}
 	}
+}
+
+KERNEL void NAME(winograd_filter)(int64_t height, const float *w, int64_t channels, int64_t frequency, float *u) {
+	height == 4 ? winograd_filter_of(4, w, channels, frequency, u) : winograd_filter_of(2, w, channels, frequency, u);
 }
 
 KERNEL void NAME(winograd_filter_gradient)(const float *s, int64_t channels, int64_t frequency, int64_t groups,

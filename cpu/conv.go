@@ -11,13 +11,16 @@ import (
 
 // convolution computes and differentiates z = w * x + bias, image by image. Images x and dx
 // are [in][height·width], as they come from and go to other operators; z and dz
-// [height·width][outP], channels innermost.
+// [height·width][outP], channels innermost, and so is y, with a quarter of the pixels.
 type convolution interface {
 	// memory returns the number of elements that it takes for batches of n.
 	memory(n int) int
-	// pack renews the filters, w [out][in][kernel·kernel].
+	// pack renews the filters, w [out][in][kernel·kernel], of convolve and gradients if train, or
+	// of convolvePool.
 	pack(w []float32, train bool)
 	convolve(thread int, x, bias, z []float32)
+	// convolvePool computes y, which is z normalised, through ReLU and pooled.
+	convolvePool(thread int, x, bias []float32, norm *normalisation, y []float32)
 
 	// prepare makes ready for the gradients of n images.
 	prepare(n int)
@@ -29,6 +32,9 @@ type convolution interface {
 	// weightGradient computes dw [out][in][kernel·kernel], the sum over all groups.
 	weightGradient(dw []float32, n int)
 }
+
+// normalisation is (z-mean)·scale + beta, for every channel.
+type normalisation struct{ mean, scale, beta []float32 }
 
 // convSizes are the sizes of a convolution.
 type convSizes struct {
@@ -81,29 +87,28 @@ type convBlock struct {
 	convSizes
 	convolution
 
-	name              string // for a profile
-	weights           int64
-	backward          bool      // the filters are packed for Backward too
-	z                 []float32 // of training
-	threadZ, pooled   []float32 // of every thread: an image in eval mode, and one after pooling
-	dPooled           []float32
-	largest           []float32 // of every pooling window, and its index: see bnReluPool
-	index             []uint8
-	imageMean         []float32 // moments of every image's channels
-	imageM2           []float32
-	bias              []float32
-	mean, scale, beta []float32 // of the normalisation in force: (z-mean)·scale + beta
-	invStd            []float64
-	sumG, sumGZ       []float32 // of every image's channels
-	sumDZ             []float32
-	kZ, k1            []float32
+	name                string    // for a profile
+	trainPack, evalPack int64     // the versions of the weights for which filters are packed
+	z                   []float32 // of training
+	pooled              []float32 // of every thread: an image after pooling
+	dPooled             []float32
+	largest             []float32 // of every pooling window, and its index: see bnReluPool
+	index               []uint8
+	imageMean           []float32 // moments of every image's channels
+	imageM2             []float32
+	bias                []float32
+	norm                normalisation // in force
+	invStd              []float64
+	sumG, sumGZ         []float32 // of every image's channels
+	sumDZ               []float32
+	kZ, k1              []float32
 }
 
 // NewConvBlock implements model.Backend.
 func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, error) {
 	sizes := convSizes{spec.In, spec.Out, spec.Height, spec.Width, spec.Kernel, padded(spec.In), padded(spec.Out)}
 	c := &convBlock{
-		be: be, ConvBlockSpec: spec, convSizes: sizes, weights: -1,
+		be: be, ConvBlockSpec: spec, convSizes: sizes, trainPack: -1, evalPack: -1,
 		name: fmt.Sprintf("convolution block %d→%d", spec.In, spec.Out),
 	}
 	if spec.Kernel == 5 && spec.In >= lanes/2 {
@@ -112,10 +117,10 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 		c.convolution = newDirect(be, sizes)
 	}
 	n := spec.MaxBatch
-	if err := be.reserve(c.memory(n), n*c.imageSize(), n*c.pooledSize()*9/4, be.pool.threads*(c.imageSize()+c.pooledSize())); err != nil {
+	if err := be.reserve(c.memory(n), n*c.imageSize(), n*c.pooledSize()*9/4, be.pool.threads*c.pooledSize()); err != nil {
 		return nil, err
 	}
-	for _, a := range []*[]float32{&c.bias, &c.mean, &c.scale, &c.beta, &c.kZ, &c.k1} {
+	for _, a := range []*[]float32{&c.bias, &c.norm.mean, &c.norm.scale, &c.norm.beta, &c.kZ, &c.k1} {
 		*a = make([]float32, c.outP)
 	}
 	c.invStd = make([]float64, c.outP)
@@ -135,27 +140,28 @@ func (c *convBlock) shape(outRow int) *poolShape {
 func (c *convBlock) Forward(x, y *tensor.Dense, n int, train bool) {
 	be, xv, yv := c.be, values(x), values(y)
 	be.begin(c.name + " forward")
-	if c.weights != be.weights || train && !c.backward {
+	packed := &c.evalPack
+	if train {
+		packed = &c.trainPack
+	}
+	if *packed != be.weights {
 		c.pack(values(c.Weight), train)
-		c.weights, c.backward = be.weights, train
+		*packed = be.weights
 	}
 	copy(c.bias, values(c.Bias))
-	copy(c.beta, values(c.Beta))
+	copy(c.norm.beta, values(c.Beta))
 	inSize, pixels := c.in*c.height*c.width, c.height*c.width/4
 
-	pool := func(thread, b int, z, largest []float32, index []uint8) {
-		pooled := part(c.pooled, thread, c.pooledSize())
-		be.bnReluPool(c.shape(0), z, c.mean, c.scale, c.beta, pooled, largest, index)
+	finish := func(pooled []float32, b int) { // with the channels outside, as y has them
 		be.transpose(yv[b*c.out*pixels:], pooled, pixels, c.out, pixels, c.outP)
 	}
 	if !train {
 		c.normaliseBy(values(c.RunningMean), values(c.RunningVar))
-		c.threadZ = grow(c.threadZ, be.pool.threads*c.imageSize())
 		be.samples(n, func(thread, lo, hi int) {
-			z := part(c.threadZ, thread, c.imageSize())
 			for b := lo; b < hi; b++ {
-				c.convolve(thread, part(xv, b, inSize), c.bias, z)
-				pool(thread, b, z, nil, nil)
+				pooled := part(c.pooled, thread, c.pooledSize())
+				c.convolvePool(thread, part(xv, b, inSize), c.bias, &c.norm, pooled)
+				finish(pooled, b)
 			}
 		})
 		return
@@ -170,16 +176,19 @@ func (c *convBlock) Forward(x, y *tensor.Dense, n int, train bool) {
 	c.normaliseByBatch(n)
 	c.largest, c.index = grow(c.largest, n*c.pooledSize()), grow(c.index, n*c.pooledSize())
 	be.pool.run(n, func(thread, b int) {
-		pool(thread, b, part(c.z, b, c.imageSize()), part(c.largest, b, c.pooledSize()), part(c.index, b, c.pooledSize()))
+		pooled := part(c.pooled, thread, c.pooledSize())
+		be.bnReluPool(c.shape(0), part(c.z, b, c.imageSize()), c.norm.mean, c.norm.scale, c.norm.beta, pooled,
+			part(c.largest, b, c.pooledSize()), part(c.index, b, c.pooledSize()))
+		finish(pooled, b)
 	})
 }
 
 // normaliseBy sets the normalisation to a given mean and variance.
 func (c *convBlock) normaliseBy(mean, variance []float32) {
-	copy(c.mean, mean)
+	copy(c.norm.mean, mean)
 	for o, gamma := range values(c.Gamma) {
 		c.invStd[o] = 1 / math.Sqrt(float64(variance[o])+c.Eps)
-		c.scale[o] = float32(float64(gamma) * c.invStd[o])
+		c.norm.scale[o] = float32(float64(gamma) * c.invStd[o])
 	}
 }
 
@@ -232,7 +241,7 @@ func (c *convBlock) Backward(x, dy, dx *tensor.Dense, n int) {
 	for o := range c.out {
 		g, gz := sumChannel(c.sumG, n, c.outP, o), sumChannel(c.sumGZ, n, c.outP, o)
 		dBeta[o], dGamma[o] = float32(g), float32(gz*c.invStd[o])
-		scale := float64(c.scale[o])
+		scale := float64(c.norm.scale[o])
 		c.k1[o] = float32(-scale * g / count)
 		c.kZ[o] = float32(-scale * c.invStd[o] * c.invStd[o] * gz / count)
 	}
@@ -242,7 +251,7 @@ func (c *convBlock) Backward(x, dy, dx *tensor.Dense, n int) {
 		lo, hi := group(g, n)
 		for b := lo; b < hi; b++ {
 			dz, row := c.gradientImage(thread)
-			be.bnReluPoolBackward(c.shape(row), part(c.z, b, c.imageSize()), c.mean, c.scale, part(c.index, b, c.pooledSize()),
+			be.bnReluPoolBackward(c.shape(row), part(c.z, b, c.imageSize()), c.norm.mean, c.norm.scale, part(c.index, b, c.pooledSize()),
 				part(c.dPooled, b, c.pooledSize()), c.kZ, c.k1, dz, part(c.sumDZ, b, c.outP))
 			var to []float32
 			if dx != nil {

@@ -18,7 +18,7 @@ type direct struct {
 }
 
 // directScratch is what one thread works in.
-type directScratch struct{ x, dz, image []float32 }
+type directScratch struct{ x, z, dz, image []float32 }
 
 func newDirect(be *Backend, sizes convSizes) *direct {
 	d := &direct{be: be, convSizes: sizes, threads: make([]directScratch, be.pool.threads)}
@@ -43,7 +43,8 @@ func newDirect(be *Backend, sizes convSizes) *direct {
 
 func (d *direct) memory(n int) int {
 	taps := d.kernel * d.kernel
-	return len(d.threads)*(d.paddedSize(d.in)+d.paddedSize(d.outP)+d.height*d.width*max(d.in, d.inP)) +
+	pixels := d.height * d.width
+	return len(d.threads)*(d.paddedSize(d.in)+d.paddedSize(d.outP)+pixels*(max(d.in, d.inP)+d.outP)) +
 		(2+groups(n))*taps*max(d.in*d.outP, d.outP*d.inP)
 }
 
@@ -99,6 +100,14 @@ func (d *direct) convolve(thread int, x, bias, z []float32) {
 	s := d.scratch(thread)
 	d.pad(d.be, s.x, s.image, x, d.in)
 	d.patches(s.x, d.xPixel, d.zPixel, d.in, d.forward, addBias, bias, z)
+}
+
+func (d *direct) convolvePool(thread int, x, bias []float32, norm *normalisation, y []float32) {
+	s := &d.threads[thread]
+	s.z = grow(s.z, d.height*d.width*d.outP)
+	d.convolve(thread, x, bias, s.z)
+	shape := &poolShape{height: int64(d.height), width: int64(d.width), channels: int64(d.outP)}
+	d.be.bnReluPool(shape, s.z, norm.mean, norm.scale, norm.beta, y, nil, nil)
 }
 
 func (d *direct) prepare(n int) { d.sums = grow(d.sums, groups(n)*len(d.patch)*d.outP) }

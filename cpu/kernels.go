@@ -25,6 +25,10 @@ type matmulShape struct {
 	// bf16: each element of A and B is a pair of bfloat16, the first in the low half, and all
 	// counts are of pairs; the term of two elements is the sum of two products. 0 or 1.
 	bf16 int64
+
+	// twoSums: the terms of the innermost loop go to two sums in turn, which are added at the end
+	// and round less than one. 0 or 1.
+	twoSums int64
 }
 
 // poolShape holds the sizes of one image in a convolution block. The C kernels read the same struct.
@@ -40,7 +44,9 @@ type winogradShape struct {
 	rows, tiles int64 // rows of tiles; tiles in each
 	channels    int64 // padded
 	imageRow    int64 // elements between rows of the image
-	frequency   int64 // elements between the 36 parts of a transformed array
+	frequency   int64 // elements between the parts of a transformed array
+	height      int64 // rows of outputs in a tile, 2 or 4
+	pooledRows  int64 // winogradOutputPool: rows of y
 }
 
 // rnnShape holds the sizes of some samples of a layer. The C kernels read the same struct.
@@ -109,22 +115,26 @@ type kernels interface {
 	// and, for every channel, sumDZ = Σ dz.
 	bnReluPoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1, dz, sumDZ []float32)
 
-	// The transforms of Winograd's convolution, for some rows of tiles of an image and with the
+	// The transforms of Winograd's convolutions, for some rows of tiles of an image and with the
 	// matrices of winograd.go. Frequency 6u+v of tile (r,t) lies at s.frequency·(6u+v) +
 	// (r·tiles+t)·channels; x and dx point at the first row of the border around the
-	// tiles, z and dz at the first row inside.
+	// tiles, z and dz at the first row inside. A tile of outputs has s.height rows in winogradInput
+	// and winogradOutputPool, two in the others, and two columns everywhere.
 	//
-	// winogradInput computes v = Bᵀ x B for tiles of 6x6 that overlap by 4.
+	// winogradInput computes v = Bᵀ x B for tiles that overlap by 4.
 	winogradInput(s *winogradShape, x, v []float32)
-	// winogradOutput computes z = Aᵀ m A + bias, tiles of 2x2.
+	// winogradOutput computes z = Aᵀ m A + bias.
 	winogradOutput(s *winogradShape, m, bias, z []float32)
+	// winogradOutputPool is winogradOutput and bnReluPool at once; y are the pooled rows of the
+	// tiles, of which only s.pooledRows are written.
+	winogradOutputPool(s *winogradShape, m, bias, mean, scale, beta, y []float32)
 	// winogradOutputGradient computes q = A dz Aᵀ, the adjoint of winogradOutput.
 	winogradOutputGradient(s *winogradShape, dz, q []float32)
 	// winogradInputGradient adds B p Bᵀ to dx, the adjoint of winogradInput.
 	winogradInputGradient(s *winogradShape, p, dx []float32)
-	// winogradFilter computes u = G w Gᵀ for filters w [25][channels], u being [36] parts of
-	// channels elements.
-	winogradFilter(channels, frequency int, w, u []float32)
+	// winogradFilter computes u = G w Gᵀ for filters w [25][channels] and tiles of that height, u
+	// being parts of channels elements.
+	winogradFilter(height, channels, frequency int, w, u []float32)
 	// winogradFilterGradient computes dw = Gᵀ (Σ s) G, its adjoint; the sum is over so many
 	// groups, with group elements between them.
 	winogradFilterGradient(channels, frequency, groups, group int, s, dw []float32)

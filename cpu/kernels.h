@@ -19,6 +19,7 @@ struct matmul_shape {
 	int64_t batch;              // number of products,
 	int64_t batch_a, batch_b, batch_c; // and elements between their matrices
 	int64_t bf16;               // the elements of A and B are pairs of bfloat16
+	int64_t two_sums;           // the terms of the innermost loop go to two sums in turn, which round less
 };
 
 enum { ADD_NOTHING, ADD_BIAS, ADD_C };
@@ -36,7 +37,9 @@ struct winograd_shape {
 	int64_t rows, tiles;        // rows of tiles; tiles in each
 	int64_t channels;           // a multiple of 16
 	int64_t image_row;          // elements between rows of the image
-	int64_t frequency;          // elements between the 36 parts of a transformed array
+	int64_t frequency;          // elements between the parts of a transformed array
+	int64_t height;             // rows of outputs in a tile, 2 or 4
+	int64_t pooled_rows;        // winograd_output_pool: rows of y
 };
 
 // The sizes of some samples of a layer; rnnShape in kernels.go is the same struct.
@@ -77,9 +80,11 @@ struct kernels {
 	                              float *dz, float *sum_dz);
 	void (*winograd_input)(const struct winograd_shape *s, const float *x, float *v);
 	void (*winograd_output)(const struct winograd_shape *s, const float *m, const float *bias, float *z);
+	void (*winograd_output_pool)(const struct winograd_shape *s, const float *m, const float *bias, const float *mean,
+	                             const float *scale, const float *beta, float *y);
 	void (*winograd_output_gradient)(const struct winograd_shape *s, const float *dz, float *q);
 	void (*winograd_input_gradient)(const struct winograd_shape *s, const float *p, float *dx);
-	void (*winograd_filter)(const float *w, int64_t channels, int64_t frequency, float *u);
+	void (*winograd_filter)(int64_t height, const float *w, int64_t channels, int64_t frequency, float *u);
 	void (*winograd_filter_gradient)(const float *s, int64_t channels, int64_t frequency, int64_t groups,
 	                                 int64_t group, float *dw);
 	void (*rnn_forward)(const struct rnn_shape *s, const int32_t *row, const float *w, float *h,

@@ -113,6 +113,7 @@ const struct kernels NAME(crnn_kernels) = {
 	.bn_relu_pool_backward = NAME(bn_relu_pool_backward),
 	.winograd_input = NAME(winograd_input),
 	.winograd_output = NAME(winograd_output),
+	.winograd_output_pool = NAME(winograd_output_pool),
 	.winograd_output_gradient = NAME(winograd_output_gradient),
 	.winograd_input_gradient = NAME(winograd_input_gradient),
 	.winograd_filter = NAME(winograd_filter),

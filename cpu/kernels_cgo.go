@@ -40,6 +40,10 @@ static void crnn_winograd_output(const struct kernels *k, const struct winograd_
 		const float *bias, float *z) {
 	k->winograd_output(s, m, bias, z);
 }
+static void crnn_winograd_output_pool(const struct kernels *k, const struct winograd_shape *s, const float *m,
+		const float *bias, const float *mean, const float *scale, const float *beta, float *y) {
+	k->winograd_output_pool(s, m, bias, mean, scale, beta, y);
+}
 static void crnn_winograd_output_gradient(const struct kernels *k, const struct winograd_shape *s,
 		const float *dz, float *q) {
 	k->winograd_output_gradient(s, dz, q);
@@ -48,9 +52,9 @@ static void crnn_winograd_input_gradient(const struct kernels *k, const struct w
 		float *dx) {
 	k->winograd_input_gradient(s, p, dx);
 }
-static void crnn_winograd_filter(const struct kernels *k, const float *w, int64_t channels, int64_t frequency,
-		float *u) {
-	k->winograd_filter(w, channels, frequency, u);
+static void crnn_winograd_filter(const struct kernels *k, int64_t height, const float *w, int64_t channels,
+		int64_t frequency, float *u) {
+	k->winograd_filter(height, w, channels, frequency, u);
 }
 static void crnn_winograd_filter_gradient(const struct kernels *k, const float *s, int64_t channels,
 		int64_t frequency, int64_t groups, int64_t group, float *dw) {
@@ -94,6 +98,8 @@ static void crnn_adam(const struct kernels *k, const struct adam_step *s, float 
 #cgo nocallback crnn_winograd_input
 #cgo noescape crnn_winograd_output
 #cgo nocallback crnn_winograd_output
+#cgo noescape crnn_winograd_output_pool
+#cgo nocallback crnn_winograd_output_pool
 #cgo noescape crnn_winograd_output_gradient
 #cgo nocallback crnn_winograd_output_gradient
 #cgo noescape crnn_winograd_input_gradient
@@ -176,6 +182,10 @@ func (k cKernels) winogradOutput(s *winogradShape, m, bias, z []float32) {
 	C.crnn_winograd_output(k.table, s.c(), floats(m), floats(bias), floats(z))
 }
 
+func (k cKernels) winogradOutputPool(s *winogradShape, m, bias, mean, scale, beta, y []float32) {
+	C.crnn_winograd_output_pool(k.table, s.c(), floats(m), floats(bias), floats(mean), floats(scale), floats(beta), floats(y))
+}
+
 func (k cKernels) winogradOutputGradient(s *winogradShape, dz, q []float32) {
 	C.crnn_winograd_output_gradient(k.table, s.c(), floats(dz), floats(q))
 }
@@ -184,8 +194,8 @@ func (k cKernels) winogradInputGradient(s *winogradShape, p, dx []float32) {
 	C.crnn_winograd_input_gradient(k.table, s.c(), floats(p), floats(dx))
 }
 
-func (k cKernels) winogradFilter(channels, frequency int, w, u []float32) {
-	C.crnn_winograd_filter(k.table, floats(w), C.int64_t(channels), C.int64_t(frequency), floats(u))
+func (k cKernels) winogradFilter(height, channels, frequency int, w, u []float32) {
+	C.crnn_winograd_filter(k.table, C.int64_t(height), floats(w), C.int64_t(channels), C.int64_t(frequency), floats(u))
 }
 
 func (k cKernels) winogradFilterGradient(channels, frequency, groups, group int, s, dw []float32) {

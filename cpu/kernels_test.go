@@ -78,7 +78,7 @@ func TestMatmul(t *testing.T) {
 	eachKernels(t, func(d *drawn, k kernels) {
 		s := matmulShape{
 			m: int64(d.size("m", 1, 30)), n: int64(lanes * d.size("n", 1, 9)),
-			add: int64(d.size("add", addNothing, addC)), batch: int64(d.size("batch", 1, 3)),
+			add: int64(d.size("add", addNothing, addC)), batch: int64(d.size("batch", 1, 3)), twoSums: int64(d.size("two sums", 0, 1)),
 		}
 		width, spanA := s.n+int64(d.size("gap", 0, 3)), int64(1)
 		terms, rows := 1, int64(1)
@@ -381,12 +381,16 @@ func TestConvBlockKernels(t *testing.T) {
 }
 
 // The transforms of both versions multiply with small numbers, whose absolute values sum to at
-// most 7.5 in a row (of B), twice, and round after each of at most 12 terms.
-const winogradTolerance = 7.5 * 7.5 * 12 * ulp
+// most 7.5 in a row of F(2, 5), twice, and round after each of at most 12 terms; in a row of F(4, 5)
+// to 20, and at most 14 terms.
+const (
+	winogradTolerance  = 7.5 * 7.5 * 12 * ulp
+	winograd4Tolerance = 20 * 7.5 * 14 * ulp
+)
 
 func TestWinogradTransforms(t *testing.T) {
 	eachKernels(t, func(d *drawn, k kernels) {
-		s := &winogradShape{rows: int64(d.size("rows", 1, 4)), tiles: int64(d.size("tiles", 1, 19)), channels: int64(lanes * d.size("channels", 1, 3))}
+		s := &winogradShape{rows: int64(d.size("rows", 1, 4)), tiles: int64(d.size("tiles", 1, 19)), channels: int64(lanes * d.size("channels", 1, 3)), height: 2}
 		s.imageRow = (2*s.tiles+4)*s.channels + int64(d.size("gap", 0, 9))
 		s.frequency = s.rows*s.tiles*s.channels + int64(d.size("frequency gap", 0, 9))
 		image, transformed := d.floats(int((2*s.rows+4)*s.imageRow)), d.floats(int(36*s.frequency))
@@ -403,16 +407,39 @@ func TestWinogradTransforms(t *testing.T) {
 	})
 }
 
+func TestWinogradEval(t *testing.T) {
+	eachKernels(t, func(d *drawn, k kernels) {
+		s := &winogradShape{rows: int64(d.size("rows", 1, 3)), tiles: int64(d.size("tiles", 1, 19)), channels: int64(lanes * d.size("channels", 1, 3))}
+		s.height = int64(2 * d.size("half of the height", 1, 2))
+		s.imageRow = (2*s.tiles+4)*s.channels + int64(d.size("gap", 0, 9))
+		s.frequency = s.rows*s.tiles*s.channels + int64(d.size("frequency gap", 0, 9))
+		s.pooledRows = s.rows*s.height/2 - int64(d.size("rows below the image", 0, 1))
+		image, transformed := d.floats(int((s.height*s.rows+4)*s.imageRow)), d.floats(int(6*(s.height+4)*s.frequency))
+		channels := int(s.channels)
+		bias, mean, scale, beta := d.floats(channels), d.floats(channels), d.floats(channels), d.floats(channels)
+		pooled := d.floats(int(s.height/2*s.rows*s.tiles) * channels)
+		input := func(k kernels) []float32 { v := clone(transformed); k.winogradInput(s, image, v); return v }
+		output := func(k kernels) []float32 {
+			y := clone(pooled)
+			k.winogradOutputPool(s, transformed, bias, mean, scale, beta, y)
+			return y
+		}
+		d.equal("input", input(k), input(goKernels{}), winograd4Tolerance)
+		d.equal("output", output(k), output(goKernels{}), 2*winograd4Tolerance) // the scale is below 1, and a few terms more
+	})
+}
+
 func TestWinogradFilters(t *testing.T) {
 	eachKernels(t, func(d *drawn, k kernels) {
 		channels, groups := lanes*d.size("channels", 1, 5), d.size("groups", 1, 4)
 		frequency := channels + d.size("gap", 0, 9)
+		height := 2 * d.size("half of the height", 1, 2)
 		group := 36*frequency + d.size("group gap", 0, 9)
 		w, s := d.floats(25*channels), d.floats(groups*group)
-		u, dw := d.floats(36*frequency), d.floats(25*channels)
+		u, dw := d.floats(6*(height+4)*frequency), d.floats(25*channels)
 		want := clone(u)
-		k.winogradFilter(channels, frequency, w, u)
-		goKernels{}.winogradFilter(channels, frequency, w, want)
+		k.winogradFilter(height, channels, frequency, w, u)
+		goKernels{}.winogradFilter(height, channels, frequency, w, want)
 		d.equal("u", u, want, winogradTolerance)
 		want = clone(dw)
 		k.winogradFilterGradient(channels, frequency, groups, group, s, dw)

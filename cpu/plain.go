@@ -26,12 +26,7 @@ func (goKernels) matmul(s *matmulShape, aOffset, cOffset []int32, a, b, bias, c 
 					row = min(panelWidth, s.n-first)
 					column = first*s.panelRows + n - first
 				}
-				var sum [8]float32
-				if s.bf16 != 0 {
-					s.eightPairs(&sum, a, b[i*s.batchB+column:], row)
-				} else {
-					s.eight(&sum, a, b[i*s.batchB+column:], row)
-				}
+				sum := s.columns(a, b[i*s.batchB+column:], row)
 				switch s.add {
 				case addBias:
 					for j := range sum {
@@ -48,8 +43,30 @@ func (goKernels) matmul(s *matmulShape, aOffset, cOffset []int32, a, b, bias, c 
 	}
 }
 
-// eight adds to sum the products of one row of A with eight columns of B, whose rows are row
+// columns returns the products of one row of A with eight columns of B, whose rows are row
 // elements apart.
+func (s *matmulShape) columns(a, b []float32, row int64) (sum [8]float32) {
+	if s.twoSums != 0 {
+		half := *s
+		half.twoSums = 0
+		half.strideA[2] *= 2
+		half.strideB[2] *= 2
+		half.count[2] = (s.count[2] + 1) / 2
+		sum = half.columns(a, b, row)
+		if half.count[2] = s.count[2] / 2; half.count[2] > 0 {
+			for j, v := range half.columns(a[s.strideA[2]:], b[s.strideB[2]*row:], row) {
+				sum[j] += v
+			}
+		}
+	} else if s.bf16 != 0 {
+		s.eightPairs(&sum, a, b, row)
+	} else {
+		s.eight(&sum, a, b, row)
+	}
+	return sum
+}
+
+// eight adds to sum the products of one row of A with eight columns of B.
 func (s *matmulShape) eight(sum *[8]float32, a, b []float32, row int64) {
 	s0, s1, s2, s3, s4, s5, s6, s7 := sum[0], sum[1], sum[2], sum[3], sum[4], sum[5], sum[6], sum[7]
 	for x := range s.count[0] {
@@ -196,81 +213,99 @@ func (s *winogradShape) each(f func(r, t, c, tile int64)) {
 
 // pixel returns the offset of row i, column j of tile (r,t) in the image.
 func (s *winogradShape) pixel(r, t, c int64, i, j int) int64 {
-	return (2*r+int64(i))*s.imageRow + (2*t+int64(j))*s.channels + c
+	return (s.height*r+int64(i))*s.imageRow + (2*t+int64(j))*s.channels + c
+}
+
+// load returns a tile of that many rows and columns of the image.
+func (s *winogradShape) load(image []float32, r, t, c int64, rows, columns int) *winogradMatrix {
+	m := winogradMatrix{rows: rows, columns: columns}
+	for i := range rows {
+		for j := range columns {
+			m.v[i][j] = image[s.pixel(r, t, c, i, j)]
+		}
+	}
+	return &m
 }
 
 func (goKernels) winogradInput(s *winogradShape, x, v []float32) {
+	along := winogradOf(int(s.height))
 	s.each(func(r, t, c, tile int64) {
-		var d winogradMatrix
-		for i := range 6 {
-			for j := range 6 {
-				d[i][j] = x[s.pixel(r, t, c, i, j)]
-			}
-		}
-		d.transform(&winogradBT, 6, 6).store(v[tile:], int(s.frequency))
+		d := s.load(x, r, t, c, along.bt.columns, 6)
+		d.transform(&along.bt, &winograd2.bt).store(v[tile:], int(s.frequency))
 	})
 }
 
 func (goKernels) winogradOutput(s *winogradShape, m, bias, z []float32) {
 	s.each(func(r, t, c, tile int64) {
-		y := loadWinograd(m[tile:], int(s.frequency)).transform(&winogradAT, 2, 6)
+		y := loadWinograd(m[tile:], int(s.frequency), 6, 6).transform(&winograd2.at, &winograd2.at)
 		for i := range 2 {
 			for j := range 2 {
-				z[s.pixel(r, t, c, i, j)] = y[i][j] + bias[c]
+				z[s.pixel(r, t, c, i, j)] = y.v[i][j] + bias[c]
 			}
+		}
+	})
+}
+
+func (goKernels) winogradOutputPool(s *winogradShape, m, bias, mean, scale, beta, y []float32) {
+	along := winogradOf(int(s.height))
+	s.each(func(r, t, c, tile int64) {
+		z := loadWinograd(m[tile:], int(s.frequency), along.at.columns, 6).transform(&along.at, &winograd2.at)
+		for i := int64(0); i < s.height/2 && s.height/2*r+i < s.pooledRows; i++ {
+			window := []float32{z.v[2*i][0], z.v[2*i][1], z.v[2*i+1][0], z.v[2*i+1][1]}
+			for k := range window {
+				window[k] += bias[c]
+			}
+			to := ((s.height/2*r+i)*s.tiles+t)*s.channels + c
+			one := &poolShape{height: 2, width: 2, channels: 1}
+			goKernels{}.bnReluPool(one, window, mean[c:], scale[c:], beta[c:], y[to:], nil, nil)
 		}
 	})
 }
 
 func (goKernels) winogradOutputGradient(s *winogradShape, dz, q []float32) {
 	s.each(func(r, t, c, tile int64) {
-		var d winogradMatrix
-		for i := range 2 {
-			for j := range 2 {
-				d[i][j] = dz[s.pixel(r, t, c, i, j)]
-			}
-		}
-		d.transform(&winogradA, 6, 2).store(q[tile:], int(s.frequency))
+		s.load(dz, r, t, c, 2, 2).transform(&winograd2.a, &winograd2.a).store(q[tile:], int(s.frequency))
 	})
 }
 
 func (goKernels) winogradInputGradient(s *winogradShape, p, dx []float32) {
 	s.each(func(r, t, c, tile int64) {
-		d := loadWinograd(p[tile:], int(s.frequency)).transform(&winogradB, 6, 6)
+		d := loadWinograd(p[tile:], int(s.frequency), 6, 6).transform(&winograd2.b, &winograd2.b)
 		for i := range 6 {
 			for j := range 6 {
-				dx[s.pixel(r, t, c, i, j)] += d[i][j]
+				dx[s.pixel(r, t, c, i, j)] += d.v[i][j]
 			}
 		}
 	})
 }
 
-func (goKernels) winogradFilter(channels, frequency int, w, u []float32) {
+func (goKernels) winogradFilter(height, channels, frequency int, w, u []float32) {
+	along := winogradOf(height)
 	for c := range channels {
-		var g winogradMatrix
+		g := winogradMatrix{rows: 5, columns: 5}
 		for i := range 5 {
 			for j := range 5 {
-				g[i][j] = w[(5*i+j)*channels+c]
+				g.v[i][j] = w[(5*i+j)*channels+c]
 			}
 		}
-		g.transform(&winogradG, 6, 5).store(u[c:], frequency)
+		g.transform(&along.g, &winograd2.g).store(u[c:], frequency)
 	}
 }
 
 func (goKernels) winogradFilterGradient(channels, frequency, groups, group int, s, dw []float32) {
 	for c := range channels {
-		sum := *loadWinograd(s[c:], frequency)
+		sum := loadWinograd(s[c:], frequency, 6, 6)
 		for g := 1; g < groups; g++ {
-			for i, row := range loadWinograd(s[g*group+c:], frequency) {
+			for i, row := range loadWinograd(s[g*group+c:], frequency, 6, 6).v {
 				for j, v := range row {
-					sum[i][j] += v
+					sum.v[i][j] += v
 				}
 			}
 		}
-		d := sum.transform(&winogradGT, 5, 6)
+		d := sum.transform(&winograd2.gt, &winograd2.gt)
 		for i := range 5 {
 			for j := range 5 {
-				dw[(5*i+j)*channels+c] = d[i][j]
+				dw[(5*i+j)*channels+c] = d.v[i][j]
 			}
 		}
 	}

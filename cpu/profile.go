@@ -165,6 +165,11 @@ func (k profiled) winogradOutput(s *winogradShape, m, bias, z []float32) {
 	k.kernels.winogradOutput(s, m, bias, z)
 }
 
+func (k profiled) winogradOutputPool(s *winogradShape, m, bias, mean, scale, beta, y []float32) {
+	defer k.p.add("Winograd transforms", time.Now(), 0)
+	k.kernels.winogradOutputPool(s, m, bias, mean, scale, beta, y)
+}
+
 func (k profiled) winogradOutputGradient(s *winogradShape, dz, q []float32) {
 	defer k.p.add("Winograd transforms", time.Now(), 0)
 	k.kernels.winogradOutputGradient(s, dz, q)
@@ -175,9 +180,9 @@ func (k profiled) winogradInputGradient(s *winogradShape, p, dx []float32) {
 	k.kernels.winogradInputGradient(s, p, dx)
 }
 
-func (k profiled) winogradFilter(channels, frequency int, w, u []float32) {
+func (k profiled) winogradFilter(height, channels, frequency int, w, u []float32) {
 	defer k.p.add("Winograd filters", time.Now(), 0)
-	k.kernels.winogradFilter(channels, frequency, w, u)
+	k.kernels.winogradFilter(height, channels, frequency, w, u)
 }
 
 func (k profiled) winogradFilterGradient(channels, frequency, groups, group int, s, dw []float32) {

@@ -27,6 +27,9 @@ func TestReserveCountsWhatIsAllocated(t *testing.T) {
 		{model.Default(), 50, 16, true},
 		{wide, 100, 2, false},
 	} {
+		if testing.Short() && c.batch > 100 {
+			continue // minutes, in an emulator
+		}
 		t.Run(fmt.Sprintf("hidden=%d/batch=%d/threads=%d/bf16=%v", c.config.HiddenSize, c.batch, c.threads, c.bf16), func(t *testing.T) {
 			be, err := New(Options{Threads: c.threads, BF16: c.bf16})
 			if errors.Is(err, ErrNoBF16) {

@@ -1,114 +1,176 @@
 package cpu
 
-// Winograd's convolution F(2x2, 5x5) (Winograd: "Arithmetic Complexity of Computations", 1980;
-// Lavin and Gray: "Fast Algorithms for Convolutional Neural Networks", 2016). For the 6x6
-// inputs d around a tile of 2x2 outputs and a filter g,
+// Winograd's convolutions F(2x2, 5x5) and F(4x2, 5x5) (Winograd: "Arithmetic Complexity of
+// Computations", 1980; Lavin and Gray: "Fast Algorithms for Convolutional Neural Networks", 2016).
+// For the 6x6 inputs d around a tile of 2x2 outputs and a filter g,
 //
 //	Y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A,
 //
 // and summed over input channels the product inside is a matrix product for each of 36
-// frequencies: 36 multiplications in place of 100. The matrices evaluate and interpolate
+// frequencies: 36 multiplications in place of 100. The matrices of F(2, 5) evaluate and interpolate
 // polynomials at 0, 1, -1, 2, -1/2 and ∞. Of the points with small numbers these round
 // least: the error of outputs is 2.4 times that of a plain sum in float32, of inputs' gradients
 // twice, of filters' gradients five times (TestWinogradError).
 //
 // Gradients are the adjoint of the same: with q = A dz Aᵀ, that of the input is
 // B [ (G g Gᵀ) ⊙ q ] Bᵀ, that of the filter Gᵀ [ (Bᵀ d B) ⊙ q ] G.
+//
+// In eval mode a tile has 4x2 outputs, and its matrices on the left are those of F(4, 5), with the
+// points 0, ±1, ±2, ±1/2 and ∞: 48 multiplications in place of 200. It rounds more, and half of
+// that is made good by sums over channels in two halves: the error is three times that of a
+// plain sum. Training does without: its gradients would err more, and the pooling's gradient goes
+// to another element wherever the error exchanges two that are nearly equal.
 
-// winogradMatrix holds a matrix of up to 6x6.
-type winogradMatrix [6][6]float32
-
-var (
-	winogradBT = winogradMatrix{
-		{1, 1.5, -2, -1.5, 1, 0},
-		{0, -1, -2.5, -0.5, 1, 0},
-		{0, 1, 0.5, -2.5, 1, 0},
-		{0, -0.5, -1, 0.5, 1, 0},
-		{0, 2, -1, -2, 1, 0},
-		{0, 1, 1.5, -2, -1.5, 1},
-	}
-	winogradG = winogradMatrix{
-		{1},
-		{-1. / 3, -1. / 3, -1. / 3, -1. / 3, -1. / 3},
-		{1. / 3, -1. / 3, 1. / 3, -1. / 3, 1. / 3},
-		{1. / 15, 2. / 15, 4. / 15, 8. / 15, 16. / 15},
-		{-16. / 15, 8. / 15, -4. / 15, 2. / 15, -1. / 15},
-		{4: 1},
-	}
-	winogradAT = winogradMatrix{
-		{1, 1, 1, 1, 1, 0},
-		{0, 1, -1, 2, -0.5, 1},
-	}
-	winogradB  = winogradBT.transposed()
-	winogradGT = winogradG.transposed()
-	winogradA  = winogradAT.transposed()
-)
-
-func (m *winogradMatrix) transposed() (t winogradMatrix) {
-	for i, row := range m {
-		for j, v := range row {
-			t[j][i] = v
-		}
-	}
-	return
+// winogradMatrix holds a matrix of up to 8x8.
+type winogradMatrix struct {
+	rows, columns int
+	v             [8][8]float32
 }
 
-// transform returns l m lᵀ, l having so many rows and columns.
-func (m *winogradMatrix) transform(l *winogradMatrix, rows, columns int) *winogradMatrix {
-	var half, out winogradMatrix
-	for i := range rows {
-		for j := range columns {
-			for k := range columns {
-				half[i][j] += l[i][k] * m[k][j]
+// winogradMatrices are those of F(m, 5): of the input, the filter and the output, and their transposes.
+type winogradMatrices struct{ bt, g, at, b, gt, a winogradMatrix }
+
+var (
+	winograd2 = newWinogradMatrices(
+		[][]float32{
+			{1, 1.5, -2, -1.5, 1, 0},
+			{0, -1, -2.5, -0.5, 1, 0},
+			{0, 1, 0.5, -2.5, 1, 0},
+			{0, -0.5, -1, 0.5, 1, 0},
+			{0, 2, -1, -2, 1, 0},
+			{0, 1, 1.5, -2, -1.5, 1},
+		},
+		[][]float32{
+			{1, 0, 0, 0, 0},
+			{-1. / 3, -1. / 3, -1. / 3, -1. / 3, -1. / 3},
+			{1. / 3, -1. / 3, 1. / 3, -1. / 3, 1. / 3},
+			{1. / 15, 2. / 15, 4. / 15, 8. / 15, 16. / 15},
+			{-16. / 15, 8. / 15, -4. / 15, 2. / 15, -1. / 15},
+			{0, 0, 0, 0, 1},
+		},
+		[][]float32{
+			{1, 1, 1, 1, 1, 0},
+			{0, 1, -1, 2, -0.5, 1},
+		})
+	winograd4 = newWinogradMatrices(
+		[][]float32{
+			{1, 0, -5.25, 0, 5.25, 0, -1, 0},
+			{0, 1, 1, -4.25, -4.25, 1, 1, 0},
+			{0, -1, 1, 4.25, -4.25, -1, 1, 0},
+			{0, 0.5, 0.25, -2.5, -1.25, 2, 1, 0},
+			{0, -0.5, 0.25, 2.5, -1.25, -2, 1, 0},
+			{0, 2, 4, -2.5, -5, 0.5, 1, 0},
+			{0, -2, 4, 2.5, -5, -0.5, 1, 0},
+			{0, -1, 0, 5.25, 0, -5.25, 0, 1},
+		},
+		[][]float32{
+			{1, 0, 0, 0, 0},
+			{-2. / 9, -2. / 9, -2. / 9, -2. / 9, -2. / 9},
+			{-2. / 9, 2. / 9, -2. / 9, 2. / 9, -2. / 9},
+			{1. / 90, 2. / 90, 4. / 90, 8. / 90, 16. / 90},
+			{1. / 90, -2. / 90, 4. / 90, -8. / 90, 16. / 90},
+			{32. / 45, 16. / 45, 8. / 45, 4. / 45, 2. / 45},
+			{32. / 45, -16. / 45, 8. / 45, -4. / 45, 2. / 45},
+			{0, 0, 0, 0, 1},
+		},
+		[][]float32{
+			{1, 1, 1, 1, 1, 1, 1, 0},
+			{0, 1, -1, 2, -2, 0.5, -0.5, 0},
+			{0, 1, 1, 4, 4, 0.25, 0.25, 0},
+			{0, 1, -1, 8, -8, 0.125, -0.125, 1},
+		})
+)
+
+func newWinogradMatrices(bt, g, at [][]float32) *winogradMatrices {
+	m := &winogradMatrices{}
+	for _, of := range []struct {
+		rows           [][]float32
+		to, transposed *winogradMatrix
+	}{{bt, &m.bt, &m.b}, {g, &m.g, &m.gt}, {at, &m.at, &m.a}} {
+		of.to.rows, of.to.columns = len(of.rows), len(of.rows[0])
+		of.transposed.rows, of.transposed.columns = of.to.columns, of.to.rows
+		for i, row := range of.rows {
+			for j, v := range row {
+				of.to.v[i][j], of.transposed.v[j][i] = v, v
 			}
 		}
-		for j := range rows {
-			for k := range columns {
-				out[i][j] += half[i][k] * l[j][k]
+	}
+	return m
+}
+
+// winogradOf returns the matrices of F(m, 5).
+func winogradOf(m int) *winogradMatrices {
+	if m == 4 {
+		return winograd4
+	}
+	return winograd2
+}
+
+// transform returns l m rᵀ.
+func (m *winogradMatrix) transform(l, r *winogradMatrix) *winogradMatrix {
+	var half [8][8]float32
+	out := winogradMatrix{rows: l.rows, columns: r.rows}
+	for i := range l.rows {
+		for j := range r.columns {
+			for k := range l.columns {
+				half[i][j] += l.v[i][k] * m.v[k][j]
+			}
+		}
+		for j := range r.rows {
+			for k := range r.columns {
+				out.v[i][j] += half[i][k] * r.v[j][k]
 			}
 		}
 	}
 	return &out
 }
 
-// loadWinograd and store move the elements of a tile, which lie frequency elements apart.
-func loadWinograd(from []float32, frequency int) *winogradMatrix {
-	var m winogradMatrix
-	for i := range m {
-		for j := range m[i] {
-			m[i][j] = from[(6*i+j)*frequency]
+// loadWinograd and store move the elements of a transformed tile, which lie frequency elements apart.
+func loadWinograd(from []float32, frequency, rows, columns int) *winogradMatrix {
+	m := winogradMatrix{rows: rows, columns: columns}
+	for i := range rows {
+		for j := range columns {
+			m.v[i][j] = from[(columns*i+j)*frequency]
 		}
 	}
 	return &m
 }
 
 func (m *winogradMatrix) store(to []float32, frequency int) {
-	for i, row := range m {
-		for j, v := range row {
-			to[(6*i+j)*frequency] = v
+	for i := range m.rows {
+		for j, v := range m.v[i][:m.columns] {
+			to[(m.columns*i+j)*frequency] = v
 		}
 	}
 }
 
-// winogradRows is the largest number of rows of tiles that are transformed at once, so that
+// winogradPixels is the largest number of rows of pixels whose tiles are transformed at once, so that
 // the transformed arrays of both sides stay in a core's cache.
-const winogradRows = 4
+const winogradPixels = 8
 
 // winograd is a convolution with filters of 5x5.
 type winograd struct {
 	be *Backend
 	convSizes
 
-	tiles             int // in a row of tiles
-	input, output     winogradSide
-	rows              []float32       // the filters, or their gradients, as [In·25][outP]
-	forward, backward winogradFilters // [36][inP][outP] and [36][outP][inP]
-	sums              []float32       // of every group, like forward
-	channel, sumRow   []int32         // offsets of input channels in a tile, and in sums
-	threads           []winogradScratch
+	train, eval     *winogradTiling
+	rows            []float32       // the filters, or their gradients, as [In·25][outP]
+	backward        winogradFilters // [36][outP][inP]
+	sums            []float32       // of every group, like the filters of train
+	channel, sumRow []int32         // offsets of input channels in a tile, and in sums
+	threads         []winogradScratch
 }
 
-// winogradSide describes a transformed array of some rows of tiles, [36][tile][channel].
+// winogradTiling is an image cut into tiles, and what its products take.
+type winogradTiling struct {
+	height, rows, tiles int             // rows of outputs in a tile; rows of tiles, and tiles in each
+	frequencies         int             // of a tile
+	input, output       winogradSide    // of the tiles that are transformed at once
+	filters             winogradFilters // [frequencies][inP][outP]
+	twoSums             int64           // of the products: see matmulShape
+}
+
+// winogradSide describes a transformed array of some rows of tiles, [frequencies][tile][channel].
 type winogradSide struct {
 	channels  int     // padded
 	frequency int     // elements at one frequency
@@ -119,8 +181,15 @@ type winogradSide struct {
 // winogradFilters holds transformed filters, in bf16 also as pairs of rows.
 type winogradFilters struct{ values, bf16 []float32 }
 
+func newWinogradTiling(s *convSizes, height int) *winogradTiling {
+	t := &winogradTiling{height: height, rows: (s.height + height - 1) / height, tiles: s.width / 2, frequencies: 6 * (height + 4)}
+	most := min(winogradPixels/height, t.rows) * t.tiles
+	t.input, t.output = newWinogradSide(most, s.inP), newWinogradSide(most, s.outP)
+	return t
+}
+
 func newWinogradSide(tiles, channels int) winogradSide {
-	// A power of two between frequencies would put all 36 into a few sets of the cache.
+	// A power of two between frequencies would put all of them into a few sets of the cache.
 	return winogradSide{channels, tiles*channels + lanes, steps(tiles, channels), steps(tiles, channels/2)}
 }
 
@@ -134,78 +203,99 @@ type winogradScratch struct {
 }
 
 func newWinograd(be *Backend, sizes convSizes) *winograd {
-	w := &winograd{be: be, convSizes: sizes, tiles: sizes.width / 2, threads: make([]winogradScratch, be.pool.threads)}
-	most := min(winogradRows, sizes.height/2) * w.tiles
-	w.input, w.output = newWinogradSide(most, w.inP), newWinogradSide(most, w.outP)
+	w := &winograd{be: be, convSizes: sizes, threads: make([]winogradScratch, be.pool.threads)}
+	w.train = newWinogradTiling(&sizes, 2)
+	w.eval = w.train
+	if !be.bf16 { // whose rounding the larger tile would magnify
+		w.eval = newWinogradTiling(&sizes, 4)
+		w.eval.twoSums = 1
+	}
 	w.channel, w.sumRow = steps(w.inP, 1), steps(w.inP, w.outP)
 	return w
 }
 
 func (w *winograd) filterSize() int { return w.inP * w.outP }
 
+// sides returns the elements of the larger transformed arrays of both tilings.
+func (w *winograd) sides() (in, out int) {
+	t, e := w.train, w.eval
+	return max(t.frequencies*t.input.frequency, e.frequencies*e.input.frequency),
+		max(t.frequencies*t.output.frequency, e.frequencies*e.output.frequency)
+}
+
+// xSize returns the elements of a padded image below which the last tiles of any tiling find zeros.
+func (w *winograd) xSize() int { return (w.eval.rows*w.eval.height + 4) * w.paddedRow(w.inP) }
+
 func (w *winograd) memory(n int) int {
-	scratch := 2*w.paddedSize(w.inP) + w.height*w.width*(w.inP+w.outP) + 36*(w.input.frequency+2*w.output.frequency)
-	return len(w.threads)*scratch + 36*(3+groups(n))*w.filterSize()
+	in, out := w.sides()
+	scratch := w.xSize() + w.paddedSize(w.inP) + w.height*w.width*(w.inP+w.outP) + in + 2*out
+	filters := w.eval.frequencies + 36*(2+groups(n))
+	return len(w.threads)*scratch + filters*w.filterSize()
 }
 
 func (w *winograd) pack(weight []float32, train bool) {
-	taps := 25 * w.in
+	be, taps, t := w.be, 25*w.in, w.eval
+	if train {
+		t = w.train
+	}
 	w.rows = grow(w.rows, taps*w.outP)
 	if w.outP > w.out {
 		clear(w.rows) // of the padding, where the gradient's was
 	}
-	w.be.transpose(w.rows, weight, w.out, taps, w.outP, taps)
-	w.forward.values = grow(w.forward.values, 36*w.filterSize())
-	w.be.pool.run(w.in, func(_, i int) {
-		w.be.winogradFilter(w.outP, w.filterSize(), w.rows[25*i*w.outP:], w.forward.values[i*w.outP:])
+	be.transpose(w.rows, weight, w.out, taps, w.outP, taps)
+	t.filters.values = grow(t.filters.values, t.frequencies*w.filterSize())
+	be.pool.run(w.in, func(_, i int) {
+		be.winogradFilter(t.height, w.outP, w.filterSize(), w.rows[25*i*w.outP:], t.filters.values[i*w.outP:])
 	})
 	if train {
 		w.backward.values = grow(w.backward.values, 36*w.filterSize())
-		w.be.pool.run(36, func(_, f int) {
-			w.be.transpose(part(w.backward.values, f, w.filterSize()), part(w.forward.values, f, w.filterSize()), w.inP, w.outP, w.inP, w.outP)
+		be.pool.run(36, func(_, f int) {
+			be.transpose(part(w.backward.values, f, w.filterSize()), part(t.filters.values, f, w.filterSize()), w.inP, w.outP, w.inP, w.outP)
 		})
 	}
-	if w.be.bf16 {
-		w.forward.pair(w.be, w.inP, w.outP)
+	if be.bf16 {
+		t.filters.pair(be, t.frequencies*w.inP, w.outP)
 		if train {
-			w.backward.pair(w.be, w.outP, w.inP)
+			w.backward.pair(be, 36*w.outP, w.inP)
 		}
 	}
 }
 
-// pair renews the pairs of rows of filters [36][rows][columns].
+// pair renews the pairs of rows of filters [rows][columns].
 func (f *winogradFilters) pair(k kernels, rows, columns int) {
 	f.bf16 = grow(f.bf16, len(f.values)/2)
-	k.pairRows(f.bf16, f.values, 36*rows, columns)
+	k.pairRows(f.bf16, f.values, rows, columns)
 }
 
-// blocks calls f for some rows of tiles at a time, from row first on; m is their number of tiles.
-func (w *winograd) blocks(f func(first int, in, out *winogradShape, m int64)) {
-	all := w.height / 2
-	count := (all + winogradRows - 1) / winogradRows
+// blocks calls f for some rows of tiles at a time, from row first of the image on.
+func (w *winograd) blocks(t *winogradTiling, f func(first int, in, out *winogradShape)) {
+	count := (t.rows*t.height + winogradPixels - 1) / winogradPixels
 	for i := range count {
-		first, end := i*all/count, (i+1)*all/count
+		lo, hi := i*t.rows/count, (i+1)*t.rows/count
 		in := &winogradShape{
-			rows: int64(end - first), tiles: int64(w.tiles),
-			channels: int64(w.inP), imageRow: int64(w.paddedRow(w.inP)), frequency: int64(w.input.frequency),
+			rows: int64(hi - lo), tiles: int64(t.tiles), height: int64(t.height),
+			channels: int64(w.inP), imageRow: int64(w.paddedRow(w.inP)), frequency: int64(t.input.frequency),
 		}
 		out := *in
-		out.channels, out.imageRow, out.frequency = int64(w.outP), int64(w.width*w.outP), int64(w.output.frequency)
-		f(first, in, &out, in.rows*in.tiles)
+		out.channels, out.imageRow, out.frequency = int64(w.outP), int64(w.width*w.outP), int64(t.output.frequency)
+		out.pooledRows = int64((min(hi*t.height, w.height) - lo*t.height) / 2)
+		f(lo*t.height, in, &out)
 	}
 }
 
-// product computes c = a · filters for m tiles at all frequencies.
-func (w *winograd) product(s *winogradScratch, m int64, from *winogradSide, a []float32, filters *winogradFilters, to *winogradSide, c []float32) {
+// product computes c = a · filters at all frequencies of the tiles of a shape.
+func (w *winograd) product(s *winogradScratch, t *winogradTiling, tiles *winogradShape, from *winogradSide, a []float32, filters *winogradFilters, to *winogradSide, c []float32) {
 	shape := &matmulShape{
-		m: m, n: int64(to.channels), count: [3]int64{1, 1, int64(from.channels)}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1},
-		rowB: int64(to.channels), batch: 36, batchA: int64(from.frequency), batchB: int64(w.filterSize()), batchC: int64(to.frequency),
+		m: tiles.rows * tiles.tiles, n: int64(to.channels),
+		count: [3]int64{1, 1, int64(from.channels)}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1}, rowB: int64(to.channels),
+		twoSums: t.twoSums, batch: int64(t.frequencies), batchA: int64(from.frequency), batchB: int64(w.filterSize()), batchC: int64(to.frequency),
 	}
 	if !w.be.bf16 {
 		w.be.matmul(shape, from.tile, to.tile, a, filters.values, nil, c)
 		return
 	}
-	s.bf16 = grow(s.bf16, 18*max(w.input.frequency, w.output.frequency))
+	in, out := w.sides()
+	s.bf16 = grow(s.bf16, max(in, out)/2)
 	w.be.narrow(s.bf16, a)
 	shape.count[2] /= 2
 	shape.batchA /= 2
@@ -216,20 +306,30 @@ func (w *winograd) product(s *winogradScratch, m int64, from *winogradSide, a []
 
 func (w *winograd) scratch(thread int) *winogradScratch {
 	s := &w.threads[thread]
-	s.x = grow(s.x, w.paddedSize(w.inP))
+	in, out := w.sides()
+	s.x = grow(s.x, w.xSize())
 	s.image = grow(s.image, w.height*w.width*max(w.inP, w.outP))
-	s.in = grow(s.in, 36*w.input.frequency)
-	s.out = grow(s.out, 36*w.output.frequency)
+	s.in, s.out = grow(s.in, in), grow(s.out, out)
 	return s
 }
 
 func (w *winograd) convolve(thread int, x, bias, z []float32) {
-	be, s := w.be, w.scratch(thread)
+	be, s, t := w.be, w.scratch(thread), w.train
 	w.pad(be, s.x, s.image, x, w.inP)
-	w.blocks(func(first int, in, out *winogradShape, m int64) {
-		be.winogradInput(in, s.x[2*first*w.paddedRow(w.inP):], s.in)
-		w.product(s, m, &w.input, s.in, &w.forward, &w.output, s.out)
-		be.winogradOutput(out, s.out, bias, z[2*first*w.width*w.outP:])
+	w.blocks(t, func(first int, in, out *winogradShape) {
+		be.winogradInput(in, s.x[first*w.paddedRow(w.inP):], s.in)
+		w.product(s, t, in, &t.input, s.in, &t.filters, &t.output, s.out)
+		be.winogradOutput(out, s.out, bias, z[first*w.width*w.outP:])
+	})
+}
+
+func (w *winograd) convolvePool(thread int, x, bias []float32, norm *normalisation, y []float32) {
+	be, s, t := w.be, w.scratch(thread), w.eval
+	w.pad(be, s.x, s.image, x, w.inP)
+	w.blocks(t, func(first int, in, out *winogradShape) {
+		be.winogradInput(in, s.x[first*w.paddedRow(w.inP):], s.in)
+		w.product(s, t, in, &t.input, s.in, &t.filters, &t.output, s.out)
+		be.winogradOutputPool(out, s.out, bias, norm.mean, norm.scale, norm.beta, y[first/2*t.tiles*w.outP:])
 	})
 }
 
@@ -239,7 +339,7 @@ func (w *winograd) gradientImage(thread int) (dz []float32, row int) {
 }
 
 func (w *winograd) gradients(thread, group int, begin bool, x, dx []float32) {
-	be, s := w.be, w.scratch(thread)
+	be, s, t := w.be, w.scratch(thread), w.train
 	s.dx = grow(s.dx, w.paddedSize(w.inP))
 	w.pad(be, s.x, s.dx, x, w.inP)
 	clear(s.dx)
@@ -248,20 +348,20 @@ func (w *winograd) gradients(thread, group int, begin bool, x, dx []float32) {
 	if begin {
 		add = addNothing
 	}
-	w.blocks(func(first int, in, out *winogradShape, m int64) {
-		be.winogradOutputGradient(out, s.image[2*first*w.width*w.outP:], s.out)
-		be.winogradInput(in, s.x[2*first*w.paddedRow(w.inP):], s.in)
+	w.blocks(t, func(first int, in, out *winogradShape) {
+		be.winogradOutputGradient(out, s.image[first*w.width*w.outP:], s.out)
+		be.winogradInput(in, s.x[first*w.paddedRow(w.inP):], s.in)
 		be.matmul(&matmulShape{
 			m: int64(w.inP), n: int64(w.outP), add: add,
-			count: [3]int64{1, 1, m}, strideA: [3]int64{2: int64(w.inP)}, strideB: [3]int64{2: 1}, rowB: int64(w.outP),
-			batch: 36, batchA: int64(w.input.frequency), batchB: int64(w.output.frequency), batchC: int64(w.filterSize()),
+			count: [3]int64{1, 1, in.rows * in.tiles}, strideA: [3]int64{2: int64(w.inP)}, strideB: [3]int64{2: 1}, rowB: int64(w.outP),
+			batch: 36, batchA: int64(t.input.frequency), batchB: int64(t.output.frequency), batchC: int64(w.filterSize()),
 		}, w.channel, w.sumRow, s.in, s.out, nil, sums)
 		add = addC
 		if dx == nil {
 			return
 		}
-		w.product(s, m, &w.output, s.out, &w.backward, &w.input, s.in)
-		be.winogradInputGradient(in, s.in, s.dx[2*first*w.paddedRow(w.inP):])
+		w.product(s, t, out, &t.output, s.out, &w.backward, &t.input, s.in)
+		be.winogradInputGradient(in, s.in, s.dx[first*w.paddedRow(w.inP):])
 	})
 	if dx != nil {
 		w.unpad(be, dx, s.image, s.dx, w.inP)

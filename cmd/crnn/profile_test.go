@@ -18,10 +18,12 @@ import (
 // by operator, in the order in which they run.
 func operatorFLOP(n int, mode string) (operators []string, flop map[string]float64) {
 	const (
-		conv1  = 2 * 28 * 28 * 25 * 32    // each pixel's sum over a patch, for each channel
-		conv2  = 2 * 36 * 7 * 7 * 32 * 64 // 36 products of Winograd's for each tile of 2x2
-		steps  = 56                       // of the RNN
-		below  = 4 * 128                  // inputs of the layers but the first
+		conv1  = 2 * 28 * 28 * 25 * 32 // each pixel's sum over a patch, for each channel
+		tiles2 = 36 * 7 * 7            // products of Winograd's for the tiles of 2x2
+		tiles4 = 48 * 4 * 7            // for those of 4x2 in eval mode, the last of which are cut in half
+		conv2  = 2 * tiles2 * 32 * 64
+		steps  = 56      // of the RNN
+		below  = 4 * 128 // inputs of the layers but the first
 		recur  = 5 * 2 * (steps - 1) * 128 * 128
 		wide   = 64 // the first layer's 56 inputs, padded
 		inputs = 2 * steps * (wide + below) * 128
@@ -38,6 +40,9 @@ func operatorFLOP(n int, mode string) (operators []string, flop map[string]float
 		"convolution block 32→64 backward": 2 * conv2,
 		"convolution block 1→32 backward":  conv1, // images need no gradient
 		"Adam":                             0,
+	}
+	if mode != "train" {
+		flop["convolution block 32→64 forward"] = 2 * tiles4 * 32 * 64
 	}
 	for operator := range flop {
 		flop[operator] *= float64(n)

@@ -52,6 +52,7 @@ func RunPrecision(t *testing.T, open Device, precision Precision) {
 	t.Run("PartialBatch", func(t *testing.T) { partialBatch(t, open(t)) })
 	t.Run("Repeats", func(t *testing.T) { repeats(t, open) })
 	t.Run("Together", func(t *testing.T) { together(t, open) })
+	t.Run("WeightsInForce", func(t *testing.T) { weightsInForce(t, open) })
 }
 
 func eachFixture(t *testing.T, open Device, folder string, precision Precision, test func(*bench)) {

@@ -343,6 +343,46 @@ func together(t *testing.T, open Device) {
 	}
 }
 
+// weightsInForce trains a step and evaluates, in turn: whatever a device has made of weights for
+// either, such as packed filters, follows them, so that a new network with the same weights
+// gives the same bits.
+func weightsInForce(t *testing.T, open Device) {
+	c5 := small5()
+	c5.ImageHeight, c5.ImageWidth, c5.InputSize = 8, 12, 6 // emulators are slow
+	for _, c := range []model.Config{small(), c5} {
+		c.Dropout = 0
+		const n = 5
+		pixels, labels := randomImages(c, n)
+		logits := func(net *model.Network, be model.Backend) (all []float32) {
+			b := &bench{T: t, be: be}
+			images, err := be.NewImages(pixels, labels, c.ImageHeight, c.ImageWidth)
+			b.must(err)
+			for _, train := range []bool{false, true} {
+				net.Gather(images, count(n))
+				net.Forward(train)
+				values, err := net.Logits()
+				b.must(err)
+				all = append(all, values...)
+			}
+			net.Step(images, count(n), adamStep(1))
+			return
+		}
+		b := &bench{T: t, be: open(t)}
+		net, err := model.New(b.be, c, n, 3)
+		b.must(err)
+		b.must(net.Init(5))
+		for range 2 {
+			state, err := net.State()
+			b.must(err)
+			be := open(t)
+			fresh, err := model.New(be, c, n, 3)
+			b.must(err)
+			b.must(fresh.SetState(state))
+			sameBits(t, logits(net, b.be), logits(fresh, be))
+		}
+	}
+}
+
 // SameBits trains a network on two devices, which must give the same bits.
 func SameBits(t *testing.T, open, other Device) {
 	for _, n := range []int{1, 2, 9, 40} {
