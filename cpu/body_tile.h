@@ -4,8 +4,9 @@
 #define TILES PASTE(ELEMENT, ISA)
 #define TILE(mr, nv, sums) PASTE(PASTE(PASTE(PASTE(ELEMENT, mr), nv), sums), ISA)
 
-// A tile of mr x nv vectors: each element of B that is loaded serves mr rows, each element
-// of A nv * VL columns. row_b is the length of a row of B. So many sums take turns at the terms.
+// A tile of mr x nv vectors, each of so many sums that take turns at the terms: each element of
+// B that is loaded serves mr rows, each element of A nv * VL columns. row_b is the length of a
+// row of B.
 static inline __attribute__((always_inline)) TILE_TARGET void PASTE(TILES, of)(
 	const int mr, const int nv, const int sums, const struct matmul_shape *s, int64_t row_b, const int32_t *a_offset,
 	const int32_t *c_offset, const float *a, const float *b, const float *bias, float *c) {

@@ -111,22 +111,22 @@ enum { WINOGRAD_STRIP = 8, WINOGRAD_COLUMNS = 2 * WINOGRAD_STRIP + 4 };
 		     first += WINOGRAD_STRIP)                                                                       \
 			for (int64_t c = 0; c < (s)->channels; c += VL)
 
-INLINE void winograd_input_of(const int height, const struct winograd_shape *s, const float *x, float *v) {
+INLINE void winograd_input_of(const int tile_height, const struct winograd_shape *s, const float *x, float *v) {
 	WINOGRAD_EACH_STRIP (s, row, first, count, c) {
 		vf columns[8][WINOGRAD_COLUMNS];
 		for (int64_t j = 0; j < 2 * count + 4; j++) {
 			vf d[8], t[8];
 #pragma GCC unroll 8
-			for (int k = 0; k < height + 4; k++)
-				d[k] = load(x + (height * row + k) * s->image_row + (2 * first + j) * s->channels + c);
-			height == 4 ? winograd4_bt(d, t) : winograd_bt(d, t);
+			for (int k = 0; k < tile_height + 4; k++)
+				d[k] = load(x + (tile_height * row + k) * s->image_row + (2 * first + j) * s->channels + c);
+			tile_height == 4 ? winograd4_bt(d, t) : winograd_bt(d, t);
 #pragma GCC unroll 8
-			for (int k = 0; k < height + 4; k++)
+			for (int k = 0; k < tile_height + 4; k++)
 				columns[k][j] = t[k];
 		}
 		for (int64_t i = 0; i < count; i++) {
 			float *to = v + (row * s->tiles + first + i) * s->channels + c;
-			for (int k = 0; k < height + 4; k++) {
+			for (int k = 0; k < tile_height + 4; k++) {
 				vf t[6];
 				winograd_bt(&columns[k][2 * i], t);
 #pragma GCC unroll 6
@@ -138,7 +138,7 @@ INLINE void winograd_input_of(const int height, const struct winograd_shape *s, 
 }
 
 KERNEL void NAME(winograd_input)(const struct winograd_shape *s, const float *x, float *v) {
-	s->height == 4 ? winograd_input_of(4, s, x, v) : winograd_input_of(2, s, x, v);
+	s->tile_height == 4 ? winograd_input_of(4, s, x, v) : winograd_input_of(2, s, x, v);
 }
 
 KERNEL void NAME(winograd_output)(const struct winograd_shape *s, const float *m, const float *bias, float *z) {
@@ -169,7 +169,7 @@ KERNEL void NAME(winograd_output)(const struct winograd_shape *s, const float *m
 			}
 }
 
-INLINE void winograd_output_pool_of(const int height, const struct winograd_shape *s, const float *m, const float *bias,
+INLINE void winograd_output_pool_of(const int tile_height, const struct winograd_shape *s, const float *m, const float *bias,
                                     const float *mean, const float *scale, const float *beta, float *y) {
 	for (int64_t row = 0; row < s->rows; row++)
 		for (int64_t i = 0; i < s->tiles; i++)
@@ -181,16 +181,16 @@ INLINE void winograd_output_pool_of(const int height, const struct winograd_shap
 				for (int l = 0; l < 6; l++) {
 					vf t[8], z[4];
 #pragma GCC unroll 8
-					for (int k = 0; k < height + 4; k++)
+					for (int k = 0; k < tile_height + 4; k++)
 						t[k] = load(from + (6 * k + l) * s->frequency);
-					height == 4 ? winograd4_at(t, z) : winograd_at(t, z);
+					tile_height == 4 ? winograd4_at(t, z) : winograd_at(t, z);
 #pragma GCC unroll 4
-					for (int k = 0; k < height; k++)
+					for (int k = 0; k < tile_height; k++)
 						half[k][l] = z[k];
 				}
 #pragma GCC unroll 2
-				for (int k = 0; k < height; k += 2) {
-					const int64_t to = height / 2 * row + k / 2;
+				for (int k = 0; k < tile_height; k += 2) {
+					const int64_t to = tile_height / 2 * row + k / 2;
 					if (to >= s->pooled_rows)
 						break; // the last tile reaches below the image
 					vf z[4];
@@ -209,7 +209,7 @@ INLINE void winograd_output_pool_of(const int height, const struct winograd_shap
 
 KERNEL void NAME(winograd_output_pool)(const struct winograd_shape *s, const float *m, const float *bias, const float *mean,
                                        const float *scale, const float *beta, float *y) {
-	s->height == 4 ? winograd_output_pool_of(4, s, m, bias, mean, scale, beta, y)
+	s->tile_height == 4 ? winograd_output_pool_of(4, s, m, bias, mean, scale, beta, y)
 	               : winograd_output_pool_of(2, s, m, bias, mean, scale, beta, y);
 }
 
@@ -271,7 +271,7 @@ KERNEL void NAME(winograd_input_gradient)(const struct winograd_shape *s, const 
 	}
 }
 
-INLINE void winograd_filter_of(const int height, const float *w, int64_t channels, int64_t frequency, float *u) {
+INLINE void winograd_filter_of(const int tile_height, const float *w, int64_t channels, int64_t frequency, float *u) {
 	for (int64_t c = 0; c < channels; c += VL) {
 		vf half[5][8];
 #pragma GCC unroll 5
@@ -280,10 +280,10 @@ INLINE void winograd_filter_of(const int height, const float *w, int64_t channel
 #pragma GCC unroll 5
 			for (int k = 0; k < 5; k++)
 				g[k] = load(w + (5 * k + l) * channels + c);
-			height == 4 ? winograd4_g(g, half[l]) : winograd_g(g, half[l]);
+			tile_height == 4 ? winograd4_g(g, half[l]) : winograd_g(g, half[l]);
 		}
 #pragma GCC unroll 8
-		for (int k = 0; k < height + 4; k++) {
+		for (int k = 0; k < tile_height + 4; k++) {
 			const vf g[5] = { half[0][k], half[1][k], half[2][k], half[3][k], half[4][k] };
 			vf t[6];
 			winograd_g(g, t);
@@ -294,8 +294,8 @@ INLINE void winograd_filter_of(const int height, const float *w, int64_t channel
 	}
 }
 
-KERNEL void NAME(winograd_filter)(int64_t height, const float *w, int64_t channels, int64_t frequency, float *u) {
-	height == 4 ? winograd_filter_of(4, w, channels, frequency, u) : winograd_filter_of(2, w, channels, frequency, u);
+KERNEL void NAME(winograd_filter)(int64_t tile_height, const float *w, int64_t channels, int64_t frequency, float *u) {
+	tile_height == 4 ? winograd_filter_of(4, w, channels, frequency, u) : winograd_filter_of(2, w, channels, frequency, u);
 }
 
 KERNEL void NAME(winograd_filter_gradient)(const float *s, int64_t channels, int64_t frequency, int64_t groups,

@@ -80,6 +80,10 @@ func (c *convSizes) unpad(k kernels, x, image, from []float32, channels int) {
 	k.transpose(x, image, pixels, c.in, pixels, channels)
 }
 
+func (c *convSizes) poolShape(outRow int) *poolShape {
+	return &poolShape{height: int64(c.height), width: int64(c.width), channels: int64(c.outP), outRow: int64(outRow)}
+}
+
 // convBlock is convolution, batch normalisation, ReLU and max pooling.
 type convBlock struct {
 	be *Backend
@@ -132,10 +136,6 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 func (c *convBlock) imageSize() int  { return c.height * c.width * c.outP }
 func (c *convBlock) pooledSize() int { return c.imageSize() / 4 }
 
-func (c *convBlock) shape(outRow int) *poolShape {
-	return &poolShape{height: int64(c.height), width: int64(c.width), channels: int64(c.outP), outRow: int64(outRow)}
-}
-
 // Forward implements model.ConvBlock.
 func (c *convBlock) Forward(x, y *tensor.Dense, n int, train bool) {
 	be, xv, yv := c.be, values(x), values(y)
@@ -177,7 +177,7 @@ func (c *convBlock) Forward(x, y *tensor.Dense, n int, train bool) {
 	c.largest, c.index = grow(c.largest, n*c.pooledSize()), grow(c.index, n*c.pooledSize())
 	be.pool.run(n, func(thread, b int) {
 		pooled := part(c.pooled, thread, c.pooledSize())
-		be.bnReluPool(c.shape(0), part(c.z, b, c.imageSize()), c.norm.mean, c.norm.scale, c.norm.beta, pooled,
+		be.bnReluPool(c.poolShape(0), part(c.z, b, c.imageSize()), c.norm.mean, c.norm.scale, c.norm.beta, pooled,
 			part(c.largest, b, c.pooledSize()), part(c.index, b, c.pooledSize()))
 		finish(pooled, b)
 	})
@@ -251,7 +251,7 @@ func (c *convBlock) Backward(x, dy, dx *tensor.Dense, n int) {
 		lo, hi := group(g, n)
 		for b := lo; b < hi; b++ {
 			dz, row := c.gradientImage(thread)
-			be.bnReluPoolBackward(c.shape(row), part(c.z, b, c.imageSize()), c.norm.mean, c.norm.scale, part(c.index, b, c.pooledSize()),
+			be.bnReluPoolBackward(c.poolShape(row), part(c.z, b, c.imageSize()), c.norm.mean, c.norm.scale, part(c.index, b, c.pooledSize()),
 				part(c.dPooled, b, c.pooledSize()), c.kZ, c.k1, dz, part(c.sumDZ, b, c.outP))
 			var to []float32
 			if dx != nil {

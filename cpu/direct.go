@@ -45,7 +45,7 @@ func (d *direct) memory(n int) int {
 	taps := d.kernel * d.kernel
 	pixels := d.height * d.width
 	return len(d.threads)*(d.paddedSize(d.in)+d.paddedSize(d.outP)+pixels*(max(d.in, d.inP)+d.outP)) +
-		(2+groups(n))*taps*max(d.in*d.outP, d.outP*d.inP)
+		taps*d.outP*((2+groups(n))*d.in+d.inP)
 }
 
 func (d *direct) pack(w []float32, train bool) {
@@ -106,8 +106,7 @@ func (d *direct) convolvePool(thread int, x, bias []float32, norm *normalisation
 	s := &d.threads[thread]
 	s.z = grow(s.z, d.height*d.width*d.outP)
 	d.convolve(thread, x, bias, s.z)
-	shape := &poolShape{height: int64(d.height), width: int64(d.width), channels: int64(d.outP)}
-	d.be.bnReluPool(shape, s.z, norm.mean, norm.scale, norm.beta, y, nil, nil)
+	d.be.bnReluPool(d.poolShape(0), s.z, norm.mean, norm.scale, norm.beta, y, nil, nil)
 }
 
 func (d *direct) prepare(n int) { d.sums = grow(d.sums, groups(n)*len(d.patch)*d.outP) }

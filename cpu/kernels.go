@@ -45,7 +45,7 @@ type winogradShape struct {
 	channels    int64 // padded
 	imageRow    int64 // elements between rows of the image
 	frequency   int64 // elements between the parts of a transformed array
-	height      int64 // rows of outputs in a tile, 2 or 4
+	tileHeight  int64 // rows of outputs in a tile, 2 or 4
 	pooledRows  int64 // winogradOutputPool: rows of y
 }
 
@@ -118,8 +118,8 @@ type kernels interface {
 	// The transforms of Winograd's convolutions, for some rows of tiles of an image and with the
 	// matrices of winograd.go. Frequency 6u+v of tile (r,t) lies at s.frequency·(6u+v) +
 	// (r·tiles+t)·channels; x and dx point at the first row of the border around the
-	// tiles, z and dz at the first row inside. A tile of outputs has s.height rows in winogradInput
-	// and winogradOutputPool, two in the others, and two columns everywhere.
+	// tiles, z and dz at the first row inside. A tile of outputs has two columns and s.tileHeight rows,
+	// which is 4 in winogradInput and winogradOutputPool alone.
 	//
 	// winogradInput computes v = Bᵀ x B for tiles that overlap by 4.
 	winogradInput(s *winogradShape, x, v []float32)
@@ -134,7 +134,7 @@ type kernels interface {
 	winogradInputGradient(s *winogradShape, p, dx []float32)
 	// winogradFilter computes u = G w Gᵀ for filters w [25][channels] and tiles of that height, u
 	// being parts of channels elements.
-	winogradFilter(height, channels, frequency int, w, u []float32)
+	winogradFilter(tileHeight, channels, frequency int, w, u []float32)
 	// winogradFilterGradient computes dw = Gᵀ (Σ s) G, its adjoint; the sum is over so many
 	// groups, with group elements between them.
 	winogradFilterGradient(channels, frequency, groups, group int, s, dw []float32)

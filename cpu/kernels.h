@@ -38,7 +38,7 @@ struct winograd_shape {
 	int64_t channels;           // a multiple of 16
 	int64_t image_row;          // elements between rows of the image
 	int64_t frequency;          // elements between the parts of a transformed array
-	int64_t height;             // rows of outputs in a tile, 2 or 4
+	int64_t tile_height;        // rows of outputs in a tile, 2 or 4; the gradients and winograd_output know 2 alone
 	int64_t pooled_rows;        // winograd_output_pool: rows of y
 };
 
@@ -84,7 +84,7 @@ struct kernels {
 	                             const float *scale, const float *beta, float *y);
 	void (*winograd_output_gradient)(const struct winograd_shape *s, const float *dz, float *q);
 	void (*winograd_input_gradient)(const struct winograd_shape *s, const float *p, float *dx);
-	void (*winograd_filter)(int64_t height, const float *w, int64_t channels, int64_t frequency, float *u);
+	void (*winograd_filter)(int64_t tile_height, const float *w, int64_t channels, int64_t frequency, float *u);
 	void (*winograd_filter_gradient)(const float *s, int64_t channels, int64_t frequency, int64_t groups,
 	                                 int64_t group, float *dw);
 	void (*rnn_forward)(const struct rnn_shape *s, const int32_t *row, const float *w, float *h,

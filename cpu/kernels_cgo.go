@@ -52,9 +52,9 @@ static void crnn_winograd_input_gradient(const struct kernels *k, const struct w
 		float *dx) {
 	k->winograd_input_gradient(s, p, dx);
 }
-static void crnn_winograd_filter(const struct kernels *k, int64_t height, const float *w, int64_t channels,
+static void crnn_winograd_filter(const struct kernels *k, int64_t tile_height, const float *w, int64_t channels,
 		int64_t frequency, float *u) {
-	k->winograd_filter(height, w, channels, frequency, u);
+	k->winograd_filter(tile_height, w, channels, frequency, u);
 }
 static void crnn_winograd_filter_gradient(const struct kernels *k, const float *s, int64_t channels,
 		int64_t frequency, int64_t groups, int64_t group, float *dw) {
@@ -194,8 +194,8 @@ func (k cKernels) winogradInputGradient(s *winogradShape, p, dx []float32) {
 	C.crnn_winograd_input_gradient(k.table, s.c(), floats(p), floats(dx))
 }
 
-func (k cKernels) winogradFilter(height, channels, frequency int, w, u []float32) {
-	C.crnn_winograd_filter(k.table, C.int64_t(height), floats(w), C.int64_t(channels), C.int64_t(frequency), floats(u))
+func (k cKernels) winogradFilter(tileHeight, channels, frequency int, w, u []float32) {
+	C.crnn_winograd_filter(k.table, C.int64_t(tileHeight), floats(w), C.int64_t(channels), C.int64_t(frequency), floats(u))
 }
 
 func (k cKernels) winogradFilterGradient(channels, frequency, groups, group int, s, dw []float32) {

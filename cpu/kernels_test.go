@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"fmt"
 	"math"
 	"math/big"
 	"testing"
@@ -282,7 +283,7 @@ func TestBF16Kernels(t *testing.T) {
 		goKernels{}.pairRows(right, b, columns, lanes)
 		s := &matmulShape{
 			m: int64(rows), n: lanes, count: [3]int64{1, 1, int64(columns / 2)}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1},
-			rowB: lanes, batch: 1, bf16: 1,
+			rowB: lanes, batch: 1, bf16: 1, twoSums: int64(d.size("two sums", 0, 1)),
 		}
 		got, want := make([]float32, rows*lanes), make([]float32, rows*lanes)
 		k.matmul(s, steps(rows, columns/2), steps(rows, lanes), pairs, right, nil, got)
@@ -381,16 +382,17 @@ func TestConvBlockKernels(t *testing.T) {
 }
 
 // The transforms of both versions multiply with small numbers, whose absolute values sum to at
-// most 7.5 in a row of F(2, 5), twice, and round after each of at most 12 terms; in a row of F(4, 5)
-// to 20, and at most 14 terms.
+// most 7 in a row of a matrix of F(2, 5), twice, and round after each of at most 12 terms; in B, whose
+// tiles overlap, to 17 in all that is added to a pixel in one direction; in a row of F(4, 5) to 20.
 const (
-	winogradTolerance  = 7.5 * 7.5 * 12 * ulp
-	winograd4Tolerance = 20 * 7.5 * 14 * ulp
+	winogradTolerance         = 7 * 7 * 12 * ulp
+	winogradGradientTolerance = 17 * 17 * 12 * ulp
+	winograd4Tolerance        = 20 * 7 * 12 * ulp
 )
 
 func TestWinogradTransforms(t *testing.T) {
 	eachKernels(t, func(d *drawn, k kernels) {
-		s := &winogradShape{rows: int64(d.size("rows", 1, 4)), tiles: int64(d.size("tiles", 1, 19)), channels: int64(lanes * d.size("channels", 1, 3)), height: 2}
+		s := &winogradShape{rows: int64(d.size("rows", 1, 4)), tiles: int64(d.size("tiles", 1, 19)), channels: int64(lanes * d.size("channels", 1, 3)), tileHeight: 2}
 		s.imageRow = (2*s.tiles+4)*s.channels + int64(d.size("gap", 0, 9))
 		s.frequency = s.rows*s.tiles*s.channels + int64(d.size("frequency gap", 0, 9))
 		image, transformed := d.floats(int((2*s.rows+4)*s.imageRow)), d.floats(int(36*s.frequency))
@@ -402,7 +404,11 @@ func TestWinogradTransforms(t *testing.T) {
 			"input gradient":  func(k kernels) []float32 { x := clone(image); k.winogradInputGradient(s, transformed, x); return x },
 		}
 		for name, f := range each {
-			d.equal(name, f(k), f(goKernels{}), winogradTolerance)
+			tolerance := winogradTolerance
+			if name == "input gradient" {
+				tolerance = winogradGradientTolerance
+			}
+			d.equal(name, f(k), f(goKernels{}), tolerance)
 		}
 	})
 }
@@ -410,14 +416,14 @@ func TestWinogradTransforms(t *testing.T) {
 func TestWinogradEval(t *testing.T) {
 	eachKernels(t, func(d *drawn, k kernels) {
 		s := &winogradShape{rows: int64(d.size("rows", 1, 3)), tiles: int64(d.size("tiles", 1, 19)), channels: int64(lanes * d.size("channels", 1, 3))}
-		s.height = int64(2 * d.size("half of the height", 1, 2))
+		s.tileHeight = int64(2 * d.size("half of the tile height", 1, 2))
 		s.imageRow = (2*s.tiles+4)*s.channels + int64(d.size("gap", 0, 9))
 		s.frequency = s.rows*s.tiles*s.channels + int64(d.size("frequency gap", 0, 9))
-		s.pooledRows = s.rows*s.height/2 - int64(d.size("rows below the image", 0, 1))
-		image, transformed := d.floats(int((s.height*s.rows+4)*s.imageRow)), d.floats(int(6*(s.height+4)*s.frequency))
+		s.pooledRows = s.rows*s.tileHeight/2 - int64(d.size("rows below the image", 0, 1))
+		image, transformed := d.floats(int((s.tileHeight*s.rows+4)*s.imageRow)), d.floats(int(6*(s.tileHeight+4)*s.frequency))
 		channels := int(s.channels)
 		bias, mean, scale, beta := d.floats(channels), d.floats(channels), d.floats(channels), d.floats(channels)
-		pooled := d.floats(int(s.height/2*s.rows*s.tiles) * channels)
+		pooled := d.floats(int(s.tileHeight/2*s.rows*s.tiles) * channels)
 		input := func(k kernels) []float32 { v := clone(transformed); k.winogradInput(s, image, v); return v }
 		output := func(k kernels) []float32 {
 			y := clone(pooled)
@@ -433,19 +439,62 @@ func TestWinogradFilters(t *testing.T) {
 	eachKernels(t, func(d *drawn, k kernels) {
 		channels, groups := lanes*d.size("channels", 1, 5), d.size("groups", 1, 4)
 		frequency := channels + d.size("gap", 0, 9)
-		height := 2 * d.size("half of the height", 1, 2)
+		tileHeight := 2 * d.size("half of the tile height", 1, 2)
 		group := 36*frequency + d.size("group gap", 0, 9)
 		w, s := d.floats(25*channels), d.floats(groups*group)
-		u, dw := d.floats(6*(height+4)*frequency), d.floats(25*channels)
+		u, dw := d.floats(6*(tileHeight+4)*frequency), d.floats(25*channels)
 		want := clone(u)
-		k.winogradFilter(height, channels, frequency, w, u)
-		goKernels{}.winogradFilter(height, channels, frequency, w, want)
+		k.winogradFilter(tileHeight, channels, frequency, w, u)
+		goKernels{}.winogradFilter(tileHeight, channels, frequency, w, want)
 		d.equal("u", u, want, winogradTolerance)
 		want = clone(dw)
 		k.winogradFilterGradient(channels, frequency, groups, group, s, dw)
 		goKernels{}.winogradFilterGradient(channels, frequency, groups, group, s, want)
 		d.equal("dw", dw, want, 4*winogradTolerance) // of up to 4 groups
 	})
+}
+
+// NaN counts as the largest of a pooling window, wherever it is: a network that has diverged must
+// not look healthy.
+func TestPoolingKeepsNaN(t *testing.T) {
+	nan := float32(math.NaN())
+	ones, zeros := make([]float32, lanes), make([]float32, lanes)
+	for i := range ones {
+		ones[i] = 1
+	}
+	const channel = 3
+	// isNaN fails unless y is NaN in that channel of that pixel, and nowhere else.
+	isNaN := func(t *testing.T, what string, y []float32, pixel int) {
+		t.Helper()
+		for i, v := range y {
+			if (v != v) != (i == pixel*lanes+channel) {
+				t.Errorf("%s: y[%d] = %v", what, i, v)
+			}
+		}
+	}
+	for _, k := range available() {
+		t.Run(k.name(), func(t *testing.T) {
+			for position := range 4 {
+				z := make([]float32, 8*lanes) // two windows
+				z[(position/2*4+2+position%2)*lanes+channel] = nan
+				y, largest, index := make([]float32, 2*lanes), make([]float32, 2*lanes), make([]uint8, 2*lanes)
+				k.bnReluPool(&poolShape{height: 2, width: 4, channels: lanes}, z, zeros, ones, ones, y, largest, index)
+				isNaN(t, fmt.Sprint("pool, position ", position), y, 1)
+				if got := index[lanes+channel]; int(got) != position {
+					t.Errorf("index %d, want %d", got, position)
+				}
+			}
+			for _, tileHeight := range []int{2, 4} {
+				// The last frequency, at ∞, is that of the last output alone.
+				frequencies := 6 * (tileHeight + 4)
+				m, y := make([]float32, frequencies*lanes), make([]float32, tileHeight/2*lanes)
+				m[(frequencies-1)*lanes+channel] = nan
+				s := &winogradShape{rows: 1, tiles: 1, channels: lanes, frequency: lanes, tileHeight: int64(tileHeight), pooledRows: int64(tileHeight / 2)}
+				k.winogradOutputPool(s, m, zeros, zeros, ones, ones, y)
+				isNaN(t, fmt.Sprint("Winograd, tiles of height ", tileHeight), y, tileHeight/2-1)
+			}
+		})
+	}
 }
 
 func TestAdamKernel(t *testing.T) {

@@ -213,7 +213,7 @@ func (s *winogradShape) each(f func(r, t, c, tile int64)) {
 
 // pixel returns the offset of row i, column j of tile (r,t) in the image.
 func (s *winogradShape) pixel(r, t, c int64, i, j int) int64 {
-	return (s.height*r+int64(i))*s.imageRow + (2*t+int64(j))*s.channels + c
+	return (s.tileHeight*r+int64(i))*s.imageRow + (2*t+int64(j))*s.channels + c
 }
 
 // load returns a tile of that many rows and columns of the image.
@@ -228,7 +228,7 @@ func (s *winogradShape) load(image []float32, r, t, c int64, rows, columns int) 
 }
 
 func (goKernels) winogradInput(s *winogradShape, x, v []float32) {
-	along := winogradOf(int(s.height))
+	along := winogradOf(int(s.tileHeight))
 	s.each(func(r, t, c, tile int64) {
 		d := s.load(x, r, t, c, along.bt.columns, 6)
 		d.transform(&along.bt, &winograd2.bt).store(v[tile:], int(s.frequency))
@@ -247,15 +247,15 @@ func (goKernels) winogradOutput(s *winogradShape, m, bias, z []float32) {
 }
 
 func (goKernels) winogradOutputPool(s *winogradShape, m, bias, mean, scale, beta, y []float32) {
-	along := winogradOf(int(s.height))
+	along := winogradOf(int(s.tileHeight))
 	s.each(func(r, t, c, tile int64) {
 		z := loadWinograd(m[tile:], int(s.frequency), along.at.columns, 6).transform(&along.at, &winograd2.at)
-		for i := int64(0); i < s.height/2 && s.height/2*r+i < s.pooledRows; i++ {
+		for i := int64(0); i < s.tileHeight/2 && s.tileHeight/2*r+i < s.pooledRows; i++ {
 			window := []float32{z.v[2*i][0], z.v[2*i][1], z.v[2*i+1][0], z.v[2*i+1][1]}
 			for k := range window {
 				window[k] += bias[c]
 			}
-			to := ((s.height/2*r+i)*s.tiles+t)*s.channels + c
+			to := ((s.tileHeight/2*r+i)*s.tiles+t)*s.channels + c
 			one := &poolShape{height: 2, width: 2, channels: 1}
 			goKernels{}.bnReluPool(one, window, mean[c:], scale[c:], beta[c:], y[to:], nil, nil)
 		}
@@ -279,8 +279,8 @@ func (goKernels) winogradInputGradient(s *winogradShape, p, dx []float32) {
 	})
 }
 
-func (goKernels) winogradFilter(height, channels, frequency int, w, u []float32) {
-	along := winogradOf(height)
+func (goKernels) winogradFilter(tileHeight, channels, frequency int, w, u []float32) {
+	along := winogradOf(tileHeight)
 	for c := range channels {
 		g := winogradMatrix{rows: 5, columns: 5}
 		for i := range 5 {

@@ -180,9 +180,9 @@ func (k profiled) winogradInputGradient(s *winogradShape, p, dx []float32) {
 	k.kernels.winogradInputGradient(s, p, dx)
 }
 
-func (k profiled) winogradFilter(height, channels, frequency int, w, u []float32) {
+func (k profiled) winogradFilter(tileHeight, channels, frequency int, w, u []float32) {
 	defer k.p.add("Winograd filters", time.Now(), 0)
-	k.kernels.winogradFilter(height, channels, frequency, w, u)
+	k.kernels.winogradFilter(tileHeight, channels, frequency, w, u)
 }
 
 func (k profiled) winogradFilterGradient(channels, frequency, groups, group int, s, dw []float32) {

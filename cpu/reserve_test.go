@@ -14,6 +14,11 @@ import (
 func TestReserveCountsWhatIsAllocated(t *testing.T) {
 	wide := model.Default()
 	wide.InputSize, wide.HiddenSize, wide.NumLayers = 28, 256, 3
+	filters := model.Default() // take most of the memory
+	filters.ImageHeight, filters.ImageWidth, filters.Channels = 8, 8, [2]int{256, 256}
+	filters.InputSize, filters.HiddenSize, filters.NumLayers = 128, 16, 1
+	filters3 := filters
+	filters3.Kernel = 3
 	for _, c := range []struct {
 		config  model.Config
 		batch   int
@@ -26,11 +31,14 @@ func TestReserveCountsWhatIsAllocated(t *testing.T) {
 		{model.Default(), 100, 2, true},
 		{model.Default(), 50, 16, true},
 		{wide, 100, 2, false},
+		{filters, 4, 1, false},
+		{filters, 4, 1, true},
+		{filters3, 4, 1, false},
 	} {
-		if testing.Short() && c.batch > 100 {
+		if testing.Short() && c.batch > 50 && !c.bf16 {
 			continue // minutes, in an emulator
 		}
-		t.Run(fmt.Sprintf("hidden=%d/batch=%d/threads=%d/bf16=%v", c.config.HiddenSize, c.batch, c.threads, c.bf16), func(t *testing.T) {
+		t.Run(fmt.Sprintf("channels=%d/kernel=%d/hidden=%d/batch=%d/threads=%d/bf16=%v", c.config.Channels[0], c.config.Kernel, c.config.HiddenSize, c.batch, c.threads, c.bf16), func(t *testing.T) {
 			be, err := New(Options{Threads: c.threads, BF16: c.bf16})
 			if errors.Is(err, ErrNoBF16) {
 				t.Skip(err) // there is nothing to count
@@ -38,7 +46,7 @@ func TestReserveCountsWhatIsAllocated(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			images, err := be.NewImages(make([]uint8, c.batch*28*28), make([]uint8, c.batch), 28, 28)
+			images, err := be.NewImages(make([]uint8, c.batch*c.config.ImageHeight*c.config.ImageWidth), make([]uint8, c.batch), c.config.ImageHeight, c.config.ImageWidth)
 			if err != nil {
 				t.Fatal(err)
 			}
