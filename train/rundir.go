@@ -171,7 +171,7 @@ func lockDir(path string) (*Dir, error) {
 		return nil, fmt.Errorf("cannot lock the run's directory: %w", err)
 	}
 	if !locked {
-		return nil, fmt.Errorf("another run is using %s: wait for its end, or give another --out", path)
+		return nil, fmt.Errorf("another run is using %s: wait for its end, or train into another directory, with --out", path)
 	}
 	if err := atomicfile.RemoveStale(path); err != nil {
 		d.Close()

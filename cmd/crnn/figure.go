@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -13,6 +15,9 @@ import (
 
 // saveFigure writes a figure and says where it is.
 func saveFigure(c *cli.Context, f report.Figure, path string) error {
+	if ext := filepath.Ext(path); ext != "" && !strings.EqualFold(ext, ".png") {
+		return fmt.Errorf("cannot write %s: figures are PNG files, expected FILE.png", path)
+	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return fmt.Errorf("cannot write %s: a directory, expected the name of a file", path)
 	}

@@ -38,7 +38,7 @@ func settings(c *train.Config, names ...string) []*option {
 		{name: "device", category: machine, target: &c.Device, value: "NAME",
 			usage: "auto (the best there is), cpu, cuda or cuda:N (GPU number N)"},
 		{name: "precision", category: machine, target: &c.Precision, value: "P", usage: "fp32, bf16 (GPUs, and CPUs with " + bf16Instructions + ") or tf32 (GPUs)"},
-		{name: "threads", category: machine, target: &c.Threads, value: "N", initial: "one a processor",
+		{name: "threads", category: machine, target: &c.Threads, value: "N", initial: "0, one a processor",
 			usage: "threads on the CPU; the results are the same for any number"},
 
 		{name: "data", category: files, target: &c.Data, value: "DIR",

@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"crnn/report"
 )
@@ -30,6 +31,9 @@ func (c *signalContext) Err() error {
 	return c.Context.Err()
 }
 
+// sameRequest is the time in which a second signal is the first one over again.
+const sameRequest = time.Second
+
 // notifyContext returns the context of the program, and from then on takes its signals.
 func notifyContext() context.Context {
 	inner, cancel := context.WithCancel(context.Background())
@@ -48,7 +52,11 @@ func notifyContext() context.Context {
 		}
 		if ctx.watched.Load() {
 			cancel()
-			<-signals // whoever asks twice does not want to wait for the step in hand
+			// Whoever asks twice does not want to wait for the step in hand; but what comes at once
+			// is the same request: timeout signals the program and then its whole group.
+			for asked := time.Now(); time.Since(asked) < sameRequest; {
+				<-signals
+			}
 		}
 		fmt.Fprintln(os.Stderr, errorLine(context.Canceled))
 		os.Exit(exitInterrupted)

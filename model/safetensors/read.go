@@ -57,7 +57,7 @@ func Read(r io.Reader, size int64) (*File, error) {
 	n := binary.LittleEndian.Uint64(prefix[:])
 	rest := size - int64(len(prefix))
 	if n > maxHeader {
-		return nil, fmt.Errorf("offset 0: no safetensors file: it does not begin with the length of a header, at most %d", maxHeader)
+		return nil, fmt.Errorf("offset 0: no safetensors file, as best.safetensors is: it does not begin with the length of a header, at most %d", maxHeader)
 	}
 	if n > uint64(rest) {
 		return nil, fmt.Errorf("offset 0: the header should be %d bytes long, but %d bytes follow: cut, or no safetensors file", n, rest)
