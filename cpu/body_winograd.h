@@ -210,7 +210,7 @@ INLINE void winograd_output_pool_of(const int tile_height, const struct winograd
 KERNEL void NAME(winograd_output_pool)(const struct winograd_shape *s, const float *m, const float *bias, const float *mean,
                                        const float *scale, const float *beta, float *y) {
 	s->tile_height == 4 ? winograd_output_pool_of(4, s, m, bias, mean, scale, beta, y)
-	               : winograd_output_pool_of(2, s, m, bias, mean, scale, beta, y);
+	                    : winograd_output_pool_of(2, s, m, bias, mean, scale, beta, y);
 }
 
 KERNEL void NAME(winograd_output_gradient)(const struct winograd_shape *s, const float *dz, float *q) {

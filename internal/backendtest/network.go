@@ -162,9 +162,15 @@ func small() model.Config {
 // small5 is one whose filters of 5x5 have a faster way on the CPU, on many threads and groups of
 // samples; its channels and rows of tiles are odd there.
 func small5() model.Config {
+	c := smallest5()
+	c.ImageHeight, c.ImageWidth, c.InputSize = 12, 44, 11
+	return c
+}
+
+// smallest5 is small5 with images as small as small's, for emulators and for arithmetic in float64.
+func smallest5() model.Config {
 	c := small()
-	c.ImageHeight, c.ImageWidth, c.Channels, c.Kernel = 12, 44, [2]int{9, 17}, 5
-	c.InputSize = 11
+	c.Channels, c.Kernel = [2]int{9, 17}, 5
 	return c
 }
 
@@ -300,9 +306,7 @@ func repeats(t *testing.T, open Device) {
 // together checks that operators inside Together, for batches of changing size, give the bits that
 // they give one by one.
 func together(t *testing.T, open Device) {
-	c5 := small5()
-	c5.ImageHeight, c5.ImageWidth, c5.InputSize = 8, 12, 6 // emulators are slow
-	for _, c := range []model.Config{small(), c5} {
+	for _, c := range []model.Config{small(), smallest5()} {
 		results := func(step, evaluate func(net *model.Network, images model.Images, indices []int32)) (all []float32) {
 			b := &bench{T: t, be: open(t)}
 			const most = 17
@@ -347,9 +351,7 @@ func together(t *testing.T, open Device) {
 // either, such as packed filters, follows them, so that a new network with the same weights
 // gives the same bits.
 func weightsInForce(t *testing.T, open Device) {
-	c5 := small5()
-	c5.ImageHeight, c5.ImageWidth, c5.InputSize = 8, 12, 6 // emulators are slow
-	for _, c := range []model.Config{small(), c5} {
+	for _, c := range []model.Config{small(), smallest5()} {
 		c.Dropout = 0
 		const n = 5
 		pixels, labels := randomImages(c, n)
