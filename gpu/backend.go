@@ -8,6 +8,7 @@
 package gpu
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -87,12 +88,12 @@ func (be *Backend) start() error {
 	if be.stream, err = cu.MakeStream(cu.NonBlocking); err != nil {
 		return failed("cuStreamCreate", err)
 	}
-	be.program.init()
+	be.code.init()
 	if err := be.stepBlock.init(be); err != nil {
 		return err
 	}
 	// A driver that cannot compile kernels shows it here, where another device can still be taken.
-	return be.ready("adam")
+	return be.ready("batch")
 }
 
 // readCard asks the driver for what decides how kernels are launched.
@@ -155,21 +156,28 @@ func (be *Backend) Close() error {
 		return nil
 	}
 	defer be.enter()()
-	if be.sync() != nil {
-		// After an error of the card every call fails. The end of the context gives back all
-		// that is left.
-		be.device.ReleasePrimaryCtx()
-		return be.err
-	}
-	errs := []error{
-		be.laps.close(), be.stepBlock.close(), be.program.close(), be.pool.close(),
-		failed("cuStreamDestroy", be.stream.Destroy()),
-		failed("cuDevicePrimaryCtxRelease", be.device.ReleasePrimaryCtx()),
-	}
-	for _, err := range errs {
-		if err != nil {
-			return err
+	first := be.sync()
+	keep := func(err error) {
+		if first == nil {
+			first = err
 		}
 	}
-	return nil
+	// In a ruined context nothing can be given back: the end of the context does that.
+	if !ruined(first) {
+		keep(be.laps.close())
+		keep(be.stepBlock.close())
+		keep(be.program.close())
+		keep(be.pool.close())
+		if be.stream != (cu.Stream{}) {
+			keep(failed("cuStreamDestroy", be.stream.Destroy()))
+		}
+	}
+	keep(failed("cuDevicePrimaryCtxRelease", be.device.ReleasePrimaryCtx()))
+	return first
+}
+
+// ruined says whether err is of the driver and ruins the GPU's context.
+func ruined(err error) bool {
+	e := (*Error)(nil)
+	return errors.As(err, &e) && e.RuinsContext()
 }

@@ -96,13 +96,12 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 	if err := c.checkSizes(); err != nil {
 		return nil, err
 	}
-	if err := be.ready("batchnorm", "conv"); err != nil {
-		return nil, err
-	}
+	source := "conv"
 	if be.precision != "fp32" {
-		if err := be.ready("conv_mma"); err != nil {
-			return nil, err
-		}
+		source = "conv_mma"
+	}
+	if err := be.ready("batchnorm", source); err != nil {
+		return nil, err
 	}
 	depth := spec.In * spec.Kernel * spec.Kernel
 	shares := min(spec.MaxBatch, ceil(normBlocks, spec.Out))

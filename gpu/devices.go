@@ -16,7 +16,7 @@ const (
 type Device struct {
 	Index       int // cuda:Index
 	Name        string
-	UUID        string // as nvidia-smi writes it, GPU-…
+	UUID        string // as nvidia-smi writes it, GPU-… or MIG-…
 	Capability  int    // compute capability: 90 for 9.0
 	TotalMemory int64  // bytes
 	prohibited  bool   // by its compute mode
@@ -29,6 +29,10 @@ type Options struct {
 }
 
 func (d Device) String() string { return fmt.Sprintf("cuda:%d (%s)", d.Index, d.Name) }
+
+// isMIG says whether d is a part of a GPU in MIG mode. The driver puts the part's profile behind the
+// card's name: NVIDIA H100 80GB HBM3 MIG 1g.10gb.
+func (d Device) isMIG() bool { return strings.Contains(d.Name, " MIG ") }
 
 // Precisions returns the values of --precision that d offers.
 func (d Device) Precisions() []string {

@@ -29,7 +29,7 @@ func Devices() ([]Device, error) {
 	case driver.Init == noDevice:
 		return nil, host.noDevice(visible, set)
 	case driver.Init != 0:
-		return nil, notWorking(&Error{"cuInit", driver.Init})
+		return nil, notWorking(&Error{Call: "cuInit", Code: driver.Init})
 	}
 	version, err := supportedVersion()
 	if err != nil {
@@ -69,11 +69,14 @@ func readDevice(index int) (d Device, err error) {
 	if d.TotalMemory, err = device.TotalMem(); err != nil {
 		return d, failed("cuDeviceTotalMem", err)
 	}
-	id, err := device.UUID()
+	id, err := uuid(device)
 	if err != nil {
-		return d, failed("cuDeviceGetUuid", err)
+		return d, err
 	}
-	d.UUID = "GPU-" + id.String()
+	d.UUID = "GPU-" + id
+	if d.isMIG() {
+		d.UUID = "MIG-" + id
+	}
 	var major, minor, mode int
 	for _, a := range []struct {
 		attribute cu.DeviceAttribute

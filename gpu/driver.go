@@ -2,15 +2,26 @@
 
 package gpu
 
-// What gorgonia.org/cu v0.9.6 has not: the error of cuDriverGetVersion, stream capture, graphs,
-// page-locked memory, a kernel's shared memory above 48 KiB, resident clusters.
+// What gorgonia.org/cu v0.9.6 lacks: the error of cuDriverGetVersion, the UUID of a MIG device, the
+// log of the driver's compiler, stream capture, graphs, page-locked memory, resident clusters.
 
-// #include <stdlib.h>
-// #include <cuda.h>
+/*
+#include <stdlib.h>
+#include <cuda.h>
+
+// load compiles a text of PTX, and writes into log what the compiler says of an error.
+static CUresult load(CUmodule *module, const char *text, char *log, size_t size) {
+	CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
+	void *values[] = {log, (void *)size};
+	return cuModuleLoadDataEx(module, text, 2, options, values);
+}
+*/
 import "C"
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"unsafe"
 
 	"gorgonia.org/cu"
@@ -44,6 +55,30 @@ func supportedVersion() (int, error) {
 	var version C.int
 	err := result(C.cuDriverGetVersion(&version))
 	return int(version), err
+}
+
+// uuid returns the UUID of a device as nvidia-smi writes it, without its prefix: of the MIG device
+// where it is a part of a GPU. cu.Device.UUID would return the whole GPU's.
+func uuid(d cu.Device) (string, error) {
+	var id [16]byte
+	err := result(C.cuDeviceGetUuid_v2((*C.CUuuid)(unsafe.Pointer(&id)), C.CUdevice(d)))
+	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:]), failed("cuDeviceGetUuid", err)
+}
+
+// loadModule has the driver compile the PTX of a source. Of an error it tells what the compiler
+// says.
+func loadModule(source, text string) (m cu.Module, err error) {
+	const room = 8192 // bytes of the log: the first lines name the cause
+	log := (*C.char)(C.calloc(1, room))
+	defer C.free(unsafe.Pointer(log))
+	ptx := C.CString(text)
+	defer C.free(unsafe.Pointer(ptx))
+	// cu.Module has no other field than the handle, and no accessor.
+	err = failed("cuModuleLoadDataEx of "+source, result(C.load((*C.CUmodule)(unsafe.Pointer(&m)), ptx, log, room)))
+	if e := (*Error)(nil); errors.As(err, &e) {
+		e.Log = strings.Join(strings.Fields(C.GoString(log)), " ")
+	}
+	return m, err
 }
 
 // graph is an instantiated CUDA graph.

@@ -6,18 +6,41 @@ import "fmt"
 type Error struct {
 	Call string // the function of the driver, and on what if that helps
 	Code int    // CUresult
+	Log  string // of the driver's compiler, in one line; empty for other calls
 }
+
+// maxLog is how much of a log an error shows: a line of the compiler, which names the cause.
+const maxLog = 240
 
 // Error returns the call, the code's CUDA name, its meaning and a remedy, as one line.
 func (e *Error) Error() string {
+	log := e.Log
+	if len(log) > maxLog {
+		log = log[:maxLog] + " …"
+	}
+	if log != "" {
+		log = " (" + log + ")"
+	}
 	if e.Code == outOfMemory && e.Call == pinHost {
 		return e.Call + ": CUDA_ERROR_OUT_OF_MEMORY: the machine has no memory that may be locked: end other programs, or see `ulimit -l`"
 	}
 	if c, ok := codes[e.Code]; ok {
-		return fmt.Sprintf("%s: CUDA_ERROR_%s: %s: %s", e.Call, c.name, c.meaning, c.remedy)
+		return fmt.Sprintf("%s: CUDA_ERROR_%s: %s%s: %s", e.Call, c.name, c.meaning, log, c.remedy)
 	}
 	name, meaning := driverWords(e.Code)
-	return fmt.Sprintf("%s: %s: %s: %s", e.Call, name, meaning, report)
+	return fmt.Sprintf("%s: %s: %s%s: %s", e.Call, name, meaning, log, report)
+}
+
+// RuinsContext says whether the error leaves a context in which every further call fails, so that
+// the process has to end before the GPU can be used again. NVIDIA's documentation of CUresult says
+// so of 700, 702, 714 to 719 and 810 (the process "must be terminated and relaunched") and of 710; the
+// others tell of a context, a memory or a card that is gone.
+func (e *Error) RuinsContext() bool {
+	switch e.Code {
+	case 4, 46, 201, 214, 220, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 810, 999:
+		return true
+	}
+	return false
 }
 
 // PrecisionError says that a GPU does not compute in a precision.

@@ -33,7 +33,7 @@ func newError(call string, code int) *Error {
 	if name := cudalink.Lacking(); code == notFound && name != "" {
 		call = name
 	}
-	return &Error{call, code}
+	return &Error{Call: call, Code: code}
 }
 
 // isOutOfMemory says whether err is the driver's for a GPU whose memory is full.

@@ -10,12 +10,12 @@ import (
 )
 
 func TestError(t *testing.T) {
-	got := (&Error{"cuMemAlloc", 2}).Error()
+	got := (&Error{Call: "cuMemAlloc", Code: 2}).Error()
 	if want := "cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY: the GPU's memory is full: end other programs"; !strings.HasPrefix(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	// One that is not in the table, and whose name only the driver knows.
-	if got := (&Error{"cuX", 7777}).Error(); !strings.HasPrefix(got, "cuX: ") || !strings.HasSuffix(got, report) {
+	if got := (&Error{Call: "cuX", Code: 7777}).Error(); !strings.HasPrefix(got, "cuX: ") || !strings.HasSuffix(got, report) {
 		t.Errorf("%q", got)
 	}
 	for code, c := range codes {

@@ -31,11 +31,13 @@ func openTest(t testing.TB, precision string) *Backend {
 		if os.Getenv("CRNN_TEST_CUDA") == "" {
 			t.Skip(err)
 		}
+		endIfRuined(t, err)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if err := be.Close(); err != nil {
 			t.Error(err)
+			endIfRuined(t, err)
 		}
 	})
 	return be

@@ -93,6 +93,9 @@ func (h Host) noDevice(visible string, set bool) *Unavailable {
 	case set:
 		u.What += fmt.Sprintf(" among those of CUDA_VISIBLE_DEVICES=%q", visible)
 		u.Remedy = "unset it, or give numbers that `nvidia-smi -L` lists"
+		if strings.Contains(visible, "-") {
+			u.Remedy = "unset it, or give whole UUIDs (GPU-…, MIG-…) that `nvidia-smi -L` lists"
+		}
 	case h.Container:
 		u.Remedy = startWithGPUs
 	}

@@ -68,6 +68,7 @@ func TestReasons(t *testing.T) {
 			"the driver's libcuda.so.1 cannot be loaded (libnvidia-x.so.1: cannot open shared object file: No such file or directory): install NVIDIA's driver anew", false},
 		{"no card", Host{Driver: "535.1"}.noDevice("", false), "NVIDIA's driver 535.1 finds no GPU: see with nvidia-smi", false},
 		{"no card in the container", Host{Container: true}.noDevice("", false), "NVIDIA's driver finds no GPU: give the container the GPUs", false},
+		{"hidden part", Host{}.noDevice("MIG-7", true), `NVIDIA's driver finds no GPU among those of CUDA_VISIBLE_DEVICES="MIG-7": unset it, or give whole UUIDs (GPU-…, MIG-…)`, false},
 		{"hidden", Host{}.noDevice("7", true), `NVIDIA's driver finds no GPU among those of CUDA_VISIBLE_DEVICES="7": unset it`, false},
 		{"old driver", Host{Driver: "470.57.02"}.tooOld(11040),
 			"NVIDIA's driver 470.57.02 is too old: it has CUDA 11.4, and 12.0 is needed: update it to 525.60.13 or newer", false},

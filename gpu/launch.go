@@ -3,11 +3,8 @@
 package gpu
 
 import (
-	"fmt"
 	"slices"
 	"unsafe"
-
-	"gorgonia.org/cu"
 
 	"crnn/kernels"
 )
@@ -23,8 +20,7 @@ type launch struct {
 
 // program is the code on the card and the graphs made of it.
 type program struct {
-	modules   map[string]cu.Module      // by source
-	functions map[[2]string]cu.Function // by source and name
+	code
 
 	recording bool
 	list      []launch // called since Together began
@@ -41,78 +37,19 @@ type recorded struct {
 // batch, and as many again for a second network.
 const maxGraphs = 8
 
-func (p *program) init() {
-	p.modules = map[string]cu.Module{}
-	p.functions = map[[2]string]cu.Function{}
-}
-
-// close unloads the code.
+// close destroys the graphs and unloads the code.
 func (p *program) close() error {
 	var first error
-	keep := func(err error) {
-		if first == nil {
+	for _, r := range p.graphs {
+		if err := r.graph.destroy(); first == nil {
 			first = err
 		}
 	}
-	for _, r := range p.graphs {
-		keep(r.graph.destroy())
+	p.graphs = nil
+	if err := p.code.close(); first == nil {
+		first = err
 	}
-	for _, m := range p.modules {
-		keep(failed("cuModuleUnload", m.Unload()))
-	}
-	p.graphs, p.modules = nil, nil
 	return first
-}
-
-// ready loads the code of sources: what the driver cannot compile for the card is found
-// when an operator is made, and not in the middle of a run.
-func (be *Backend) ready(sources ...string) error {
-	if be.planning() {
-		return nil
-	}
-	defer be.enter()()
-	for _, source := range sources {
-		if _, err := be.module(source); err != nil {
-			return err
-		}
-	}
-	return be.err
-}
-
-// module returns the code of a source, which is loaded when it is first asked for.
-func (be *Backend) module(source string) (cu.Module, error) {
-	if m, ok := be.modules[source]; ok {
-		return m, nil
-	}
-	text, _, ok := kernels.PTX(source, be.card.Capability)
-	if !ok {
-		return cu.Module{}, fmt.Errorf("%s (%s): the kernels of %s are not made for compute capability %s",
-			be.Name(), be.card.Name, source, dotted(be.card.Capability))
-	}
-	m, err := cu.LoadData(text)
-	if err != nil {
-		return m, failed("cuModuleLoadData of "+source, err)
-	}
-	be.modules[source] = m
-	return m, nil
-}
-
-// function returns a kernel's code.
-func (be *Backend) function(source, name string) (cu.Function, error) {
-	key := [2]string{source, name}
-	if f, ok := be.functions[key]; ok {
-		return f, nil
-	}
-	m, err := be.module(source)
-	if err != nil {
-		return cu.Function{}, err
-	}
-	f, err := m.Function(name)
-	if err != nil {
-		return f, failed("cuModuleGetFunction of "+name, err)
-	}
-	be.functions[key] = f
-	return f, nil
 }
 
 // launch runs a kernel, or notes it for the graph in the making.

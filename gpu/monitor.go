@@ -10,9 +10,11 @@ type Monitor struct {
 // Card is a GPU of the machine, whether CUDA shows it or not.
 type Card struct {
 	Name, UUID  string
+	MIG         bool    // it is divided into parts, which CUDA shows in its place
 	Used, Total int64   // bytes of memory; 0 in Total if the card does not tell
 	Temperature int     // °C, 0 if the card does not tell
 	Power       float64 // W, 0 if the card does not tell
+	ClockMHz    int     // of the multiprocessors, now; 0 if the card does not tell
 	Processes   []Process
 }
 

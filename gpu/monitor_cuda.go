@@ -23,9 +23,7 @@ func ReadMonitor() (m Monitor, err error) {
 	defer nvml.Shutdown()
 
 	m.Driver, _ = nvml.SystemGetDriverVersion()
-	// A call of a function that the library lacks, as those of old drivers lack this one, would end
-	// the program.
-	if nvml.Extensions().LookupSymbol("nvmlSystemGetCudaDriverVersion_v2") == nil {
+	if has("nvmlSystemGetCudaDriverVersion_v2") {
 		if version, code := nvml.SystemGetCudaDriverVersion_v2(); code == nvml.SUCCESS {
 			m.CUDA = cudaVersion(version)
 		}
@@ -45,9 +43,17 @@ func ReadMonitor() (m Monitor, err error) {
 	return m, nil
 }
 
+// has says whether the library has a function, which old ones may lack: a call of one that it lacks
+// would end the program.
+func has(function string) bool { return nvml.Extensions().LookupSymbol(function) == nil }
+
 func readCardStatus(device nvml.Device) (c Card) {
 	c.Name, _ = device.GetName()
 	c.UUID, _ = device.GetUUID()
+	if has("nvmlDeviceGetMigMode") {
+		mode, _, code := device.GetMigMode()
+		c.MIG = code == nvml.SUCCESS && mode == nvml.DEVICE_MIG_ENABLE
+	}
 	if memory, code := device.GetMemoryInfo(); code == nvml.SUCCESS {
 		c.Used, c.Total = int64(memory.Used), int64(memory.Total)
 	}
@@ -56,6 +62,11 @@ func readCardStatus(device nvml.Device) (c Card) {
 	}
 	if milliwatts, code := device.GetPowerUsage(); code == nvml.SUCCESS {
 		c.Power = float64(milliwatts) / 1000
+	}
+	if has("nvmlDeviceGetClockInfo") {
+		if megahertz, code := device.GetClockInfo(nvml.CLOCK_SM); code == nvml.SUCCESS {
+			c.ClockMHz = int(megahertz)
+		}
 	}
 	processes, _ := device.GetComputeRunningProcesses()
 	for _, p := range processes {

@@ -78,12 +78,15 @@ const (
 // NewRNN implements model.Backend.
 func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 	r := &rnn{be: be, RNNSpec: spec, kernels: rnnKernelsOf[be.precision]}
-	sources := []string{"rnn", "rnn_gradients"}
-	if be.precision != "fp32" {
-		sources = append(sources, "rnn_mma", "rnn_gradients_mma")
-	}
-	if err := be.ready(sources...); err != nil {
-		return nil, err
+	r.countClusters()
+	if !r.inClusters(spec.MaxBatch) {
+		source := "rnn"
+		if be.precision != "fp32" {
+			source = "rnn_mma"
+		}
+		if err := be.ready(source); err != nil {
+			return nil, err
+		}
 	}
 	r.threshold = uint32(math.Round(spec.Dropout * (1 << 16)))
 	r.keepScale = float32((1 << 16) / float64((1<<16)-r.threshold))
@@ -121,29 +124,33 @@ func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 	if err := be.upload(uint64(r.layers), layers); err != nil {
 		return nil, err
 	}
-	return r, r.countClusters()
+	return r, be.err
 }
 
-// countClusters asks the driver how many clusters the card can run at the same time.
-func (r *rnn) countClusters() error {
+// countClusters asks the driver how many clusters the card can run at the same time. Where it does not
+// answer, as in parts of a card (MIG, vGPU) that have none, the card has no clusters: rnn.cu computes
+// the same.
+func (r *rnn) countClusters() {
 	be := r.be
+	r.clusters = 0
 	if be.planning() || !be.card.clusters || len(r.Layers) != clusterLayers || max(r.In, r.Hidden) > clusterWidth {
-		return nil
+		return
 	}
 	defer be.enter()()
-	r.clusters = math.MaxInt
+	least := math.MaxInt
 	for _, call := range []kernels.Call{r.clusterForward(0, 0, 0), r.clusterBackward(0, 0, 0)} {
 		f, err := be.function(call.Source, call.Name)
 		if err != nil {
-			return err
+			be.fail(err)
+			return
 		}
 		count, err := residentClusters(f, clusterLayers, dim{r.kernels.clusterThreads, 1, 1})
 		if err != nil {
-			return err
+			return
 		}
-		r.clusters = min(r.clusters, count)
+		least = min(least, count)
 	}
-	return nil
+	r.clusters = least
 }
 
 // inClusters says whether n samples are computed by rnn_cluster.cu: if its clusters do not have

@@ -64,6 +64,21 @@ func (be *Backend) Laps() ([]time.Duration, error) {
 	return times, be.laps.close()
 }
 
+// ClockMHz returns the present clock of the card's multiprocessors, 0 if it does not tell. A card that
+// has come to rest lowers it, so ask right after the work that it is to belong to.
+func (be *Backend) ClockMHz() int {
+	monitor, err := ReadMonitor()
+	if err != nil {
+		return 0
+	}
+	for _, card := range monitor.Cards {
+		if card.UUID == be.card.UUID {
+			return card.ClockMHz
+		}
+	}
+	return 0
+}
+
 // Profile implements model.Profiler. Each kernel is timed by itself, as a graph of repetitions:
 // the time from one to the next, with a kernel's start and end, which in a step overlap with its
 // neighbours', and with its data in the cache, where they fit.

@@ -29,6 +29,8 @@ type benchmark struct {
 	StepMSMin       float64 `json:"step_ms_min"`
 	StepMSP95       float64 `json:"step_ms_p95"`
 	ImagesPerSecond float64 `json:"images_per_second"`
+	// ClockMHz is the clock of the GPU's multiprocessors right after the steps; 0 where it is not told.
+	ClockMHz int `json:"clock_mhz,omitempty"`
 	// PeakBytes is the memory of the GPU that is taken, or on the CPU the most that the process
 	// took; 0 where the system does not tell.
 	PeakBytes int64        `json:"peak_bytes"`
@@ -105,6 +107,9 @@ func benchCommand() *cli.Command {
 				return err
 			}
 			result.summarise(times)
+			if clock, ok := device.Backend.(interface{ ClockMHz() int }); ok {
+				result.ClockMHz = clock.ClockMHz()
+			}
 			if p, ok := device.Backend.(model.Planner); ok {
 				result.PeakBytes = p.MemoryUsed()
 			} else {
@@ -128,8 +133,12 @@ func (b *benchmark) print(w io.Writer) error {
 	if b.Threads > 0 {
 		fmt.Fprintf(w, ", %d threads", b.Threads)
 	}
-	fmt.Fprintf(w, ":\n%s median, %s fastest, %s 95th percentile; %.0f images/s; %s of memory at most\n",
+	fmt.Fprintf(w, ":\n%s median, %s fastest, %s 95th percentile; %.0f images/s; %s of memory at most",
 		milliseconds(b.StepMS), milliseconds(b.StepMSMin), milliseconds(b.StepMSP95), b.ImagesPerSecond, megabytes(b.PeakBytes))
+	if b.ClockMHz > 0 {
+		fmt.Fprintf(w, "; at %d MHz", b.ClockMHz)
+	}
+	fmt.Fprintln(w)
 	if b.Kernels == nil {
 		return nil
 	}
@@ -193,20 +202,38 @@ func (w *work) step() error {
 
 // time runs steps and returns how long each took.
 func (w *work) time(c *cli.Context, steps int) ([]time.Duration, error) {
-	const warmUp = 5 // steps that fill caches, start threads and load kernels
-	for i := range warmUp + steps {
+	step := func() error {
 		if err := c.Context.Err(); err != nil {
-			return nil, err
+			return err
 		}
-		if i >= warmUp {
-			w.be.Lap()
-		}
-		if err := w.step(); err != nil {
+		return w.step()
+	}
+	if err := warmUp(step, w.be.Sync); err != nil {
+		return nil, err
+	}
+	for range steps {
+		w.be.Lap()
+		if err := step(); err != nil {
 			return nil, err
 		}
 	}
 	w.be.Lap()
 	return w.be.Laps()
+}
+
+// warmUp makes some steps, which fill caches, start threads and load kernels, and goes on for 200 ms,
+// by which time a GPU has raised its clock.
+func warmUp(step, sync func() error) error {
+	start := time.Now()
+	for i := 0; i < 5 || time.Since(start) < 200*time.Millisecond; i++ {
+		if err := step(); err != nil {
+			return err
+		}
+		if err := sync(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // summarise fills in the figures of the given times.

@@ -173,6 +173,13 @@ func TestCUDADoctor(t *testing.T) {
 	contains(doctor(), "535.104.05, CUDA 12.2\n",
 		"Stand-in, cuda:0, compute capability 9.0 (fp32, tf32, bf16), 2.0 GiB of 80.0 GiB of memory in use, 41 °C, used by process 1234 python3 (1.0 GiB)\n")
 
+	standIn(t, dir, "libcuda", `-DNAME="NVIDIA H100 80GB HBM3 MIG 1g.10gb"`)
+	contains(doctor(), "Stand-in, not shown to CUDA, ")
+	standIn(t, dir, "libnvidia-ml", "-DMIG")
+	contains(doctor(), "Stand-in, in MIG mode: CUDA is shown parts of it, ",
+		"NVIDIA H100 80GB HBM3 MIG 1g.10gb, cuda:0, compute capability 9.0 (fp32, tf32, bf16), 8.0 GiB of memory\n")
+
+	standIn(t, dir, "libcuda", "-DRETAIN=46")
 	standIn(t, dir, "libnvidia-ml", "-DOLD")
 	contains(doctor(), "535.104.05\n", "Stand-in, cuda:0")
 

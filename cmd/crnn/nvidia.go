@@ -48,18 +48,25 @@ func (n nvidia) driverLine() string {
 
 // cardLines tells about the cards, one a line.
 func (n nvidia) cardLines() (lines []string) {
+	others := slices.Clone(n.devices)
 	for _, card := range n.monitor.Cards {
 		device := "not shown to CUDA"
-		if i := slices.IndexFunc(n.devices, func(d gpu.Device) bool { return d.UUID == card.UUID }); i >= 0 {
-			device = deviceText(n.devices[i])
+		if card.MIG {
+			device = "in MIG mode: CUDA is shown parts of it"
+		}
+		if i := slices.IndexFunc(others, func(d gpu.Device) bool { return d.UUID == card.UUID }); i >= 0 {
+			device = deviceText(others[i])
+			others = slices.Delete(others, i, i+1)
 		}
 		lines = append(lines, fmt.Sprintf("%s, %s%s", card.Name, device, cardText(card)))
 	}
-	if lines != nil {
-		return lines
-	}
-	for _, d := range n.devices {
-		lines = append(lines, fmt.Sprintf("%s, %s, %s of memory; its use is not known: %v", d.Name, deviceText(d), gibibytes(d.TotalMemory), n.monitorErr))
+	// Parts of cards in MIG mode, and every device where the monitor shows none.
+	for _, d := range others {
+		line := fmt.Sprintf("%s, %s, %s of memory", d.Name, deviceText(d), gibibytes(d.TotalMemory))
+		if n.monitorErr != nil {
+			line += fmt.Sprintf("; its use is not known: %v", n.monitorErr)
+		}
+		lines = append(lines, line)
 	}
 	switch {
 	case lines != nil:

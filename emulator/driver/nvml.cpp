@@ -204,6 +204,16 @@ Result nvmlDeviceGetTemperature(Device *device, int sensor, unsigned *celsius) {
   });
 }
 
+// The clock of each kind, in MHz: the emulated card is never at rest.
+Result nvmlDeviceGetClockInfo(Device *device, int kind, unsigned *megahertz) {
+  return about(__func__, device, [&] {
+    if (!megahertz || kind < 0 || kind > 3) return invalid_argument;
+    constexpr int memory = 2;
+    *megahertz = (kind == memory ? settings().card->memory_clock_khz : settings().card->clock_khz) / 1000;
+    return success;
+  });
+}
+
 Result nvmlDeviceGetPowerUsage(Device *device, unsigned *milliwatts) {
   return about(__func__, device, [&] {
     if (!milliwatts) return invalid_argument;

@@ -15,6 +15,9 @@
 #ifndef MODE
 #define MODE 0
 #endif
+#ifndef NAME
+#define NAME "Stand-in"
+#endif
 #ifndef RETAIN
 #define RETAIN 0
 #endif
@@ -42,7 +45,7 @@ int cuDeviceGet(int *device, int index) {
 }
 
 int cuDeviceGetName(char *name, int size, int device) {
-	for (const char *from = "Stand-in"; (*name++ = *from++);)
+	for (const char *from = NAME; (*name++ = *from++);)
 		;
 	return 0;
 }
@@ -54,7 +57,7 @@ int cuDeviceTotalMem_v2(unsigned long *bytes, int device) {
 }
 #endif
 
-int cuDeviceGetUuid(char *uuid, int device) {
+int cuDeviceGetUuid_v2(char *uuid, int device) {
 	for (int i = 0; i < 16; i++)
 		uuid[i] = i + device;
 	return 0;

@@ -31,6 +31,17 @@ int nvmlSystemGetCudaDriverVersion_v2(int *version) {
 }
 #endif
 
+#ifndef OLD
+int nvmlDeviceGetMigMode(void *device, unsigned int *current, unsigned int *pending) {
+#ifdef MIG
+	*current = *pending = 1;
+	return 0;
+#else
+	return 3; // not supported, as by most cards
+#endif
+}
+#endif
+
 int nvmlDeviceGetCount_v2(unsigned int *count) {
 	*count = 1;
 	return 0;

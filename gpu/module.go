@@ -1,0 +1,94 @@
+//go:build cuda
+
+package gpu
+
+import (
+	"fmt"
+	"time"
+
+	"gorgonia.org/cu"
+
+	"crnn/kernels"
+)
+
+// code is the kernels that the driver has compiled for the card.
+type code struct {
+	modules   map[string]*module        // by source
+	functions map[[2]string]cu.Function // by source and name
+}
+
+// module is the code of a source.
+type module struct {
+	cu.Module
+	loading time.Duration // which is the driver's compiling, unless it kept what it made
+}
+
+func (c *code) init() {
+	c.modules = map[string]*module{}
+	c.functions = map[[2]string]cu.Function{}
+}
+
+// close unloads the code.
+func (c *code) close() error {
+	var first error
+	for _, m := range c.modules {
+		if err := failed("cuModuleUnload", m.Unload()); first == nil {
+			first = err
+		}
+	}
+	c.modules, c.functions = nil, nil
+	return first
+}
+
+// ready loads the code that every use of an operator runs, so that a driver that cannot compile it
+// is found when the operator is made. The code of training alone is loaded by its first step.
+func (be *Backend) ready(sources ...string) error {
+	if be.planning() {
+		return nil
+	}
+	defer be.enter()()
+	for _, source := range sources {
+		if _, err := be.module(source); err != nil {
+			return err
+		}
+	}
+	return be.err
+}
+
+// module returns the code of a source, which is loaded when it is first asked for.
+func (be *Backend) module(source string) (*module, error) {
+	if m, ok := be.modules[source]; ok {
+		return m, nil
+	}
+	text, _, ok := kernels.PTX(source, be.card.Capability)
+	if !ok {
+		return nil, fmt.Errorf("%s (%s): the kernels of %s are not made for compute capability %s",
+			be.Name(), be.card.Name, source, dotted(be.card.Capability))
+	}
+	start := time.Now()
+	loaded, err := loadModule(source, text)
+	if err != nil {
+		return nil, err
+	}
+	m := &module{loaded, time.Since(start)}
+	be.modules[source] = m
+	return m, nil
+}
+
+// function returns a kernel's code.
+func (be *Backend) function(source, name string) (cu.Function, error) {
+	key := [2]string{source, name}
+	if f, ok := be.functions[key]; ok {
+		return f, nil
+	}
+	m, err := be.module(source)
+	if err != nil {
+		return cu.Function{}, err
+	}
+	f, err := m.Function(name)
+	if err != nil {
+		return f, failed("cuModuleGetFunction of "+name, err)
+	}
+	be.functions[key] = f
+	return f, nil
+}

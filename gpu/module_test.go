@@ -1,0 +1,69 @@
+//go:build cuda
+
+package gpu
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"crnn/model"
+)
+
+// An error of the driver's compiler says what it found.
+func TestCompilersLogIsShown(t *testing.T) {
+	be := openTest(t, "fp32")
+	defer be.enter()()
+	_, err := loadModule("newer", ".version 99.0\n.target sm_75\n.address_size 64\n")
+	e := (*Error)(nil)
+	if !errors.As(err, &e) || !strings.Contains(e.Log, "99.0") {
+		t.Fatalf("error %#v, want one with the compiler's log, which names version 99.0", err)
+	}
+	if text := err.Error(); !strings.Contains(text, "cuModuleLoadDataEx of newer: CUDA_ERROR_") ||
+		!strings.Contains(text, e.Log) || strings.Contains(text, "\n") {
+		t.Errorf("%q, want one line with the call, the code and the log", text)
+	}
+}
+
+// A run loads the code that it launches, and no other: each module costs its first start time.
+func TestOnlyWhatRunsIsLoaded(t *testing.T) {
+	for _, precision := range []string{"fp32", "tf32", "bf16"} {
+		for _, layers := range []int{2, clusterLayers} {
+			t.Run(precision, func(t *testing.T) {
+				be := openTest(t, precision)
+				c := model.Config{
+					ImageHeight: 8, ImageWidth: 8, Channels: [2]int{4, 8}, Kernel: 3,
+					InputSize: 8, HiddenSize: 16, NumLayers: layers, Classes: 3, Dropout: 0.25,
+				}
+				net, err := model.New(be, c, 4, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				images, err := be.NewImages(make([]uint8, 4*64), make([]uint8, 4), 8, 8)
+				if err != nil {
+					t.Fatal(err)
+				}
+				trainingAlone := []string{"adam", "rnn_gradients"}
+				for _, source := range trainingAlone {
+					if _, ok := be.modules[source]; ok {
+						t.Errorf("%s is loaded before anything is trained", source)
+					}
+				}
+				net.Step(images, []int32{0, 1, 2, 3}, model.AdamStep{LR: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 1})
+				if err := be.Sync(); err != nil {
+					t.Fatal(err)
+				}
+				launched := map[string]bool{}
+				for _, l := range be.graphs[0].list {
+					launched[l.call.Source] = true
+				}
+				got := slices.Sorted(maps.Keys(be.modules))
+				if want := slices.Sorted(maps.Keys(launched)); !slices.Equal(got, want) {
+					t.Errorf("%d layers: loaded are %v, launched %v", layers, got, want)
+				}
+			})
+		}
+	}
+}
