@@ -16,16 +16,20 @@ import tempfile
 import traceback
 from pathlib import Path
 
+import compiled
 import determinism
 import image
 import kernels
+import launch
 import machine
 import operators
 import pack
+import profiler
 import pytorch
 import sanitizer
 import speed
 import training
+from contexts import Contexts
 from limits import Check, Clock, CutShort
 from report import Report
 from workload import EMULATED, REAL
@@ -33,11 +37,18 @@ from workload import EMULATED, REAL
 ROOT = Path(__file__).resolve().parents[2]
 EMULATED_FOLDER = ROOT / ".tools" / "gpu-check-emulated"
 
-# In the order in which they run. The comparison with PyTorch takes what time is left of the check's, but for
-# what the sanitizer, which is not everywhere, needs at the least.
-SECTIONS = [machine, operators, determinism, speed, kernels, training, image, pytorch, sanitizer]
+# In the order of their worth, so that a check that is cut off has lost the least. The comparison with
+# PyTorch takes what time is left of the check's, but for what those after it need.
+SECTIONS = [
+    machine, operators, speed, kernels, launch, compiled, determinism, training, pytorch, profiler, image, sanitizer
+]
 # Those that say whether crnn is right.
 DECISIVE = [operators, determinism]
+
+# With --fail: a card that is lost after some kernels, and for a section that launches none a driver whose
+# compiler fails.
+LOST = {"CRNN_EMULATOR_LOST_AFTER": "3"}
+FAULTS = {"compiled": {"CRNN_EMULATOR_FAULT": "cuModuleLoadDataEx:218"}}
 
 
 def main() -> None:
@@ -83,7 +94,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--only", metavar="SECTION,…", default=",".join(names), help="some of the sections: " + ", ".join(names)
     )
+    parser.add_argument(
+        "--fail",
+        metavar="SECTION",
+        choices=names,
+        help="emulated: the card is lost to the programs of this section, to see that the others keep theirs",
+    )
     args = parser.parse_args()
+    if args.fail and not args.emulated:
+        parser.error("--fail: only with --emulated")
     args.only = args.only.split(",")
     if unknown := [name for name in args.only if name not in names]:
         parser.error(f"--only: there is no section {unknown[0]}; there are {', '.join(names)}")
@@ -105,20 +124,28 @@ def run(args: argparse.Namespace, scratch: Path) -> bool:
     check = Check(ROOT, scratch, pack.unpack(ROOT, scratch), clock, EMULATED if args.emulated else REAL)
     report = Report(args.out, card, check)
     check.save = report.save
+    made = Contexts(scratch / "contexts")
+    if args.emulated:
+        check.environment["CRNN_EMULATOR_CONTEXTS"] = str(made.file)
     sections = [section for section in SECTIONS if section.__name__ in args.only]
     report.say(f"{card}: {', '.join(section.__name__ for section in sections)}")
     for section in sections:
-        run_section(section, check, report)
+        faults = FAULTS.get(section.__name__, LOST) if section.__name__ == args.fail else {}
+        with check.within(faults):
+            run_section(section, check, report, made)
     print("\n" + report.summary())
     return all(report.results.get(section.__name__, {}).get("verdict") == "passed" for section in DECISIVE)
 
 
-def run_section(section, check: Check, report: Report) -> None:
+def run_section(section, check: Check, report: Report, made: Contexts) -> None:
     """Runs one section. What goes wrong in it stands in the report, and the next one runs."""
     out = report.begin(section)
     with check.clock.section(section.LIMIT * check.workload.slowness):
         try:
             section.run(check, out)
+            if programs := made.too_many():
+                out["verdict"] = "FAILED"
+                out["note"] = f"{', '.join(programs)} made more than one context in a process"
         except CutShort as cut:
             out["verdict"] = "cut off"
             out["note"] = str(cut)

@@ -24,6 +24,9 @@ def run(check, out: dict) -> None:
                 for p in good[:3]
             ) or profiles[0].get("why", "no kernel's time was told")
             check.save()
+    known = out["predicted"]["microseconds"]
+    if missing := {k["name"] for p in good for k in p["kernels"] if k["name"] not in known}:
+        out["note"] = f"no time is predicted for {', '.join(sorted(missing))}"
 
 
 def lines(out: dict) -> list:
@@ -61,6 +64,7 @@ def lines(out: dict) -> list:
                 "",
             ]
         )
-        rows.append(["the step as it is replayed", "", f"{1000 * p['step_ms']:.1f}", "", ""])
+        step = ["the step as it is replayed", "", f"{1000 * p['step_ms']:.1f}", "", ""]
+        rows += [step, ["clock of the multiprocessors, MHz", "", p.get("clock_mhz", "-"), "", ""]]
         text += table(["kernel", "launches", "µs", "predicted", "measured / predicted"], rows)
     return text

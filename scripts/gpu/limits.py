@@ -116,6 +116,13 @@ class Check:
             dataset.cut(self.tools.data, folder, *self.workload.images)
         return {"CRNN_DATA": str(folder)}
 
+    @contextlib.contextmanager
+    def within(self, environment: dict):
+        """Gives programs these variables too."""
+        before, self.environment = self.environment, self.environment | environment
+        yield
+        self.environment = before
+
     def call(self, command, limit: float, folder: Path = None, environment: dict = {}) -> Done:
         """Runs a program, and ends it after limit seconds (emulated, more) or when the section's time is over."""
         lines = []
@@ -128,7 +135,8 @@ class Check:
             raise CutShort(f"the time was over before `{Path(command[0]).name}` could run")
         start = time.monotonic()
         with tempfile.TemporaryFile("w+", errors="replace", dir=self.scratch) as stderr:
-            program = subprocess.Popen(
+            timed_out = threading.Event()
+            with subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -138,19 +146,17 @@ class Check:
                 cwd=folder or self.root,
                 env=self.environment | environment,
                 start_new_session=True,
-            )
-            timed_out = threading.Event()
-            timer = threading.Timer(limit, lambda: (timed_out.set(), end(program)))
-            timer.start()
-            try:
-                for line in program.stdout:
-                    each(line.rstrip("\n"))
-                program.wait()
-            finally:
-                timer.cancel()
-                if program.poll() is None:  # the check itself was ended
-                    end(program)
+            ) as program:
+                timer = threading.Timer(limit, lambda: (timed_out.set(), end(program)))
+                timer.start()
+                try:
+                    for line in program.stdout:
+                        each(line.rstrip("\n"))
                     program.wait()
+                finally:
+                    timer.cancel()
+                    if program.poll() is None:  # the check itself was ended
+                        end(program)
             stderr.seek(0)
             errors = stderr.read()
         return Done(

@@ -1,6 +1,7 @@
 """The machine: card, driver, who uses it, and whether crnn starts on it at all."""
 
 import json
+import os
 import subprocess
 
 from limits import flags
@@ -18,20 +19,27 @@ FIELDS = (
 CHANGING = "clocks.sm clocks.mem power.draw temperature.gpu clocks_event_reasons.active utilization.gpu".split()
 
 
+def chosen() -> str:
+    """The GPU that CUDA shows first, as nvidia-smi takes it: its number or UUID."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0] or "0"
+
+
+def smi(*query: str) -> list:
+    return ["nvidia-smi", "-i", chosen(), *query, "--format=csv,noheader"]
+
+
 def card() -> str:
-    """The name of the first GPU, empty without one."""
+    """The name of that GPU, empty without one."""
     try:
-        done = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=60
-        )
+        done = subprocess.run(smi("--query-gpu=name"), capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.splitlines()[0].strip() if done.returncode == 0 and done.stdout.strip() else ""
 
 
 def ask(check, fields) -> dict:
-    """What nvidia-smi says of the first GPU; without what it does not know."""
-    done = check.call(["nvidia-smi", "-i", "0", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"], 20)
+    """What nvidia-smi says of the GPU; without what it does not know."""
+    done = check.call(smi(f"--query-gpu={','.join(fields)}"), 20)
     if done:
         return dict(zip(fields, done.stdout.strip().split(", ")))
     if len(fields) == 1:
@@ -48,9 +56,7 @@ def run(check, out: dict) -> None:
     if not check.workload.emulated:
         out["nvidia_smi"] = check.call(["nvidia-smi"], 30).stdout.splitlines()
         out["card"] = ask(check, FIELDS)
-        users = check.call(
-            ["nvidia-smi", "-i", "0", "--query-compute-apps=pid,name,used_memory", "--format=csv,noheader"], 20
-        )
+        users = check.call(smi("--query-compute-apps=pid,name,used_memory"), 20)
         out["others"] = users.stdout.split("\n") if users and users.stdout.strip() else []
         check.save()
 

@@ -65,13 +65,17 @@ def lines(out: dict) -> list:
     for b in benches:
         row = [b["mode"], b["batch_size"], b["precision"]]
         if "why" in b:
-            row += [b["why"], "", "", "", ""]
+            row += [b["why"], "", "", "", "", ""]
         else:
             row += map(milliseconds, (b["step_ms"], b["step_ms_min"], b["step_ms_p95"]))
-            row += [f"{b['images_per_second']:,.0f}", f"{b['peak_bytes'] / 1e6:,.0f}"]
+            row += [f"{b['images_per_second']:,.0f}", f"{b['peak_bytes'] / 1e6:,.0f}", b.get("clock_mhz", "-")]
         rows.append(row)
-    text = ["Times of a step by events of the card, in ms.", ""]
-    text += table(["mode", "batch", "precision", "median", "fastest", "95 %", "images/s", "MB on the card"], rows)
+    text = [
+        "Times of a step by events of the card, in ms, after 200 ms of other steps; the clock of its multiprocessors "
+        "right after.",
+        "",
+    ]
+    text += table(["mode", "batch", "precision", "median", "fastest", "95 %", "images/s", "MB on the card", "MHz"], rows)
     if out.get("under_load"):
         answers = ", ".join(f"{field} {answer}" for field, answer in out["under_load"].items())
         text += ["", f"While it computes: {answers}."]

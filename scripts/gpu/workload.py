@@ -11,19 +11,37 @@ class Workload:
     precisions: tuple = ("fp32", "tf32", "bf16")
     measure: float = 1.0  # seconds of steps that a time is taken from
     least_steps: int = 20  # and so many at least
+    launch_steps: int = 2000  # steps of each measurement of the section launch
     repeats: int = 20  # runs that must give the same weights, in fp32
     repeats_else: int = 5  # in the other precisions
     repeated_steps: int = 50
     together: int = 4  # of these runs at a time
     rounds: int = 5  # turns of crnn and PyTorch
     images: tuple = ()  # training and test images, if not all
-    tests: dict = field(default_factory=dict)  # test function: its -test.run; empty: all of all functions
+    # Processes of tests, by name: their -test.run and -test.skip.
+    tests: dict = field(default_factory=dict)
     device: str = "cuda"  # crnn's
     pytorch: str = "cuda"  # PyTorch's
     training: tuple = ()  # arguments of the full run, to make it shorter
 
 
-REAL = Workload(emulated=False, slowness=1, batches=(50, 256, 1024))
+OPERATORS = "TestOperators"
+
+REAL = Workload(
+    emulated=False,
+    slowness=1,
+    batches=(50, 256, 1024),
+    # A process each, so that a fault of the card in one leaves the others.
+    tests={
+        "fp32": (f"^{OPERATORS}$/^fp32$", ""),
+        "tf32": (f"^{OPERATORS}$/^tf32$", ""),
+        "bf16": (f"^{OPERATORS}$/^bf16$", ""),
+        "others": (".", f"^{OPERATORS}$"),
+    },
+)
+
+# Small fixtures, of whichever precisions there are.
+SMALL = "(ConvBlock|RNN|Head|Adam)/(odd-sizes|resumed)"
 
 EMULATED = Workload(
     emulated=True,
@@ -32,6 +50,7 @@ EMULATED = Workload(
     precisions=("fp32", "bf16"),
     measure=0,
     least_steps=1,
+    launch_steps=2,
     repeats=3,
     repeats_else=2,
     repeated_steps=2,
@@ -39,11 +58,10 @@ EMULATED = Workload(
     rounds=2,
     images=(40, 20),
     pytorch="cpu",
-    # Small fixtures, of whichever precisions there are.
     tests={
-        "TestOperators": "^TestOperators$/(ConvBlock|RNN|Head|Adam|fp32|tf32|bf16)"
-        "/(odd-sizes|resumed|ConvBlock|RNN|Head|Adam)/(odd-sizes|resumed)",
-        "TestGraphGivesTheSameBits": "^TestGraphGivesTheSameBits$",
+        "fp32": (f"^{OPERATORS}$/^fp32$/{SMALL}", ""),
+        "bf16": (f"^{OPERATORS}$/^bf16$/{SMALL}", ""),
+        "others": ("^(TestGraphGivesTheSameBits|TestOnlyWhatRunsIsLoaded)$", ""),
     },
     training=("--epochs", "2", "--batch-size", "9"),
 )

@@ -165,7 +165,8 @@ class PyTorch:
         steps.seconds(3)  # what is chosen and compiled at first
         step = steps.seconds(5) / 5
         self.steps = max(5, min(MOST_STEPS, int(seconds / step)))
-        self._warm_up = max(2, self.steps // 2)  # the card slowed down while another had its turn
+        # The card lowered its clock while another had its turn: 200 ms raise it, as in crnn bench.
+        self._warm_up = max(2, min(MOST_STEPS, int(min(0.2, seconds) / step)))
 
     def turn(self) -> float:
         """The median time of a step, in ms."""

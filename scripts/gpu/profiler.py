@@ -1,0 +1,72 @@
+"""NVIDIA's Nsight Compute (ncu) over the kernels of a training step: what its counters say of each."""
+
+import csv
+import glob
+import io
+import shutil
+
+from limits import flags
+from report import table
+
+TITLE = "Hardware counters"
+LIMIT = 60
+# The counters: the time, and of the peak the share of multiprocessors, memory, second cache and
+# tensor cores; warps in flight; instructions of a cycle.
+COUNTERS = {
+    "gpu__time_duration.sum": "ns",
+    "sm__throughput.avg.pct_of_peak_sustained_elapsed": "SM %",
+    "gpu__dram_throughput.avg.pct_of_peak_sustained_elapsed": "memory %",
+    "lts__t_sectors.avg.pct_of_peak_sustained_elapsed": "L2 %",
+    "sm__pipe_tensor_cycles_active.avg.pct_of_peak_sustained_active": "tensor %",
+    "sm__warps_active.avg.pct_of_peak_sustained_active": "warps %",
+    "sm__inst_executed.avg.per_cycle_active": "instructions a cycle",
+}
+# Launches of a step, and of the network's making before it, which are copies and sets of memory.
+LAUNCHES = 30
+
+
+def run(check, out: dict) -> None:
+    program = shutil.which("ncu") or next(iter(sorted(glob.glob("/opt/nvidia/nsight-compute/*/ncu"))), "")
+    if not program:
+        out["verdict"], out["finding"] = "not there", "ncu, of Nsight Compute, is not installed"
+        return
+    out["kernels"], out["failed"] = {}, {}
+    for precision in check.workload.precisions:
+        settings = flags(
+            device=check.workload.device, precision=precision, batch_size=check.workload.batches[0], steps=1
+        )
+        # The card's clock is left as it is found.
+        options = ["--clock-control", "none", "--csv", "--metrics", ",".join(COUNTERS), "--launch-count", str(LAUNCHES)]
+        done = check.call([program, *options, *check.crnn, "bench", *settings], 20)
+        kernels = read(done.stdout)
+        if kernels:
+            out["kernels"][precision] = kernels
+        else:
+            out["failed"][precision] = done.why() if not done else "ncu showed no kernel"
+        found = {precision: len(kernels) for precision, kernels in out["kernels"].items()}
+        out["verdict"] = "measured" if found else "broke off"
+        out["finding"] = ", ".join(f"{p}: {n} launches" for p, n in found.items()) or out["failed"][precision]
+        check.save()
+
+
+def read(text: str) -> list:
+    """The launches in ncu's table: the lines from its head on, one for each counter."""
+    rows = text.splitlines()
+    head = next((i for i, row in enumerate(rows) if row.startswith('"ID"')), None)
+    if head is None:
+        return []
+    launches = {}
+    for row in csv.DictReader(io.StringIO("\n".join(rows[head:]))):
+        name, value = row.get("Metric Name"), (row.get("Metric Value") or "").replace(",", "")
+        if name in COUNTERS:
+            launches.setdefault(row["ID"], {"kernel": row.get("Kernel Name", "").split("(")[0]})[name] = value
+    return list(launches.values())
+
+
+def lines(out: dict) -> list:
+    text = []
+    for precision, kernels in out.get("kernels", {}).items():
+        rows = [[f"`{k['kernel']}`", *(k.get(counter, "-") for counter in COUNTERS)] for k in kernels]
+        text += [f"**{precision}**, in the order of the launches:", "", *table(["kernel", *COUNTERS.values()], rows), ""]
+    text += [f"- {precision}: {why}" for precision, why in out.get("failed", {}).items()]
+    return text
