@@ -5,6 +5,7 @@
 #include <cuda.h>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -1145,6 +1146,9 @@ TEST(settings_that_are_refused) {
                                                                               {"MEMORY", "-1"},
                                                                               {"CHECK", "all"},
                                                                               {"CARDS", "90"},
+                                                                              {"ERROR", "left"},
+                                                                              {"ERROR", "random:"},
+                                                                              {"ERROR", "up*0"},
                                                                               {"FAULT", "cuInit"},
                                                                               {"FAULT", "cuInit:1:0"},
                                                                               {"FAULT", "cuInit:nonsense"},
@@ -1178,6 +1182,70 @@ TEST(counts) {
   EQUAL(4u, requests);  // one for each of two warps, twice
   EQUAL(16u, sectors);
   EQUAL(512u, bytes);
+}
+
+// A PTX kernel that writes 2^1.5 by ex2.approx to each place.
+static const char power[] = R"(.version 7.0
+.target sm_75
+.address_size 64
+.visible .entry power(.param .u64 to)
+{
+  .reg .b64 %to;
+  .reg .f32 %f;
+  ld.param.u64 %to, [to];
+  mov.f32 %f, 0f3FC00000;
+  ex2.approx.ftz.f32 %f, %f;
+  st.global.f32 [%to], %f;
+  ret;
+}
+)";
+
+TEST(errors) {
+  const float exact = 2.8284271247f;
+  int ulps = 0;
+  for (std::string mode : {"down", "up", "up*4"})
+    EQUAL(0, with_setting("ERROR", mode, [&] {
+            start();
+            CUmodule module;
+            CUfunction f;
+            OK(cuModuleLoadData(&module, power));
+            OK(cuModuleGetFunction(&f, module, "power"));
+            CUdeviceptr a = allocate(4);
+            void *params[] = {&a};
+            OK(cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, 0, nullptr, params, nullptr));
+            float got = read<float>(a, 1)[0];
+            ulps = int(std::lround((got - exact) / 0x1p-22f));
+            EQUAL(mode == "down" ? -2 : mode == "up" ? 2 : 8, ulps);
+          }));
+}
+
+TEST(contexts_are_noted) {
+  const std::string path = folder + "/driver_test.contexts";
+  pid_t first = 0;
+  for (int process = 0; process < 2; process++)
+    EQUAL(-1, with_setting("CONTEXTS", path, [&] {
+            OK(cuInit(0));
+            if (process == 1) raise(SIGKILL);  // it has none
+            OK(cuDevicePrimaryCtxRetain(&context, 0));
+            OK(cuDevicePrimaryCtxRetain(&context, 0));  // the same
+            OK(cuDevicePrimaryCtxRelease(0));
+            OK(cuDevicePrimaryCtxRelease(0));
+            OK(cuDevicePrimaryCtxRetain(&context, 0));  // a second one
+            raise(SIGKILL);
+          }));
+  std::ifstream file(path);
+  std::string name;
+  unsigned number;
+  for (unsigned want : {1u, 2u}) {
+    pid_t pid;
+    CHECK(file >> pid >> name >> number);
+    CHECK(first == 0 || pid == first);
+    first = pid;
+    EQUAL("driver_test", name);
+    EQUAL(want, number);
+  }
+  CHECK(!(file >> name));
+  unlink(path.c_str());
 }
 
 // ---- the rest

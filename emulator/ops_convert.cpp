@@ -139,7 +139,9 @@ uint32_t bf16_nearest(uint32_t v) {
   return (v + 0x7fff + (v >> 16 & 1)) >> 16;  // a carry out of the fraction is right, up to infinity
 }
 uint32_t bf16_pair(uint32_t hi, uint32_t lo) { return bf16_nearest(hi) << 16 | bf16_nearest(lo); }
-uint32_t tf32_away(uint32_t v) { return (v & 0x7fffffff) > 0x7f800000 ? 0x7fffffff : (v + 0x1000) & ~0x1fffu; }
+// As the machine code does it on all cards so far: NaN is cut off too. So 0x7fffffff becomes 0x7fffe000, and a
+// NaN with nothing above its low 13 bits becomes an infinity.
+uint32_t tf32_away(uint32_t v) { return ((v & 0x7fffffff) < 0x7f800000 ? v + 0x1000 : v) & ~0x1fffu; }
 
 // Plans live as long as the program: there are few different ones.
 const Plan *keep(const Plan &p);

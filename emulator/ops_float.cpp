@@ -3,6 +3,7 @@
 #include <cfenv>
 #include <cmath>
 
+#include "error.h"
 #include "float.h"
 #include "lanes.h"
 
@@ -88,68 +89,145 @@ void arithmetic(Decoder &d, bool required, bool saturates) {
   draft->fma = sizeof...(N) == 3;
 }
 
-// Approximate instructions are computed in double precision and rounded once: closer to the
-// true value than a card, which promises an error of a few units in the last place.
-template <auto F>
+// An approximate instruction is computed in double precision and rounded once: closer to the true
+// value than a card, which promises the bound of Op alone. With Options::errors it gives the end of
+// that bound instead, but for operands and results that the manual's tables list: zeros, infinities, NaN.
+template <class Op, bool Ftz, class... A>
+struct Approximate {
+  static void full(Warp &w, const Inst *i, uint32_t count, Mask m) {
+    if (errors(w).kind == Errors::none) return Exact::full(w, i, count, m);
+    run(w, i, count, kFull, std::index_sequence_for<A...>());
+  }
+  static void masked(Warp &w, const Inst *i, uint32_t count, Mask m) {
+    if (errors(w).kind == Errors::none) return Exact::masked(w, i, count, m);
+    run(w, i, count, m, std::index_sequence_for<A...>());
+  }
+  static float nearest(A... a) {
+    return finish<float, Ftz, false>(static_cast<float>(Op::value(static_cast<double>(flush<Ftz>(a))...)));
+  }
+  using Exact = Lanes<nearest, float, A...>;
+
+ private:
+  static const Errors &errors(const Warp &w) { return w.worker->machine->options.errors; }
+  template <size_t... K>
+  static void run(Warp &w, const Inst *i, uint32_t count, Mask m, std::index_sequence<K...>) {
+    for (; count; count--, i++) {
+      alignas(64) float t[kLanes];
+      for (int l = 0; l < kLanes; l++) t[l] = worst(errors(w), flush<Ftz>(values<const A>(w, i->op[K + 1])[l])...);
+      blend(values<float>(w, i->op[0]), t, m);
+    }
+  }
+  static float worst(const Errors &e, A... a) {
+    float near = nearest(a...);
+    if (!std::isfinite(near) || !((std::isfinite(a) && a != 0) && ...)) return near;
+    Bound bound = Op::bound(a..., Op::value(static_cast<double>(a)...));
+    bound.allowed *= e.times;
+    // Where a reciprocal follows a power, as in tanh, errors of opposite sign add up.
+    return finish<float, Ftz, false>(farthest(bound, upward(e, a...) != (Op::falls && e.kind != Errors::random)));
+  }
+};
+
+template <class Op, bool Ftz, class... A>
+void emit_approximate(Decoder &d) {
+  using L = Approximate<Op, Ftz, A...>;
+  emit_lanes<L::nearest, float, A...>(d);
+  d.last().full = L::full;
+  d.last().masked = L::masked;
+}
+
+template <class Op, class... A>
 void approximate(Decoder &d) {
-  if (!d.take("approx")) d.unknown();
   bool ftz = d.take("ftz");
   if (!d.take("f32")) d.unknown();
-  if (ftz) emit_lanes<finished<F, float, true, false, float>, float, float>(d);
-  else emit_lanes<finished<F, float, false, false, float>, float, float>(d);
+  if (ftz) emit_approximate<Op, true, A...>(d);
+  else emit_approximate<Op, false, A...>(d);
+}
+
+// Their values, and the bounds of the manual's sections "Floating Point Instructions: …".
+struct Rising {
+  static constexpr bool falls = false;
+};
+struct Falling {
+  static constexpr bool falls = true;
+};
+struct Division : Falling {  // div: 2 ulp, of .full too
+  static double value(double a, double b) { return a / b; }
+  static Bound bound(float, float, double x) { return ulps(x, 2); }
+};
+struct Reciprocal : Falling {  // rcp: 1 ulp
+  static double value(double a) { return 1 / a; }
+  static Bound bound(float, double x) { return ulps(x, 1); }
+};
+struct Root : Rising {  // sqrt: relative error 2^-23
+  static double value(double a) { return std::sqrt(a); }
+  static Bound bound(float, double x) { return relative(x, 0x1p-23); }
+};
+struct InverseRoot : Falling {  // rsqrt: relative error 2^-22.9
+  static double value(double a) { return 1 / std::sqrt(a); }
+  static Bound bound(float, double x) { return relative(x, std::exp2(-22.9)); }
+};
+struct Power : Rising {  // ex2: 2 ulp from the correctly rounded result
+  static double value(double a) { return std::exp2(a); }
+  static Bound bound(float, double x) { return ulps(static_cast<float>(x), 2); }
+};
+struct Logarithm : Rising {  // lg2: absolute error 2^-22 in (0.5, 2), relative error 2^-22 elsewhere
+  static double value(double a) { return std::log2(a); }
+  static Bound bound(float a, double x) { return a > 0.5f && a < 2 ? Bound{x, 0x1p-22} : relative(x, 0x1p-22); }
+};
+// sin and cos: absolute error 2^-20.5 within 2 pi, 2^-14.7 within 100 pi; nothing is promised beyond.
+struct Circular : Rising {
+  static Bound bound(float a, double x) { return {x, std::exp2(std::abs(a) <= 6.2831853f ? -20.5 : -14.7)}; }
+};
+struct Sine : Circular {
+  static double value(double a) { return std::sin(a); }
+};
+struct Cosine : Circular {
+  static double value(double a) { return std::cos(a); }
+};
+struct Tangent : Rising {  // tanh: relative error 2^-11
+  static double value(double a) { return std::tanh(a); }
+  static Bound bound(float, double x) { return relative(x, 0x1p-11); }
+};
+
+template <class Op>
+void op_approximate(Decoder &d) {
+  if (!d.take("approx")) d.unknown();
+  approximate<Op, float>(d);
 }
 
 void op_div(Decoder &d) {
-  if (d.take_any({"approx", "full"})) {
-    bool ftz = d.take("ftz");
-    if (!d.take("f32")) d.unknown();
-    if (ftz) emit_lanes<finished<div<float>, float, true, false, float, float>, float, float, float>(d);
-    else emit_lanes<finished<div<float>, float, false, false, float, float>, float, float, float>(d);
-    return;
-  }
+  if (d.take_any({"approx", "full"})) return approximate<Division, float, float>(d);
   arithmetic<div<float>, div<double>, int, int>(d, true, false);
 }
 
 // rcp and sqrt: .approx or a rounding mode; rcp.approx.ftz.f64 drops the low 32 bits.
-template <auto F32, auto F64>
-void root_or_inverse(Decoder &d) {
-  if (d.peek() == "approx") return approximate<F32>(d);
-  arithmetic<F32, F64, int>(d, true, false);
-}
-
 double reciprocal_f64(double a) {
   return std::bit_cast<double>(std::bit_cast<uint64_t>(1 / flush<true>(a)) & 0xffffffff00000000ull);
 }
 void op_rcp(Decoder &d) {
-  if (d.peek() == "approx" && d.ends_with("f64")) {
-    d.take("approx");
-    if (!d.take("ftz") || !d.take("f64")) d.unknown();
-    return emit_lanes<finished<reciprocal_f64, double, true, false, double>, double, double>(d);
-  }
-  root_or_inverse<inverse<float>, inverse<double>>(d);
+  if (d.peek() != "approx") return arithmetic<inverse<float>, inverse<double>, int>(d, true, false);
+  if (!d.ends_with("f64")) return op_approximate<Reciprocal>(d);
+  d.take("approx");
+  if (!d.take("ftz") || !d.take("f64")) d.unknown();
+  emit_lanes<finished<reciprocal_f64, double, true, false, double>, double, double>(d);
 }
 
-float inverse_root(float a) { return static_cast<float>(1 / std::sqrt(static_cast<double>(a))); }
+void op_sqrt(Decoder &d) {
+  if (d.peek() == "approx") return op_approximate<Root>(d);
+  arithmetic<root<float>, root<double>, int>(d, true, false);
+}
+
 void op_rsqrt(Decoder &d) {
-  if (d.ends_with("f64")) {
-    if (!d.take("approx")) d.unknown();
-    d.take("ftz");
-    if (!d.take("f64")) d.unknown();
-    return emit_lanes<[](double a) { return static_cast<double>(1 / std::sqrt(static_cast<long double>(a))); }, double,
-                      double>(d);
-  }
-  approximate<inverse_root>(d);
+  if (!d.ends_with("f64")) return op_approximate<InverseRoot>(d);
+  if (!d.take("approx")) d.unknown();
+  d.take("ftz");
+  if (!d.take("f64")) d.unknown();
+  emit_lanes<[](double a) { return static_cast<double>(1 / std::sqrt(static_cast<long double>(a))); }, double, double>(d);
 }
-
-float exp2_of(float a) { return static_cast<float>(std::exp2(static_cast<double>(a))); }
-float log2_of(float a) { return static_cast<float>(std::log2(static_cast<double>(a))); }
-float sin_of(float a) { return static_cast<float>(std::sin(static_cast<double>(a))); }
-float cos_of(float a) { return static_cast<float>(std::cos(static_cast<double>(a))); }
-float tanh_of(float a) { return static_cast<float>(std::tanh(static_cast<double>(a))); }
 
 void op_tanh(Decoder &d) {
   if (!d.take("approx") || !d.take("f32")) d.unknown();
-  emit_lanes<finished<tanh_of, float, false, false, float>, float, float>(d);
+  emit_approximate<Tangent, false, float>(d);
 }
 
 // abs and neg change the sign bit alone; in f32 the NaN of the hardware comes out of them too.
@@ -251,12 +329,12 @@ const Opcode ops[] = {
     {{"fma/f", "mad/f"}, [](Decoder &d) { arithmetic<fma<float>, fma<double>, int, int, int>(d, true, true); }},
     {{"div/f"}, op_div},
     {{"rcp"}, op_rcp},
-    {{"sqrt"}, root_or_inverse<root<float>, root<double>>},
+    {{"sqrt"}, op_sqrt},
     {{"rsqrt"}, op_rsqrt},
-    {{"ex2/f"}, approximate<exp2_of>},
-    {{"lg2"}, approximate<log2_of>},
-    {{"sin"}, approximate<sin_of>},
-    {{"cos"}, approximate<cos_of>},
+    {{"ex2/f"}, op_approximate<Power>},
+    {{"lg2"}, op_approximate<Logarithm>},
+    {{"sin"}, op_approximate<Sine>},
+    {{"cos"}, op_approximate<Cosine>},
     {{"tanh/f"}, op_tanh},
     {{"abs/f"}, op_abs},
     {{"neg/f"}, op_neg},

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "address.h"
+#include "error.h"
 #include "half.h"
 #include "lanes.h"
 #include "operands.h"
@@ -19,10 +20,51 @@ inline void multiply_add(float *c, const float *a, float b) {
   for (int row = 0; row < 16; row++) c[row] = __builtin_fmaf(a[row], b, c[row]);
 }
 
+// The sum of c and four products with 24 bits, as tensor cores that round most do it (M. Fasi, N. Higham,
+// M. Mikaitis, S. Pranesh, "Numerical behavior of NVIDIA tensor cores", 2021): all five are aligned
+// to the largest and cut off toward zero below its last bit, added exactly, and the sum is cut off to 24
+// bits. The manual asks for products that are exact and for no less than single precision, and leaves
+// order and rounding open (section "Multiply-and-Accumulate Instruction: mma").
+inline void add_four(float *c, const float (*a)[16], const float *b, double quanta) {
+#pragma GCC ivdep
+  for (int row = 0; row < 16; row++) {
+    double t[5] = {c[row]}, sum = c[row], most = std::abs(t[0]), cut = 0;
+    for (int k = 0; k < 4; k++) {
+      t[k + 1] = static_cast<double>(a[k][row]) * b[k];
+      sum += t[k + 1];
+      most = std::abs(t[k + 1]) > most ? std::abs(t[k + 1]) : most;
+    }
+    // The power of two at or below the largest, 2^-23 of it, and no finer than f32 is.
+    double unit = std::bit_cast<double>(std::bit_cast<uint64_t>(most) & 0x7ffull << 52) * quanta;
+    unit = unit > 0x1p-149 ? unit : 0x1p-149;
+    double scale = 1 / unit;
+    for (double x : t) cut += std::trunc(x * scale);
+    uint64_t bits = std::bit_cast<uint64_t>(cut * unit) & ~((1ull << 29) - 1);
+    bool finite = (std::bit_cast<uint64_t>(sum) & 0x7ffull << 52) != 0x7ffull << 52;
+    c[row] = static_cast<float>(finite ? std::bit_cast<double>(bits) : sum);
+  }
+}
+
+// The same for all products of a column, four at a time, from k = 0 up or down to it.
+template <int K>
+void truncated(float *c, const float (*a)[16], const float *b, const Errors &errors) {
+  double quanta = 0x1p-23 * std::bit_floor(errors.times);
+  float down[16];
+  std::copy_n(c, 16, down);
+  bool ascends[16];
+  for (int row = 0; row < 16; row++) ascends[row] = upward(errors, c[row], a[0][row], b[0]);
+  for (int k = 0; k < K; k += 4) {
+    add_four(c, a + k, b + k, quanta);
+    add_four(down, a + K - 4 - k, b + K - 4 - k, quanta);
+  }
+  for (int row = 0; row < 16; row++) c[row] = ascends[row] ? c[row] : down[row];
+}
+
 // d = a b + c with a of 16 x K, b of K x 8, c and d of 16 x 8 in f32. Element (row, column) of
 // lane l, with g = l / 4 and t = l % 4, as the ISA lays them out; N numbers share a register.
 // Products are exact, and added to c one after the other for k from 0 on, each sum rounded to
 // nearest: a card adds several at once, in an order and with a rounding that is not published.
+// Options::errors gives an example of that.
 template <int K, int N, auto Value>
 void mma(Warp &w, const Inst *i, uint32_t count, Mask m) {
   constexpr int kA = 16 * K / kLanes / N, kB = K * 8 / kLanes / N;  // registers
@@ -44,8 +86,10 @@ void mma(Warp &w, const Inst *i, uint32_t count, Mask m) {
       const float *v = values<const float>(w, op(4 + kA + kB + r));
       for (int l = 0; l < kLanes; l++) c[l % 4 * 2 + (r & 1)][l / 4 + r / 2 * 8] = v[l];
     }
+    const Options &options = w.worker->machine->options;
     for (int column = 0; column < 8; column++)
-      for (int k = 0; k < K; k++) multiply_add(c[column], a[k], b[column][k]);
+      if (options.errors.kind != Errors::none) truncated<K>(c[column], a, b[column], options.errors);
+      else for (int k = 0; k < K; k++) multiply_add(c[column], a[k], b[column][k]);
     for (int r = 0; r < 4; r++) {
       float *v = values<float>(w, op(r));
       for (int l = 0; l < kLanes; l++) {
@@ -53,7 +97,7 @@ void mma(Warp &w, const Inst *i, uint32_t count, Mask m) {
         v[l] = std::bit_cast<float>((x & 0x7fffffff) > 0x7f800000 ? 0x7fffffff : x);
       }
     }
-    if (w.worker->machine->options.counts) w.worker->counts.fma += 16 * 8 * K;
+    if (options.counts) w.worker->counts.fma += 16 * 8 * K;
   }
 }
 

@@ -89,11 +89,20 @@ struct Counts {
   uint64_t barriers = 0;
 };
 
+// Which of the results that the manual allows approximate instructions and mma give. up and down are
+// the two ends, where errors add up; times makes them that many times as large, which tests must notice.
+struct Errors {
+  enum Kind : uint8_t { none, up, down, random } kind = none;
+  uint64_t seed = 0;
+  unsigned times = 1;
+};
+
 struct Options {
   unsigned threads = 1;   // OS threads
   bool races = false;     // find accesses that no barrier orders, and reads of shared memory never written
   unsigned order = 0;     // other than 0: seed of a random order of blocks and warps
   Counts *counts = nullptr;
+  Errors errors;
 };
 
 // run executes a kernel to its end; it throws Fault.

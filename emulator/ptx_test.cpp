@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "test/conversions.h"
+#include "test/errors.h"
 #include "test/faults.h"
 #include "test/floats.h"
 #include "test/integers.h"
@@ -53,6 +54,8 @@ int main(int count, char **arguments) {
   test::asynchronous_copies();
   test::warps();
   test::matrices();
+  test::approximate_errors();
+  test::matrix_errors();
   test::branches();
   test::barriers();
   test::clusters();

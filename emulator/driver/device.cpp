@@ -1,4 +1,8 @@
 // Devices, their primary contexts, and which context a thread uses.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 
@@ -51,6 +55,19 @@ static void destroy(CUcontext handle) {
   std::erase_if(objects(), [&](auto &item) { return item.second->context == context.get(); });
   close_streams(*context);
   release_all(*context);
+}
+
+// Notes a context that this process creates, if that was asked for: at once, so that a process which is
+// killed has said it, and in one write, so that lines of several processes do not mix.
+static void note_context() {
+  const std::string &path = settings().contexts_file;
+  if (path.empty()) return;
+  static unsigned created = 0;
+  char line[96];
+  int length = snprintf(line, sizeof line, "%d\t%.64s\t%u\n", int(getpid()), program_invocation_short_name, ++created);
+  int file = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+  if (file < 0 || write(file, line, length) != length) refuse("CRNN_EMULATOR_CONTEXTS=" + path + ": cannot be written");
+  close(file);
 }
 
 static int attribute(CUdevice_attribute name, CUdevice number) {
@@ -189,6 +206,7 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *handle, CUdevice number) {
       context->null_stream = new_stream(*context, CU_STREAM_DEFAULT, 0);
       context->limits = {{CU_LIMIT_STACK_SIZE, 1024}, {CU_LIMIT_PRINTF_FIFO_SIZE, 1 << 20}, {CU_LIMIT_MALLOC_HEAP_SIZE, 8 << 20}};
       d.handle = publish<CUcontext>(context);
+      note_context();
     }
     *handle = d.handle;
   });

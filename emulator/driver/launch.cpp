@@ -120,7 +120,7 @@ static void run_kernel(const ptx::Module &module, const ptx::Kernel &kernel, con
   std::lock_guard lock(busy);
   count_towards_loss(device);
   ptx::Counts counts;
-  ptx::Options options{settings().threads, settings().races, settings().order, counting() ? &counts : nullptr};
+  ptx::Options options{settings().threads, settings().races, settings().order, counting() ? &counts : nullptr, settings().errors};
   ptx::run({&module, &kernel, {g.grid.x, g.grid.y, g.grid.z}, {g.block.x, g.block.y, g.block.z}, g.shared, params.data()},
            memory(), options);
   if (counting()) count_launch(kernel.name, counts);

@@ -56,6 +56,25 @@ static InjectedFault parse_fault(const std::string &text) {
   return fault;
 }
 
+// MODE or MODE*TIMES.
+static ptx::Errors parse_errors(const std::string &text) {
+  ptx::Errors errors;
+  size_t at = text.find('*');
+  std::string mode = text.substr(0, at);
+  if (at != std::string::npos) errors.times = number("ERROR", text.substr(at + 1), 1, 1 << 20);
+  if (mode == "up") {
+    errors.kind = ptx::Errors::up;
+  } else if (mode == "down") {
+    errors.kind = ptx::Errors::down;
+  } else if (mode.rfind("random:", 0) == 0) {
+    errors.kind = ptx::Errors::random;
+    errors.seed = number("ERROR", mode.substr(7), 0, 0xffffffff);
+  } else {
+    refuse(std::string(prefix) + "ERROR=" + text + ": up, down or random:SEED was expected");
+  }
+  return errors;
+}
+
 // As a driver reads it: numbers of devices, up to the first that is none.
 static std::vector<unsigned> visible_devices(unsigned devices) {
   std::vector<unsigned> visible;
@@ -115,6 +134,10 @@ static Settings read_settings() {
       s.count_file = value;
     } else if (name == "CALLS") {
       s.calls_file = value;
+    } else if (name == "CONTEXTS") {
+      s.contexts_file = value;
+    } else if (name == "ERROR") {
+      s.errors = parse_errors(value);
     } else if (name == "FAULT") {
       s.fault = parse_fault(value);
     } else if (name == "LOST_AFTER") {

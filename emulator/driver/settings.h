@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "card.h"
+#include "ptx.h"
 
 namespace emulator {
 
@@ -29,6 +30,8 @@ struct Settings {
   unsigned order = 0;
   std::string count_file;  // empty: nothing is counted
   std::string calls_file;  // empty: calls are not noted
+  std::string contexts_file;  // empty: contexts are not noted
+  ptx::Errors errors;
   InjectedFault fault;
   std::optional<unsigned long> lost_after;  // kernels
 };
