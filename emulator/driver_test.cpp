@@ -294,6 +294,27 @@ TEST(two_devices, {"DEVICES", "2"}, {"CARD", "80"}, {"MEMORY", "1000000"}) {
   EXPECT(CUDA_ERROR_INVALID_CONTEXT, cuStreamSynchronize(stream));
 }
 
+TEST(cards_of_several_kinds, {"CARD", "75,90"}, {"DEVICES", "3"}) {
+  OK(cuInit(0));
+  int count;
+  OK(cuDeviceGetCount(&count));
+  EQUAL(3, count);
+  for (auto [device, capability] : {std::pair(0, 7), {1, 9}, {2, 9}}) {
+    int major, clusters;
+    OK(cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device));
+    EQUAL(capability, major);
+    OK(cuDeviceGetAttribute(&clusters, CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH, device));
+    EQUAL(capability == 9, clusters == 1);
+  }
+  // A module is compiled for the card of the context.
+  std::string newer = ".version 8.0\n.target sm_90\n.address_size 64\n";
+  CUmodule module;
+  start(0);
+  EXPECT(CUDA_ERROR_INVALID_PTX, cuModuleLoadData(&module, newer.c_str()));
+  start(1);
+  OK(cuModuleLoadData(&module, newer.c_str()));
+}
+
 TEST(no_device, {"DEVICES", "0"}) { EXPECT(CUDA_ERROR_NO_DEVICE, cuInit(0)); }
 
 TEST(visible_devices, {"DEVICES", "4"}) {
@@ -317,6 +338,15 @@ TEST(visible_devices, {"DEVICES", "4"}) {
 }
 
 TEST(card_newer_than_driver, {"CARD", "120"}, {"DRIVER", "12040"}) { EXPECT(CUDA_ERROR_NO_DEVICE, cuInit(0)); }
+
+TEST(one_card_newer_than_driver, {"CARD", "120,80"}, {"DRIVER", "12040"}) {
+  int count, major;
+  OK(cuInit(0));
+  OK(cuDeviceGetCount(&count));
+  EQUAL(1, count);
+  OK(cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 0));
+  EQUAL(8, major);
+}
 
 TEST(driver_that_knows_the_card, {"CARD", "100"}) {
   int version;
@@ -1143,6 +1173,7 @@ TEST(settings_that_are_refused) {
   auto init = [] { cuInit(0); };
   for (auto [name, value] : std::vector<std::pair<std::string, std::string>>{{"CARD", "77"},
                                                                               {"CARD", "90x"},
+                                                                              {"CARD", "90,"},
                                                                               {"MEMORY", "-1"},
                                                                               {"CHECK", "all"},
                                                                               {"CARDS", "90"},

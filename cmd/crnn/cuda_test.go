@@ -220,3 +220,31 @@ func TestCUDAFirstThatWorks(t *testing.T) {
 		}
 	}
 }
+
+// In a machine with GPUs of different kinds each gets the code of its own, and one that lacks a
+// precision leaves it to the others.
+func TestCUDACardsOfSeveralKinds(t *testing.T) {
+	dir, dataDir := emulated(t), smallData(t)
+	for _, c := range []struct{ device, precision, want, note string }{
+		{"auto", "fp32", "train step on cuda:0 (emulated sm_75 GPU), fp32", ""},
+		{"cuda:1", "fp32", "train step on cuda:1 (emulated sm_90 GPU), fp32", ""},
+		{"auto", "bf16", "train step on cuda:1 (emulated sm_90 GPU), bf16",
+			"device: cuda:1 (emulated sm_90 GPU), not bf16: cuda:0 (emulated sm_75 GPU) has compute capability 7.5"},
+	} {
+		p := process{args: []string{"bench", "--device", c.device, "--precision", c.precision, "--data", dataDir,
+			"--batch-size", "1", "--steps", "1"}}.onDriver(dir)
+		p.env = append(p.env, "CRNN_EMULATOR_CARD=75,90")
+		r := p.run(t)
+		if r.code != 0 || !strings.HasPrefix(r.stdout, c.want) || !strings.Contains(r.stderr, c.note) {
+			t.Errorf("%+v: exit code %d\n%s%s", c, r.code, r.stdout, r.stderr)
+		}
+	}
+	p := process{args: []string{"doctor"}}.onDriver(dir)
+	p.env = append(p.env, "CRNN_EMULATOR_CARD=75,90")
+	r := p.run(t)
+	for _, want := range []string{"emulated sm_75 GPU, cuda:0, compute capability 7.5 (fp32), ", "emulated sm_90 GPU, cuda:1, compute capability 9.0 (fp32, tf32, bf16), "} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("crnn doctor lacks %q:\n%s", want, r.stdout)
+		}
+	}
+}

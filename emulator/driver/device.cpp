@@ -41,6 +41,10 @@ std::shared_ptr<Context> current_context() {
   return context;
 }
 
+const Card &card(CUdevice number) { return *settings().cards[settings().visible[number]]; }
+
+const Card &card() { return card(current_context()->device); }
+
 void count_towards_loss(int number) {
   std::lock_guard lock(mutex);
   Device &d = device(number);
@@ -71,7 +75,7 @@ static void note_context() {
 }
 
 static int attribute(CUdevice_attribute name, CUdevice number) {
-  const Card &c = card();
+  const Card &c = card(number);
   switch (name) {
     case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK: return Card::threads_per_block;
     case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X: return 1024;
@@ -163,7 +167,7 @@ CUresult cuDeviceGetName(char *name, int length, CUdevice number) {
   return entry(__func__, initialised, [&] {
     require(name && length > 0, CUDA_ERROR_INVALID_VALUE);
     device(number);
-    snprintf(name, length, "%s", card().name().c_str());
+    snprintf(name, length, "%s", card(number).name().c_str());
   });
 }
 

@@ -34,7 +34,9 @@ inline void require(bool ok, CUresult code, const std::string &why = "") {
   if (!ok) throw Error{code, why};
 }
 
-inline const Card &card() { return *settings().card; }
+// The card of a device, and the card of the current context's device.
+const Card &card(CUdevice device);
+const Card &card();
 
 struct Context;
 

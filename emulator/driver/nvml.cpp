@@ -63,7 +63,7 @@ size_t number(Device *device) { return reinterpret_cast<size_t>(device) - 1; }
 // An entry point about one device.
 template <class Body>
 Result about(const char *name, Device *device, Body body) {
-  return entry(name, true, [&] { return number(device) < settings().devices ? body() : invalid_argument; });
+  return entry(name, true, [&] { return number(device) < settings().cards.size() ? body() : invalid_argument; });
 }
 
 Result copy_text(const std::string &text, char *to, unsigned length) {
@@ -89,7 +89,7 @@ extern "C" {
 
 Result nvmlInit_v2() {
   return entry(__func__, false, [] {
-    if (settings().devices == 0) return driver_not_loaded;
+    if (settings().cards.size() == 0) return driver_not_loaded;
     users++;
     return success;
   });
@@ -142,21 +142,21 @@ Result nvmlSystemGetProcessName(unsigned pid, char *name, unsigned length) {
 Result nvmlDeviceGetCount_v2(unsigned *count) {
   return entry(__func__, true, [&] {
     if (!count) return invalid_argument;
-    *count = settings().devices;
+    *count = settings().cards.size();
     return success;
   });
 }
 
 Result nvmlDeviceGetHandleByIndex_v2(unsigned index, Device **device) {
   return entry(__func__, true, [&] {
-    if (!device || index >= settings().devices) return invalid_argument;
+    if (!device || index >= settings().cards.size()) return invalid_argument;
     *device = reinterpret_cast<Device *>(size_t(index) + 1);
     return success;
   });
 }
 
 Result nvmlDeviceGetName(Device *device, char *name, unsigned length) {
-  return about(__func__, device, [&] { return copy_text(settings().card->name(), name, length); });
+  return about(__func__, device, [&] { return copy_text(settings().cards[number(device)]->name(), name, length); });
 }
 
 Result nvmlDeviceGetUUID(Device *device, char *uuid, unsigned length) {
@@ -173,8 +173,8 @@ Result nvmlDeviceGetUUID(Device *device, char *uuid, unsigned length) {
 Result nvmlDeviceGetCudaComputeCapability(Device *device, int *major, int *minor) {
   return about(__func__, device, [&] {
     if (!major || !minor) return invalid_argument;
-    *major = settings().card->capability / 10;
-    *minor = settings().card->capability % 10;
+    *major = settings().cards[number(device)]->capability / 10;
+    *minor = settings().cards[number(device)]->capability % 10;
     return success;
   });
 }
@@ -209,7 +209,7 @@ Result nvmlDeviceGetClockInfo(Device *device, int kind, unsigned *megahertz) {
   return about(__func__, device, [&] {
     if (!megahertz || kind < 0 || kind > 3) return invalid_argument;
     constexpr int memory = 2;
-    *megahertz = (kind == memory ? settings().card->memory_clock_khz : settings().card->clock_khz) / 1000;
+    *megahertz = (kind == memory ? settings().cards[number(device)]->memory_clock_khz : settings().cards[number(device)]->clock_khz) / 1000;
     return success;
   });
 }

@@ -102,9 +102,22 @@ static unsigned processors() {
   return std::max(1, CPU_COUNT(&set));
 }
 
+// Kinds of cards, set apart by commas.
+static std::vector<const Card *> parse_cards(const std::string &text) {
+  std::vector<const Card *> cards;
+  for (size_t at = 0, end; at <= text.size(); at = end + 1) {
+    end = std::min(text.find(',', at), text.size());
+    cards.push_back(find_card(number("CARD", text.substr(at, end - at), 0, 1000)));
+    if (!cards.back()) refuse(std::string(prefix) + "CARD=" + text + ": there are " + known_cards());
+  }
+  return cards;
+}
+
 static Settings read_settings() {
   Settings s;
   s.threads = processors();
+  s.cards = {find_card(90)};
+  std::optional<unsigned> devices;
   bool driver_given = false;
   for (char **variable = environ; *variable; variable++) {
     if (strncmp(*variable, prefix, sizeof prefix - 1) != 0) continue;
@@ -114,15 +127,14 @@ static Settings read_settings() {
     name.resize(at);
     if (value.empty()) continue;
     if (name == "CARD") {
-      s.card = find_card(number(name, value, 0, 1000));
-      if (!s.card) refuse(prefix + name + "=" + value + ": there are " + known_cards());
+      s.cards = parse_cards(value);
     } else if (name == "DRIVER") {
       s.driver = number(name, value, 1000, 99990);
       driver_given = true;
     } else if (name == "MEMORY") {
       s.memory = number(name, value, 1, 1ul << 40);
     } else if (name == "DEVICES") {
-      s.devices = number(name, value, 0, 64);
+      devices = number(name, value, 0, 64);
     } else if (name == "THREADS") {
       s.threads = number(name, value, 1, 1024);
     } else if (name == "CHECK") {
@@ -146,10 +158,13 @@ static Settings read_settings() {
       refuse(prefix + name + ": there is no such setting");
     }
   }
-  if (!driver_given) s.driver = std::max(s.driver, s.card->driver);
+  // More devices than kinds are of the last kind.
+  s.cards.resize(devices.value_or(s.cards.size()), s.cards.back());
+  for (const Card *card : s.cards)
+    if (!driver_given) s.driver = std::max(s.driver, card->driver);
   // A driver does not see a card that is newer than it.
-  if (s.driver < s.card->driver) s.devices = 0;
-  s.visible = visible_devices(s.devices);
+  std::erase_if(s.cards, [&](const Card *card) { return card->driver > s.driver; });
+  s.visible = visible_devices(s.cards.size());
   return s;
 }
 

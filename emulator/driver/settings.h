@@ -20,10 +20,9 @@ struct InjectedFault {
 };
 
 struct Settings {
-  const Card *card = find_card(90);
+  std::vector<const Card *> cards;  // of each device
   int driver = 12040;             // CUDA 12.4
   size_t memory = size_t(4) << 30;  // bytes of each card
-  unsigned devices = 1;
   std::vector<unsigned> visible;  // those of the devices that CUDA_VISIBLE_DEVICES leaves
   unsigned threads = 1;  // of the host, that run the blocks of a kernel
   bool races = false;
