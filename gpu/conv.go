@@ -13,7 +13,7 @@ import (
 )
 
 // convBlock is convolution, batch normalisation, ReLU and max pooling: kernels/conv.cu or
-// conv_mma.cu, and batchnorm.cu.
+// conv_mma.cu, conv_sum.cu and batchnorm.cu.
 type convBlock struct {
 	be *Backend
 	model.ConvBlockSpec

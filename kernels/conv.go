@@ -118,21 +118,3 @@ func ConvBackwardWeight64(x, dz F32, taps Ptr, partials F32, n, in, out, height,
 		uint64(uint32(share)),
 	}}
 }
-
-// ConvBackwardWeightSum adds what conv_backward_weight left for every share of the pixels,
-// partials [shares,count], to dweight [count], and the sums of dz that batchnorm_backward left,
-// dz_sums [bias_shares,out], to dbias [out]. Grid: count / 32 blocks, rounded up, and then out / 32,
-// rounded up, of 256 threads: a block adds 32 neighbouring elements, of which each of its eight
-// warps takes an eighth of the shares; their sums are then added in the warps' order.
-func ConvBackwardWeightSum(partials, dzSums, dweight, dbias F32, shares, count, biasShares, out int32) Call {
-	return Call{Source: "conv", Name: "conv_backward_weight_sum", Count: 8, Args: [MaxArgs]uint64{
-		uint64(partials),
-		uint64(dzSums),
-		uint64(dweight),
-		uint64(dbias),
-		uint64(uint32(shares)),
-		uint64(uint32(count)),
-		uint64(uint32(biasShares)),
-		uint64(uint32(out)),
-	}}
-}

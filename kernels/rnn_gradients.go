@@ -31,16 +31,3 @@ func RnnGradients(layers Ptr, x, h, da, parts F32, step Ptr, seed uint64, thresh
 		uint64(uint32(layerCount)),
 	}}
 }
-
-// RnnGradientsSum adds the count slices of parts and writes the gradients of all layers.
-// It moves 4 bytes an element and slice. Grid: elements of a slice / 256, rounded up.
-func RnnGradientsSum(layers Ptr, parts F32, count, in, hidden, layerCount int32) Call {
-	return Call{Source: "rnn_gradients", Name: "rnn_gradients_sum", Count: 6, Args: [MaxArgs]uint64{
-		uint64(layers),
-		uint64(parts),
-		uint64(uint32(count)),
-		uint64(uint32(in)),
-		uint64(uint32(hidden)),
-		uint64(uint32(layerCount)),
-	}}
-}

@@ -19,7 +19,7 @@ MUTATIONS = [
     ("kernels/conv.cuh", "m2 += s + x < count ? d * d : 0.0f;", "m2 += d * d;", "moments: the last tile counts pixels that are not there"),
     ("kernels/conv.cuh", "end = min(p0 + share, n * height * width);", "end = p0 + share;", "convolution, weight gradient: the last share reads beyond the last image"),
     ("kernels/conv.cuh", "if (j >= width) j -= width, i++;", "if (j >= width) j -= width;", "convolution, weight gradient: the next row is not reached"),
-    ("kernels/conv.cu", "for (int row = warp; row < rows; row += 8)", "for (int row = warp; row < rows; row += 7)",
+    ("kernels/conv_sum.cu", "for (int row = warp; row < rows; row += 8)", "for (int row = warp; row < rows; row += 7)",
      "convolution, weight gradient: a share is added twice"),
     ("kernels/conv_mma.cu", "bv[j][1] = b[4 * b_pitch + 8 * j];", "bv[j][1] = b[8 * j];", "convolution on tensor cores: half of B is multiplied twice"),
     ("kernels/rnn_product_mma.cuh", "(sum.d[0][i] + sum.d[1][i]) + (sum.d[2][i] + sum.d[3][i])", "(sum.d[0][i] + sum.d[1][i]) + sum.d[2][i]",
