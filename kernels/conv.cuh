@@ -16,6 +16,16 @@
 
 static_assert(BN == TILE_PIXELS, "moments are those of a tile's columns");
 
+// load_if returns *p, or 0 without reading it. The compiler makes a branch of `exists ? *p : 0`, and
+// the assembler a chain of addresses and loads under one predicate, each waiting for the one before.
+// A predicated load leaves the addresses of all loads free to be computed beside each other.
+static __device__ __forceinline__ float load_if(bool exists, const float *p) {
+    float v;
+    asm volatile("{ .reg .pred q; setp.ne.u32 q, %2, 0; mov.f32 %0, 0f00000000; @q ld.global.f32 %0, [%1]; }"
+                 : "=f"(v) : "l"(p), "r"((unsigned)exists));
+    return v;
+}
+
 // A place is a pixel's row and column in 16 bits each, both from 2^14 on, so that the sum of a pixel's
 // place and of a tap's, which may be negative, keeps them apart. Rows and columns are below 2^13.
 constexpr int ORIGIN = 0x40004000;
@@ -80,7 +90,9 @@ template <class Math, int BM> struct Weights : AlongA<Math, BM> {
             int at = k + Base::offset() + e;
             bool exists = at < depth;
 #pragma unroll
-            for (int r = 0; r < Base::COUNT; r++) this->v[r][e] = exists & r * Base::STRIDE < rows ? weight[first + at + r * Base::STRIDE * depth] : 0.0f;
+            for (int r = 0; r < Base::COUNT; r++)
+                this->v[r][e] = load_if(exists & r * Base::STRIDE < rows,
+                                        weight + (first + at + r * Base::STRIDE * depth));
         }
     }
 };
@@ -100,22 +112,27 @@ template <class Math, int BM> struct Turned : AlongA<Math, BM> {
         for (int e = 0; e < Math::PACK; e++) {
             int tap = k + Base::offset() + e;
             bool exists = tap < end;
-            int at = first + taps[tap].channel * (in + 1) * area - tap;
+            // A step beyond the end would leave the table.
+            int at = first + taps[min(tap, end)].channel * (in + 1) * area - tap;
 #pragma unroll
-            for (int r = 0; r < Base::COUNT; r++) this->v[r][e] = exists & r * Base::STRIDE < rows ? weight[at + r * Base::STRIDE * area] : 0.0f;
+            for (int r = 0; r < Base::COUNT; r++)
+                this->v[r][e] = load_if(exists & r * Base::STRIDE < rows, weight + (at + r * Base::STRIDE * area));
         }
     }
 };
 
 // Patches are columns of P, as B. Sixteen threads read sixteen neighbouring pixels; a thread keeps its
-// five pixels and takes two rows of P in every step (four for bf16).
+// five pixels and takes two rows of P in every step (four for bf16). Their taps are fetched a step
+// ahead: else each step would wait for its taps before it can ask for its pixels.
 template <class Math> struct Patches {
+    static constexpr bool LOADS_PAST_END = true;
     static constexpr int COUNT = BN / 16;
     static constexpr int PASSES = ROWS / 16;
     const float *x;
     const Tap *taps;
     int height, width;
     int from[COUNT], place[COUNT];
+    int offset[PASSES][Math::PACK], shift[PASSES][Math::PACK];  // offset and place of the next taps
     float v[PASSES][COUNT][Math::PACK];
 
     __device__ __forceinline__ Patches(const Pixel (&pixels)[BN], const float *x, const Tap *taps, int height, int width)
@@ -126,6 +143,7 @@ template <class Math> struct Patches {
             from[c] = p.from;
             place[c] = p.place;
         }
+        fetch_taps(0);
     }
 
     // row returns the thread's row of shared memory in a pass. The two rows of a warp are two
@@ -135,16 +153,28 @@ template <class Math> struct Patches {
         return pass * 16 + warp / 2 * 4 + warp % 2 + half * 2;
     }
 
-    __device__ __forceinline__ void load(int k, int) {
+    __device__ __forceinline__ void fetch_taps(int k) {
 #pragma unroll
         for (int pass = 0; pass < PASSES; pass++)
 #pragma unroll
             for (int e = 0; e < Math::PACK; e++) {
                 Tap tap = taps[k + row(pass) * Math::PACK + e];
+                offset[pass][e] = tap.offset;
+                shift[pass][e] = tap.place;
+            }
+    }
+
+    // load takes the steps in order, since it fetches the next one's taps. Those from end on are OUTSIDE.
+    __device__ __forceinline__ void load(int k, int end) {
+#pragma unroll
+        for (int pass = 0; pass < PASSES; pass++)
+#pragma unroll
+            for (int e = 0; e < Math::PACK; e++)
 #pragma unroll
                 for (int c = 0; c < COUNT; c++)
-                    v[pass][c][e] = inside(place[c] + tap.place, height, width) ? x[from[c] + tap.offset] : 0.0f;
-            }
+                    v[pass][c][e] = load_if(inside(place[c] + shift[pass][e], height, width),
+                                            x + (from[c] + offset[pass][e]));
+        fetch_taps(min(k + Math::DEPTH, end));
     }
 
     __device__ __forceinline__ void store(typename Math::Word (*to)[B_PITCH]) {
@@ -160,6 +190,13 @@ template <class Math> struct Patches {
 // neighbour, since the width is even, as are all bounds.
 template <class Math> struct Walk {
     int p, b, i, j;
+
+    // load is load_if. In bf16 the compiler's branch is faster: one test and one address do for two
+    // neighbours of dz.
+    static __device__ __forceinline__ float load(bool exists, const float *p) {
+        if (Math::PACK == 1) return load_if(exists, p);
+        return exists ? *p : 0.0f;
+    }
 
     __device__ __forceinline__ Walk(int p0, int height, int width) {
         p = p0 + AlongB<Math>::offset();
@@ -194,12 +231,15 @@ template <class Math, int BM> struct Gradients : AlongA<Math, BM> {
 #pragma unroll
         for (int r = 0; r < Base::COUNT; r++)
 #pragma unroll
-            for (int e = 0; e < Math::PACK; e++) this->v[r][e] = exists & m + r * Base::STRIDE < out ? dz[first + r * Base::STRIDE * height * width + e] : 0.0f;
+            for (int e = 0; e < Math::PACK; e++)
+                this->v[r][e] = Walk<Math>::load(exists & m + r * Base::STRIDE < out,
+                                                 dz + (first + r * Base::STRIDE * height * width + e));
     }
 };
 
 template <class Math> struct TransposedPatches : AlongB<Math> {
     using Base = AlongB<Math>;
+    static constexpr bool LOADS_PAST_END = false;
     const float *x;
     Walk<Math> &at;
     int channels, height, width;
@@ -224,7 +264,8 @@ template <class Math> struct TransposedPatches : AlongB<Math> {
         for (int c = 0; c < Base::COUNT; c++)
 #pragma unroll
             for (int e = 0; e < Math::PACK; e++)
-                this->v[c][e] = inside(here + e + place[c], height, width) ? x[first + e + offset[c]] : 0.0f;
+                this->v[c][e] = Walk<Math>::load(inside(here + e + place[c], height, width),
+                                                 x + (first + e + offset[c]));
         at.advance(height, width, rows, columns);
     }
 };

@@ -6,10 +6,10 @@
 // shared memory, and multiplied by mma.sync with sums in fp32. Arrays, formulas and grids are those of
 // conv.cu; every size will do, since tiles are filled up with zeros.
 //
-// Of the recipe's second convolution at batch 50, a warp has 25 steps of 350 instructions forward in
-// tf32 and 13 of 410 in bf16, of which 20 are mma.sync: what remains is the making of patches. Forward,
-// data and weights come to 16, 23 and 18 us in tf32 and to 12, 17 and 10 in bf16, against 32, 36 and 31
-// in fp32.
+// Of the recipe's second convolution at batch 50, a warp has 25 steps of 300 instructions forward in
+// tf32 and 13 of 400 in bf16, of which 20 are mma.sync: what remains is the making of patches. Forward,
+// data and weights come to 13, 24 and 14 us in tf32 and to 11, 14 and 8 in bf16, against 29, 34 and 26
+// in fp32, all by the model of conv.cu.
 
 // TensorCores multiplies words of tf32 or bf16 by mma.sync: a warp's 32 x 40 tile is 2 x 5 tiles
 // of 16 x 8, for which it reads 18 words a lane. A word of bf16 holds two neighbouring

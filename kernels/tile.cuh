@@ -38,7 +38,11 @@ template <class Math, int BM> struct Tile {
     };
 
     // multiply leaves A B in shared.c, for depths k to end. A and B fetch a step of depth into
-    // registers (load) and bring it from there into shared memory (store).
+    // registers (load) and bring it from there into shared memory (store). With LOADS_PAST_END they
+    // take a step beyond the end too, and read nothing for it: with a branch around them, the
+    // assembler puts the loads of conv_forward and conv_backward_data in fp32 behind the products,
+    // where nothing hides their latency. Without it the code for sm_80, sm_90 and sm_120 has them
+    // before the products or among the first half, but for the taps (conv.cuh), which may come last.
     template <class A, class B> static __device__ __forceinline__ void multiply(Shared &shared, A &a, B &b, int k, int end) {
         const int warp = threadIdx.x / 32;
         const int group = warp % GROUPS;
@@ -53,7 +57,7 @@ template <class Math, int BM> struct Tile {
         __syncthreads();
         for (int buffer = 0;; buffer ^= 1) {
             k += Math::DEPTH;
-            if (k < end) {
+            if (B::LOADS_PAST_END || k < end) {
                 a.load(k, end);
                 b.load(k, end);
             }
