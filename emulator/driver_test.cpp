@@ -1252,6 +1252,7 @@ TEST(errors) {
 
 TEST(contexts_are_noted) {
   const std::string path = folder + "/driver_test.contexts";
+  unlink(path.c_str());
   pid_t first = 0;
   for (int process = 0; process < 2; process++)
     EQUAL(-1, with_setting("CONTEXTS", path, [&] {

@@ -49,14 +49,19 @@ inline void add_four(float *c, const float (*a)[16], const float *b, double quan
 template <int K>
 void truncated(float *c, const float (*a)[16], const float *b, const Errors &errors) {
   double quanta = 0x1p-23 * std::bit_floor(errors.times);
-  float down[16];
-  std::copy_n(c, 16, down);
+  auto sum = [&](float *to, bool ascends) {
+    for (int k = 0; k < K; k += 4) {
+      int first = ascends ? k : K - 4 - k;
+      add_four(to, a + first, b + first, quanta);
+    }
+  };
+  if (errors.kind != Errors::random) return sum(c, errors.kind == Errors::up);
   bool ascends[16];
   for (int row = 0; row < 16; row++) ascends[row] = upward(errors, c[row], a[0][row], b[0]);
-  for (int k = 0; k < K; k += 4) {
-    add_four(c, a + k, b + k, quanta);
-    add_four(down, a + K - 4 - k, b + K - 4 - k, quanta);
-  }
+  float down[16];
+  std::copy_n(c, 16, down);
+  sum(c, true);
+  sum(down, false);
   for (int row = 0; row < 16; row++) c[row] = ascends[row] ? c[row] : down[row];
 }
 
