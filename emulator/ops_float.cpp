@@ -222,7 +222,8 @@ void op_rsqrt(Decoder &d) {
   if (!d.take("approx")) d.unknown();
   d.take("ftz");
   if (!d.take("f64")) d.unknown();
-  emit_lanes<[](double a) { return static_cast<double>(1 / std::sqrt(static_cast<long double>(a))); }, double, double>(d);
+  emit_lanes<[](double a) { return static_cast<double>(1 / std::sqrt(static_cast<long double>(a))); }, double,
+             double>(d);
 }
 
 void op_tanh(Decoder &d) {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "floats.h"
+#include "warp.h"
 
 namespace test {
 
@@ -18,8 +19,8 @@ inline ptx::Options with(ptx::Errors errors) {
 }
 
 // The results of an instruction for all a (and b), with errors.
-inline std::vector<float> approximated(const std::string &opcode, const std::vector<float> &a, const std::vector<float> &b,
-                                       ptx::Errors errors) {
+inline std::vector<float> approximated(const std::string &opcode, const std::vector<float> &a,
+                                       const std::vector<float> &b, ptx::Errors errors) {
   std::string operands = opcode.starts_with("div") ? "%f2, %f0, %f1" : "%f2, %f0";
   auto m = ptx::parse(kernel("mov.u32 %r0, %ctaid.x;\nmad.lo.u32 %r1, %r0, 128, %t;\nmul.wide.u32 %d0, %r1, 4;\n"
                              "add.u64 %d1, %a, %d0;\nld.global.f32 %f0, [%d1];\nadd.u64 %d2, %b, %d0;\n"
@@ -60,7 +61,10 @@ inline void approximate_errors() {
   std::mt19937 dice(8);
   std::vector<float> a, b;
   std::uniform_real_distribution<float> any(-6, 6), positive(0.01f, 60);
-  for (int k = 0; k < 4096; k++) a.push_back(k % 2 ? positive(dice) : any(dice)), b.push_back(k % 4 ? any(dice) : std::exp2(any(dice)));
+  for (int k = 0; k < 4096; k++) {
+    a.push_back(k % 2 ? positive(dice) : any(dice));
+    b.push_back(k % 4 ? any(dice) : std::exp2(any(dice)));
+  }
   for (int k = 0; k < 32; k++) a[2 * k] = std::ldexp(1.f, k - 16), b[2 * k] = 1;  // results without any rounding
   using E = ptx::Errors;
   for (auto &f : all) {
@@ -78,7 +82,8 @@ inline void approximate_errors() {
         Long centre = f.from_rounded ? Long(float(x)) : x, limit = f.allowed(a[k], centre) * (1 + 0x1p-40L);
         if (!(std::abs(got[k] - centre) <= limit)) return fail(f.opcode + ": an error above the bound");
         limit = f.allowed(a[k], centre) * (1 - 0x1p-40L);
-        if (std::abs(std::nextafter(got[k], way) - centre) <= limit) return fail(f.opcode + ": an error below the bound");
+        if (std::abs(std::nextafter(got[k], way) - centre) <= limit)
+          return fail(f.opcode + ": an error below the bound");
       }
     }
     // At random: one of the ends, each of them often, the same for the same operand wherever it stands.
@@ -106,7 +111,8 @@ inline void approximate_errors() {
   // What the manual's tables promise.
   const float inf = INFINITY, nan = NAN;
   std::map<std::string, std::vector<std::pair<float, float>>> tables = {
-      {"ex2.approx.ftz.f32", {{-inf, 0.f}, {-0.f, 1}, {0.f, 1}, {inf, inf}, {nan, nan}, {0x1p-130f, 1}, {-200, 0.f}, {200, inf}}},
+      {"ex2.approx.ftz.f32",
+       {{-inf, 0.f}, {-0.f, 1}, {0.f, 1}, {inf, inf}, {nan, nan}, {0x1p-130f, 1}, {-200, 0.f}, {200, inf}}},
       {"rcp.approx.ftz.f32", {{-inf, -0.f}, {-0.f, -inf}, {0.f, inf}, {inf, 0.f}, {nan, nan}, {0x1p127f, 0.f}}},
       {"sqrt.approx.f32", {{-inf, nan}, {-1, nan}, {-0.f, -0.f}, {0.f, 0.f}, {inf, inf}, {nan, nan}}},
       {"rsqrt.approx.f32", {{-inf, nan}, {-1, nan}, {-0.f, -inf}, {0.f, inf}, {inf, 0.f}, {nan, nan}}},
@@ -149,13 +155,16 @@ inline void matrix_errors() {
   using E = ptx::Errors;
   for (bool brain : {false, true}) {
     const int n = brain ? 16 : 8, per = brain ? 2 : 1;
-    std::string opcode = brain ? "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32" : "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32";
+    std::string opcode = std::string("mma.sync.aligned.") +
+                         (brain ? "m16n8k16.row.col.f32.bf16.bf16.f32" : "m16n8k8.row.col.f32.tf32.tf32.f32");
     std::mt19937 dice(9);
     std::normal_distribution<float> normal;
-    auto number = [&] { return std::bit_cast<float>(std::bit_cast<uint32_t>(normal(dice)) & (brain ? 0xffff0000u : 0xffffe000u)); };
+    auto value = [&] {
+      return std::bit_cast<float>(std::bit_cast<uint32_t>(normal(dice)) & (brain ? 0xffff0000u : 0xffffe000u));
+    };
     std::vector<std::vector<float>> a(16, std::vector<float>(n)), b(8, a[0]), c(16, std::vector<float>(8));
-    for (auto &r : a) for (float &v : r) v = number();
-    for (auto &r : b) for (float &v : r) v = number();
+    for (auto &r : a) for (float &v : r) v = value();
+    for (auto &r : b) for (float &v : r) v = value();
     for (auto &r : c) for (float &v : r) v = normal(dice);
     a[3][1] = INFINITY, a[4][2] = NAN, a[5][0] = INFINITY, a[5][1] = -INFINITY, b[2][1] = b[3][1] = 0;
     a[6].assign(n, 0), c[6].assign(8, 0x1p-140f), a[7].assign(n, 0), c[7].assign(8, 0);
@@ -165,40 +174,38 @@ inline void matrix_errors() {
     for (float &v : b[6]) v = 0x1p66f;
     std::vector<uint32_t> ra(32 * 4), rb(32 * 2);
     std::vector<float> rc(32 * 4);
-    auto half = [&](float v) { return std::bit_cast<uint32_t>(v) >> (brain ? 16 : 0); };
+    auto number = [&](float v) { return std::bit_cast<uint32_t>(v) >> (brain ? 16 : 0); };
     for (int lane = 0; lane < 32; lane++) {
-      int g = lane / 4, t = lane % 4;
       for (int i = 0; i < 4 * per; i++) {
-        int row = brain ? (i % 4 < 2 ? g : g + 8) : (i % 2 ? g + 8 : g), k = brain ? t * 2 + i % 2 + (i < 4 ? 0 : 8) : (i < 2 ? t : t + 4);
-        ra[lane * 4 + i / per] |= half(a[row][k]) << i % per * 16;
+        auto [row, k] = of_a(per, lane, i);
+        ra[lane * 4 + i / per] |= number(a[row][k]) << i % per * 16;
       }
       for (int i = 0; i < 2 * per; i++) {
-        int k = brain ? t * 2 + i % 2 + (i < 2 ? 0 : 8) : t + 4 * i;
-        rb[lane * 2 + i / per] |= half(b[g][k]) << i % per * 16;
+        auto [k, column] = of_b(per, lane, i);
+        rb[lane * 2 + i / per] |= number(b[column][k]) << i % per * 16;
       }
-      for (int i = 0; i < 4; i++) rc[lane * 4 + i] = c[g + i / 2 * 8][t * 2 + i % 2];
+      for (int i = 0; i < 4; i++) rc[lane * 4 + i] = c[of_c(lane, i).row][of_c(lane, i).column];
     }
-    auto m = ptx::parse(kernel("mul.wide.u32 %d0, %t, 16;\nadd.u64 %d1, %a, %d0;\nld.global.v4.u32 {%r0, %r1, %r2, %r3}, [%d1];\n"
-                               "mul.wide.u32 %d2, %t, 8;\nadd.u64 %d3, %b, %d2;\nld.global.v2.u32 {%r4, %r5}, [%d3];\n"
-                               "add.u64 %d4, %out, %d0;\nld.global.v4.f32 {%f0, %f1, %f2, %f3}, [%d4];\n" + opcode +
-                               " {%f4, %f5, %f6, %f7}, {%r0, %r1, %r2, %r3}, {%r4, %r5}, {%f0, %f1, %f2, %f3};\n"
-                               "st.global.v4.f32 [%d4], {%f4, %f5, %f6, %f7};\n"));
+    auto m = ptx::parse(multiplication(opcode, 4, 2));
     auto results = [&](E errors) {
       Device d;
       uint64_t out = d.put(rc);
       launch(*m, d, Params().add(out).add(d.put(ra)).add(d.put(rb)), {1, 32}, with(errors));
       return d.get<float>(out);
     };
-    auto up = results({E::up, 0, 1}), down = results({E::down, 0, 1}), either = results({E::random, 3, 1}), near = results({});
+    auto up = results({E::up, 0, 1}), down = results({E::down, 0, 1});
+    auto either = results({E::random, 3, 1}), near = results({});
     size_t ups = 0, downs = 0, cut = 0;
     for (int lane = 0; lane < 32; lane++)
       for (int i = 0; i < 4; i++) {
-        int row = lane / 4 + i / 2 * 8, col = lane % 4 * 2 + i % 2, at = lane * 4 + i;
-        if (bits(up[at]) != bits(four_at_a_time(c[row][col], a[row], b[col], true)))
+        auto [row, column] = of_c(lane, i);
+        int at = lane * 4 + i;
+        if (bits(up[at]) != bits(four_at_a_time(c[row][column], a[row], b[column], true)))
           return fail(opcode + ": a wrong element from k = 0 on");
-        if (bits(down[at]) != bits(four_at_a_time(c[row][col], a[row], b[col], false)))
+        if (bits(down[at]) != bits(four_at_a_time(c[row][column], a[row], b[column], false)))
           return fail(opcode + ": a wrong element down to k = 0");
-        if (bits(either[at]) != bits(up[at]) && bits(either[at]) != bits(down[at])) return fail(opcode + ": neither order");
+        if (bits(either[at]) != bits(up[at]) && bits(either[at]) != bits(down[at]))
+          return fail(opcode + ": neither order");
         if (bits(up[at]) != bits(down[at])) ++(bits(either[at]) == bits(up[at]) ? ups : downs);
         cut += bits(up[at]) != bits(near[at]);
       }

@@ -157,6 +157,34 @@ inline void warps() {
   for (auto *name : {"add.cc.u32", "sub.cc.u32", "subc.u32"}) tested.insert(name);
 }
 
+// Where element i of a lane's part of a matrix lies, from the tables of the manual: lane = 4 group + thread. A register
+// holds `per` elements of A and B.
+struct Element {
+  int row, column;
+};
+inline Element of_a(int per, int lane, int i) {
+  int group = lane / 4, thread = lane % 4;
+  if (per == 1) return {i % 2 ? group + 8 : group, i < 2 ? thread : thread + 4};
+  return {i % 4 < 2 ? group : group + 8, thread * 2 + i % 2 + (i < 4 ? 0 : 8)};
+}
+inline Element of_b(int per, int lane, int i) {
+  int group = lane / 4, thread = lane % 4;
+  return {per == 1 ? thread + 4 * i : thread * 2 + i % 2 + (i < 2 ? 0 : 8), group};
+}
+inline Element of_c(int lane, int i) { return {lane / 4 + i / 2 * 8, lane % 4 * 2 + i % 2}; }
+
+// A kernel k(c, a, b) that does one mma, with so many registers of A and B out of 4 and 2 a lane.
+inline std::string multiplication(const std::string &opcode, int a, int b) {
+  std::string as, bs;
+  for (int i = 0; i < a; i++) as += (i ? ", %r" : "%r") + std::to_string(i);
+  for (int i = 0; i < b; i++) bs += (i ? ", %r" : "%r") + std::to_string(4 + i);
+  return kernel("mul.wide.u32 %d0, %t, 16;\nadd.u64 %d1, %a, %d0;\nld.global.v4.u32 {%r0, %r1, %r2, %r3}, [%d1];\n"
+                "mul.wide.u32 %d2, %t, 8;\nadd.u64 %d3, %b, %d2;\nld.global.v2.u32 {%r4, %r5}, [%d3];\n"
+                "add.u64 %d4, %out, %d0;\nld.global.v4.f32 {%f0, %f1, %f2, %f3}, [%d4];\n" + opcode +
+                " {%f4, %f5, %f6, %f7}, {" + as + "}, {" + bs + "}, {%f0, %f1, %f2, %f3};\n"
+                "st.global.v4.f32 [%d4], {%f4, %f5, %f6, %f7};\n");
+}
+
 // mma against sums of exact products: entries are small integers, so that every order of
 // adding gives the same, and fractions too fine for the format must have no effect.
 inline void matrices() {
@@ -179,39 +207,29 @@ inline void matrices() {
         if (f.per == 1) return std::bit_cast<uint32_t>(float(v)) | (dice() & 0x1fff);  // tf32: these bits are ignored
         return to_16(v, f.name.find("bf16") == f.name.npos ? 10 : 7, "rn");
       };
-      // Where each element lies, from the tables of the manual: lane = 4 group + thread.
       std::vector<uint32_t> ra(32 * 4), rb(32 * 2);
       std::vector<float> rc(32 * 4);
       for (int lane = 0; lane < 32; lane++) {
-        int group = lane / 4, thread = lane % 4;
         for (int i = 0; i < f.a * f.per; i++) {
-          int row, col;
-          if (f.per == 1) row = i % 2 ? group + 8 : group, col = i < 2 ? thread : thread + 4;
-          else row = i % 4 < 2 ? group : group + 8, col = thread * 2 + i % 2 + (i < 4 ? 0 : 8);
-          ra[lane * 4 + i / f.per] |= number(a[row][col]) << (i % f.per * 16);
+          auto [row, k] = of_a(f.per, lane, i);
+          ra[lane * 4 + i / f.per] |= number(a[row][k]) << (i % f.per * 16);
         }
         for (int i = 0; i < f.b * f.per; i++) {
-          int row = f.per == 1 ? thread + 4 * i : thread * 2 + i % 2 + (i < 2 ? 0 : 8);
-          rb[lane * 2 + i / f.per] |= number(b[row][group]) << (i % f.per * 16);
+          auto [k, column] = of_b(f.per, lane, i);
+          rb[lane * 2 + i / f.per] |= number(b[k][column]) << (i % f.per * 16);
         }
-        for (int i = 0; i < 4; i++) rc[lane * 4 + i] = c[group + i / 2 * 8][thread * 2 + i % 2];
+        for (int i = 0; i < 4; i++) rc[lane * 4 + i] = c[of_c(lane, i).row][of_c(lane, i).column];
       }
-      std::string as, bs;
-      for (int i = 0; i < f.a; i++) as += (i ? ", %r" : "%r") + std::to_string(i);
-      for (int i = 0; i < f.b; i++) bs += (i ? ", %r" : "%r") + std::to_string(4 + i);
-      auto m = ptx::parse(kernel("mul.wide.u32 %d0, %t, 16;\nadd.u64 %d1, %a, %d0;\nld.global.v4.u32 {%r0, %r1, %r2, %r3}, [%d1];\n"
-                                 "mul.wide.u32 %d2, %t, 8;\nadd.u64 %d3, %b, %d2;\nld.global.v2.u32 {%r4, %r5}, [%d3];\n"
-                                 "add.u64 %d4, %out, %d0;\nld.global.v4.f32 {%f0, %f1, %f2, %f3}, [%d4];\n" + opcode +
-                                 " {%f4, %f5, %f6, %f7}, {" + as + "}, {" + bs + "}, {%f0, %f1, %f2, %f3};\n"
-                                 "st.global.v4.f32 [%d4], {%f4, %f5, %f6, %f7};\n"));
+      auto m = ptx::parse(multiplication(opcode, f.a, f.b));
       Device d;
       uint64_t out = d.put(rc);
       launch(*m, d, Params().add(out).add(d.put(ra)).add(d.put(rb)), {1, 32});
       auto got = d.get<float>(out);
       for (int lane = 0; lane < 32; lane++)
         for (int i = 0; i < 4; i++) {
-          int row = lane / 4 + i / 2 * 8, col = lane % 4 * 2 + i % 2, want = c[row][col];
-          for (int k = 0; k < f.k; k++) want += a[row][k] * b[k][col];
+          auto [row, column] = of_c(lane, i);
+          int want = c[row][column];
+          for (int k = 0; k < f.k; k++) want += a[row][k] * b[k][column];
           if (got[lane * 4 + i] != float(want)) return fail(opcode + ": wrong element");
         }
     });
