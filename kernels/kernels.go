@@ -6,6 +6,7 @@ package kernels
 import (
 	"embed"
 	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,49 +38,58 @@ type Call struct {
 	Count  int
 }
 
+// Built is the PTX of a folder of sources, as scripts/ptx builds it.
+type Built struct {
+	files         embed.FS
+	architectures map[string][]int // by source, ascending; 80 stands for compute capability 8.0
+}
+
 //go:embed *.ptx
 var files embed.FS
 
-// architectures maps a source to the architectures that it is built for, ascending; 80 stands for
-// compute capability 8.0.
-var architectures = list()
+var built = Embedded(files)
 
-func list() map[string][]int {
+// Embedded returns the PTX in files, which are named SOURCE.sm_NN.ptx.
+func Embedded(files embed.FS) Built {
 	names, _ := fs.Glob(files, "*.ptx") // an error would be one of the pattern
-	built := map[string][]int{}
+	b := Built{files, map[string][]int{}}
 	for _, name := range names {
 		source, architecture, _ := strings.Cut(strings.TrimSuffix(name, ".ptx"), ".sm_")
 		number, err := strconv.Atoi(architecture)
 		if err != nil {
 			panic("kernels: " + name + " is not named SOURCE.sm_NN.ptx")
 		}
-		built[source] = append(built[source], number)
+		b.architectures[source] = append(b.architectures[source], number)
 	}
-	for source := range built {
-		slices.Sort(built[source])
+	for source := range b.architectures {
+		slices.Sort(b.architectures[source])
 	}
-	return built
+	return b
 }
 
 // Sources returns the names of all sources, sorted.
-func Sources() []string {
-	var names []string
-	for source := range architectures {
-		names = append(names, source)
-	}
-	slices.Sort(names)
-	return names
-}
+func Sources() []string { return built.Sources() }
+
+// Sources returns the names of all sources, sorted.
+func (b Built) Sources() []string { return slices.Sorted(maps.Keys(b.architectures)) }
 
 // Architectures returns what a source is built for, ascending: 75 stands for compute capability
 // 7.5. It is nil for a source that there is not.
-func Architectures(source string) []int { return slices.Clone(architectures[source]) }
+func Architectures(source string) []int { return built.Architectures(source) }
+
+// Architectures returns what a source is built for, as the function of this name does.
+func (b Built) Architectures(source string) []int { return slices.Clone(b.architectures[source]) }
 
 // PTX returns the code of a source for a card of the given compute capability (75 for 7.5): that
 // of the newest architecture that the card can run, and which one it is. ok is false if the
 // source is built for newer cards only, or there is no such source.
 func PTX(source string, capability int) (text string, architecture int, ok bool) {
-	for _, built := range architectures[source] {
+	return built.PTX(source, capability)
+}
+
+// PTX returns the code of a source, as the function of this name does.
+func (b Built) PTX(source string, capability int) (text string, architecture int, ok bool) {
+	for _, built := range b.architectures[source] {
 		if built <= capability {
 			architecture = built
 		}
@@ -87,7 +97,7 @@ func PTX(source string, capability int) (text string, architecture int, ok bool)
 	if architecture == 0 {
 		return "", 0, false
 	}
-	code, err := files.ReadFile(source + ".sm_" + strconv.Itoa(architecture) + ".ptx")
+	code, err := b.files.ReadFile(source + ".sm_" + strconv.Itoa(architecture) + ".ptx")
 	if err != nil {
 		return "", 0, false
 	}

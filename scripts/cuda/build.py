@@ -16,6 +16,8 @@ import wrappers
 
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 KERNELS = os.path.join(ROOT, "kernels")
+# Every folder with sources is a Go package. The document lists the product's kernels, those of KERNELS.
+FOLDERS = [KERNELS, os.path.join(KERNELS, "probe")]
 DOCUMENT = os.path.join(ROOT, "docs", "kernels.md")
 
 MISTAKES = (nvrtc.CompileError, ptxas.AssembleError, signatures.SourceError)
@@ -23,8 +25,9 @@ MISTAKES = (nvrtc.CompileError, ptxas.AssembleError, signatures.SourceError)
 
 @dataclass
 class Built:
-    """What is made of kernels/<name>.cu."""
+    """What is made of <folder>/<name>.cu."""
 
+    folder: str
     name: str
     ptx: dict = field(default_factory=dict)  # architecture -> text
     entries: list = field(default_factory=list)  # of the newest PTX, in the order of the source
@@ -33,10 +36,10 @@ class Built:
     complaints: list = field(default_factory=list)  # what makes it unfit to ship, though it can be tried
 
     def files(self):
-        """File name -> text."""
+        """Path -> text."""
         named = {ptx_file(self.name, architecture): text for architecture, text in self.ptx.items()}
         named[f"{self.name}.go"] = self.wrapper
-        return named
+        return {os.path.join(self.folder, file): text for file, text in named.items()}
 
     def table(self):
         return table.section(self.name, self.ptx, self.entries, self.uses)
@@ -46,15 +49,26 @@ def ptx_file(name, architecture):
     return f"{name}.sm_{architecture}.ptx"
 
 
-def compile_source(name):
+def sources():
+    """Name -> folder, of every source."""
+    return {
+        file.removesuffix(".cu"): folder
+        for folder in FOLDERS
+        for file in sorted(os.listdir(folder))
+        if file.endswith(".cu")
+    }
+
+
+def compile_source(folder, name):
     """Compiles a source for its architectures and writes its wrappers."""
     file = f"{name}.cu"
-    path = os.path.join(KERNELS, file)
+    path = os.path.join(folder, file)
     with open(path, encoding="utf-8") as opened:
         source = opened.read()
-    built = Built(name)
+    built = Built(folder, name)
+    isa = signatures.isa(source)
     for architecture in signatures.architectures(file, source):
-        built.ptx[architecture], warnings = nvrtc.compile_ptx(path, architecture)
+        built.ptx[architecture], warnings = nvrtc.compile_ptx(path, architecture, isa)
         if warnings:
             print(warnings, file=sys.stderr)
     kernels = signatures.kernels(file, source)
@@ -65,7 +79,7 @@ def compile_source(name):
     code = {text.replace(f".target sm_{architecture}\n", "") for architecture, text in built.ptx.items()}
     if len(code) < len(built.ptx):
         print(f"{file}:1: note: two architectures have the same PTX; name the older one only", file=sys.stderr)
-    built.wrapper = wrappers.go_file(name, kernels)
+    built.wrapper = wrappers.go_file(os.path.basename(folder), name, kernels)
     return built
 
 
@@ -101,12 +115,12 @@ def assemble(built, pool):
         built.complaints += complaints
 
 
-def build(names, quick):
-    """Builds the sources of these names, and prints what is wrong with any; those that cannot be
+def build(folders, quick):
+    """Builds the sources, name -> folder, and prints what is wrong with any; those that cannot be
     built are left out. A quick build does not assemble."""
     done = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for future in [pool.submit(compile_source, name) for name in names]:
+        for future in [pool.submit(compile_source, folder, name) for name, folder in folders.items()]:
             try:
                 built = future.result()
                 if not quick:
@@ -122,15 +136,15 @@ def build(names, quick):
     return done
 
 
-def leftovers(names, files):
-    """What was once built, and is not among files, of these sources and of those that there no longer are."""
+def leftovers(names, paths):
+    """What was once built, and is not among paths, of these sources and of those that there no longer are."""
     gone = []
-    for file in sorted(os.listdir(KERNELS)):
+    for path in [os.path.join(folder, file) for folder in FOLDERS for file in sorted(os.listdir(folder))]:
+        folder, file = os.path.split(path)
         name, _, kind = file.partition(".")
-        path = os.path.join(KERNELS, file)
         built = re.fullmatch(r"sm_\d+\.ptx", kind) or kind == "go" and generated(path)
-        stale = name in names or not os.path.exists(os.path.join(KERNELS, f"{name}.cu"))
-        if built and stale and file not in files:
+        stale = name in names or not os.path.exists(os.path.join(folder, f"{name}.cu"))
+        if built and stale and path not in paths:
             gone.append(path)
     return gone
 
@@ -159,8 +173,8 @@ def write(path, text):
 def main():
     parser = argparse.ArgumentParser(
         prog="scripts/ptx",
-        description="Compiles kernels/*.cu to PTX, writes their Go wrappers, assembles the PTX for every "
-        "architecture, and writes what each kernel takes of it into docs/kernels.md.",
+        description="Compiles kernels/*.cu and kernels/probe/*.cu to PTX, writes their Go wrappers, assembles the "
+        "PTX for every architecture, and writes what each kernel of the former takes of it into docs/kernels.md.",
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing; fail with the names of the files that would change"
@@ -173,22 +187,22 @@ def main():
     )
     arguments = parser.parse_args()
 
-    there = sorted(name.removesuffix(".cu") for name in os.listdir(KERNELS) if name.endswith(".cu"))
-    names = [os.path.basename(name).removesuffix(".cu") for name in arguments.source] or there
-    done = build(names, arguments.quick)
+    there = sources()
+    names = [os.path.basename(name).removesuffix(".cu") for name in arguments.source] or list(there)
+    done = build({name: there.get(name, KERNELS) for name in names}, arguments.quick)
     texts = {}
     for built in done:
-        texts.update((os.path.join(KERNELS, file), text) for file, text in built.files().items())
+        texts.update(built.files())
     failed = len(done) < len(names) or any(built.complaints for built in done)
     if arguments.quick:
         pass
     elif arguments.source:
         print("\n".join(built.table() for built in done), end="")
     elif not failed:
-        texts[DOCUMENT] = table.document(built.table() for built in done)
+        texts[DOCUMENT] = table.document(built.table() for built in done if built.folder == KERNELS)
 
     changed = [path for path, text in texts.items() if not same(path, text)]
-    gone = leftovers([built.name for built in done], {os.path.basename(path) for path in texts})
+    gone = leftovers([built.name for built in done], texts)
     if arguments.check:
         for path in [*changed, *gone]:
             print(f"{os.path.relpath(path, ROOT)} is not what scripts/ptx makes of the sources", file=sys.stderr)

@@ -28,8 +28,12 @@ def _text(size, get, program):
     return buffer.value.decode()
 
 
-def compile_ptx(path, architecture):
+ISA = "8.0"  # of PTX, that this compiler writes
+
+
+def compile_ptx(path, architecture, isa=ISA):
     """The PTX of the CUDA C++ in path for compute_<architecture>, and the compiler's warnings.
+    It says that it is of the given ISA, which a source needs whose inline PTX is newer than the compiler.
 
     Files are included from path's own folder and from the headers of the wheels. The result
     depends on the contents of these files only. It has no line information: that would double
@@ -55,4 +59,7 @@ def compile_ptx(path, architecture):
         ptx = _text(library.nvrtcGetPTXSize, library.nvrtcGetPTX, program)
     finally:
         library.nvrtcDestroyProgram(ctypes.byref(program))
-    return ptx, log
+    version = f"\n.version {ISA}\n"
+    if version not in ptx:
+        raise CompileError(f"{name}: the compiler does not write PTX ISA {ISA}")
+    return ptx.replace(version, f"\n.version {isa}\n"), log

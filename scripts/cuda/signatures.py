@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+import nvrtc
+
 # CUDA C++ type of a scalar parameter -> Go type, size in bytes.
 SCALARS = {
     "int": ("int32", 4),
@@ -69,6 +71,12 @@ def architectures(name, source):
     if numbers != sorted(set(numbers)):
         raise SourceError(f"{name}:1: the architectures must ascend")
     return numbers
+
+
+def isa(source):
+    """The PTX ISA of a second line `// isa: 8.1`, or the compiler's."""
+    match = re.match(r".*\n// isa: (\d+\.\d+)\n", source)
+    return match[1] if match else nvrtc.ISA
 
 
 def _closing(text, start):

@@ -1,0 +1,57 @@
+// Empty waves: the RNN's wavefront (../rnn_wavefront.cuh) without its products. A chain of LAYERS
+// blocks passes WIDTH words per step from each block to the next; the ways of doing so differ.
+//
+// In step t, thread i < WIDTH of block l computes, modulo 2^32,
+//     h_l(t)[i] = 31 h_l(t-1)[(i+33) % WIDTH] + h_{l-1}(t)[(i+65) % WIDTH],
+//     h_l(-1) = 0,  h_{-1}(t)[i] = seed + WIDTH t + i,
+// and h_{LAYERS-1}(steps-1) is the result. Each step multiplies the ones before by 31, so a vector
+// that is lost, stale, early or out of order changes it, and each word comes from another warp.
+#pragma once
+
+constexpr int LAYERS = 5, THREADS = 512;
+constexpr int WIDTH = 3 * 128;  // three samples of 128 hidden units
+constexpr int SLOTS = 4;        // vectors that a block may be ahead of the next one
+
+// A wait that was in vain this often ends the kernel: a lost hand-over is an error, not a hang.
+constexpr unsigned PATIENCE = 1 << 20;
+
+static __device__ __forceinline__ unsigned input(unsigned seed, int t, int i) { return seed + WIDTH * t + i; }
+
+static __device__ __forceinline__ unsigned next(const unsigned *own, unsigned in, int i) {
+    return 31 * own[(i + 33) % WIDTH] + in;
+}
+
+static __device__ __forceinline__ int from(int i) { return (i + 65) % WIDTH; }
+
+// chain is a block of a chain that Way links. Step t uses slot t % SLOTS. In way,
+//   arrived(t)         returns once the block's input of step t is there
+//   in(t)              is that input
+//   room(t)            returns once the next block has read what the slot held before
+//   hand(t, i, value)  sends word i to the next block
+//   handed(t)          comes after a barrier of the block: all of the vector has been sent
+//   read(t)            comes after the same barrier: the block has read its input
+template <class Way>
+static __device__ __forceinline__ void chain(Way &way, unsigned (&own)[SLOTS][WIDTH], int l, unsigned *out,
+                                             unsigned seed, int steps) {
+    const int i = threadIdx.x;
+    const bool owner = i < WIDTH, first = l == 0, last = l == LAYERS - 1;
+    if (owner) own[SLOTS - 1][i] = 0;
+    __syncthreads();
+    for (int t = 0; t < steps; t++) {
+        if (!first) way.arrived(t);
+        unsigned value = 0;
+        if (owner) {
+            unsigned in = first ? input(seed, t, from(i)) : way.in(t)[from(i)];
+            value = next(own[(t + SLOTS - 1) % SLOTS], in, i);
+        }
+        if (!last) way.room(t);
+        if (owner) {
+            own[t % SLOTS][i] = value;
+            if (!last) way.hand(t, i, value);
+            if (last && t == steps - 1) out[i] = value;
+        }
+        __syncthreads();
+        if (!last) way.handed(t);
+        if (!first) way.read(t);
+    }
+}

@@ -1,0 +1,32 @@
+// architectures: 90
+// isa: 8.1
+#include "mbarrier.cuh"
+
+// The way of handing vectors on within a cluster that PTX ISA 8.1 has, of CUDA 12.1.
+
+// Each thread sends its word, which counts itself at a barrier of the next block: nothing waits
+// for the block's other words.
+template <Scope SCOPE>
+struct Async : Linked<4 * WIDTH, SCOPE> {
+    __device__ __forceinline__ void hand(int t, int i, unsigned value) {
+        asm volatile(  // [st.async]
+            "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.u32 [%0], %1, [%2];" ::"r"(
+                this->slot_above(t) + 4 * i),
+            "r"(value), "r"(this->full_above(t))
+            : "memory");
+    }
+    __device__ __forceinline__ void handed(int) {}
+};
+
+// waves_async: asynchronous stores. Grid: 5 blocks for each chain; out [chains][384].
+extern "C" __global__ void __cluster_dims__(LAYERS, 1, 1) __launch_bounds__(THREADS, 1)
+waves_async(unsigned *out, unsigned seed, int steps) {
+    linked<Async<CLUSTER>>(out, seed, steps);
+}
+
+// waves_async_cta: the same with waits and arrivals of the scope .cta, as libraries of NVIDIA's have
+// them, so that there is no fence left. By the memory model of the manual that is too little.
+extern "C" __global__ void __cluster_dims__(LAYERS, 1, 1) __launch_bounds__(THREADS, 1)
+waves_async_cta(unsigned *out, unsigned seed, int steps) {
+    linked<Async<CTA>>(out, seed, steps);
+}
