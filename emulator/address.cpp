@@ -161,7 +161,7 @@ char *locate(Warp &w, const Inst &i, Mask m, unsigned size, uint64_t *offset) {
     for (int l = 0; l < kLanes; l++) a[l] = m >> l & 1 ? a[l] : first;
   }
   char *p = check<S>(w, i, m, size, a, offset);
-  if (w.worker->machine->watched) [[unlikely]] tell(w, i, m, size, S, a);
+  if (w.worker->machine->watched && !(i.op[kFlags] & kUnwatched)) [[unlikely]] tell(w, i, m, size, S, a);
   return p;
 }
 

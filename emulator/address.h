@@ -13,6 +13,7 @@ enum AccessBits : uint32_t {
   kStrong = 2,     // volatile, relaxed, acquire, release: others may access the same place
   kAtomic = 4,
   kWrite = 8,
+  kUnwatched = 16,  // it is not the access itself: neither counted nor looked at for races
 };
 constexpr int kAddress = 4, kFlags = 9;  // in Inst::op
 

@@ -1,6 +1,7 @@
 // Warps: groups of lanes that diverge and meet again, basic blocks, barriers.
 #include <algorithm>
 
+#include "mbarrier.h"
 #include "schedule.h"
 #include "watch.h"
 
@@ -143,6 +144,7 @@ void exit(Warp &w, Mask m) {
   w.cta->alive -= n;
   u.alive -= n;
   w.worker->progress++;
+  if (!w.cta->alive && u.deliveries) check_deliveries(*w.cta);
   for (uint32_t id = 0; id < 16; id++) check(*w.cta, id);
   check_cluster(u);
 }
@@ -341,6 +343,11 @@ std::string waiting(const Warp &w) {
   std::string s;
   for (auto &g : w.groups) {
     const Block &k = body(w).blocks[g.block];
+    if (g.state == Group::ready && g.mask & w.awaited_lanes) {
+      s += format("\n  %s and lanes 0x%08x of warp %u: ", position(w, std::countr_zero(g.mask)).c_str(), g.mask, w.number) +
+           awaits(w) + ", " + body(w).text(w.awaited->line);
+      continue;
+    }
     const char *why = g.state == Group::barrier   ? "waits at a barrier"
                       : g.state == Group::cluster ? "waits for its cluster"
                       : k.meet != Meet::none      ? "waits for the other lanes of its warp"

@@ -118,6 +118,8 @@ struct Unit;
 struct Machine;
 struct Worker;
 struct Shadow;
+struct Mbarriers;   // of a block (mbarrier.h)
+struct Deliveries;  // of a unit: asynchronous operations that are on their way
 
 // Lanes of a warp at one place of the program.
 struct Group {
@@ -154,6 +156,9 @@ struct Warp {
   uint64_t strong_digest = 0;    // the same again means that the warp is waiting
   Mask cluster_arrived = 0;      // lanes between barrier.cluster.arrive and .wait
   uint32_t cluster_phase[kLanes] = {};
+  const Inst *awaited = nullptr; // the last mbarrier.try_wait or test_wait that was in vain
+  Mask awaited_lanes = 0;        // those for which it was
+  uint32_t awaited_at = 0;       // shared address of the mbarrier
   std::vector<Copy> copies;      // cp.async, not completed
   uint32_t copy_groups[kLanes] = {};
   uint32_t clock = 1;            // counts what orders its accesses, for races (watch.h)
@@ -184,6 +189,7 @@ struct Cta {
   std::vector<Warp> warps;
   Barrier barriers[16];
   uint32_t alive = 0;       // threads
+  std::shared_ptr<Mbarriers> mbarriers;
   std::shared_ptr<Shadow> shadow;  // of shared memory, when races are looked for
 };
 
@@ -196,7 +202,8 @@ struct Unit {
   uint32_t phase = 0;              // of the cluster barrier
   uint32_t cluster_id[3];
   uint64_t number;
-  std::vector<Clocks> known;       // by warp, when races are looked for
+  std::shared_ptr<Deliveries> deliveries;
+  std::vector<Clocks> known;       // by warp, then by block for its asynchronous operations, for races
   Clocks arriving, released;       // of the cluster barrier
 };
 

@@ -4,6 +4,7 @@
 
 #include "address.h"
 #include "lanes.h"
+#include "mbarrier.h"
 #include "operands.h"
 
 namespace ptx {
@@ -65,6 +66,7 @@ void wait_all(Warp &w, const Inst *i, uint32_t, Mask m) {
 // cp.async.ca|cg.shared.global{.L2::…} [to], [from], bytes{, source bytes}
 void op_cp(Decoder &d) {
   if (!d.take("async")) d.unknown();
+  if (d.take("bulk")) return bulk_copy(d);
   if (d.take("commit_group")) {
     d.expect(0);
     d.emit(commit, commit, {});

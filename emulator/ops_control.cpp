@@ -1,5 +1,6 @@
 // Branches, exits, barriers and fences.
 #include "lanes.h"
+#include "mbarrier.h"
 
 namespace ptx {
 namespace {
@@ -115,9 +116,19 @@ void barrier(Decoder &d) {
   block_barrier(d, false);
 }
 
-// Units of one cluster share an OS thread; between others the host's fence orders.
+// Units of one cluster share an OS thread; between others the host's fence orders. Shared memory
+// has one proxy here.
 void fence(Decoder &d) {
-  if (!d.take_any({"cta", "cluster", "gl", "gpu", "sys"})) {
+  if (d.take("proxy")) {
+    if (!d.take("async")) d.unknown();
+    d.take_any({"global", "shared::cta", "shared::cluster"});
+  } else if (d.take("mbarrier_init")) {
+    if (!d.take("release") || !d.take("cluster")) d.unknown();
+    d.expect(0);
+    Exec run = [](Warp &w, const Inst *, uint32_t, Mask) { make_known(w); };
+    d.emit(run, run, {});
+    return;
+  } else if (!d.take_any({"cta", "cluster", "gl", "gpu", "sys"})) {
     if (!d.take_any({"sc", "acq_rel"})) d.unknown();
     if (!d.take_any({"cta", "cluster", "gpu", "sys"})) d.unknown();
   }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "lanes.h"
+#include "mbarrier.h"
 #include "address.h"
 #include "operands.h"
 
@@ -319,7 +320,7 @@ const Opcode ops[] = {
     {{"isspacep"}, isspacep},
     {{"prefetch", "prefetchu"}, prefetch},
     {{"ld"}, [](Decoder &d) { access(d, false); }},
-    {{"st"}, [](Decoder &d) { access(d, true); }},
+    {{"st"}, [](Decoder &d) { d.take("async") ? async_store(d) : access(d, true); }},
     {{"cvta"}, cvta},
 };
 

@@ -1,6 +1,6 @@
 // Tests of the PTX interpreter: every instruction against its definition, kernels with
 // mistakes, and that no instruction of the kernels in use is untested.
-// Usage: ptx_test [folder of the kernels].
+// Usage: ptx_test [folder of the kernels…].
 #include <filesystem>
 #include <fstream>
 #include <regex>
@@ -11,6 +11,7 @@
 #include "test/faults.h"
 #include "test/floats.h"
 #include "test/integers.h"
+#include "test/mbarrier.h"
 #include "test/memory.h"
 #include "test/warp.h"
 
@@ -59,10 +60,15 @@ int main(int count, char **arguments) {
   test::branches();
   test::barriers();
   test::clusters();
+  test::mbarrier_values();
+  test::mbarrier_clusters();
+  test::mbarrier_faults();
   test::faults();
   test::refusals();
   test::counts();
-  kernels_in_use(count > 1 ? arguments[1] : "../kernels");
+  std::vector<std::string> folders(arguments + 1, arguments + count);
+  if (folders.empty()) folders = {"../kernels", "../kernels/probe"};
+  for (auto &folder : folders) kernels_in_use(folder);
   if (test::failures) std::fprintf(stderr, "%d failures\n", test::failures);
   else std::printf("%zu instructions tested\n", test::tested.size());
   return test::failures != 0;

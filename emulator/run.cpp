@@ -97,7 +97,9 @@ void start(Worker &worker, uint64_t number, Unit &u) {
   char *at = u.memory.get() + (-reinterpret_cast<uintptr_t>(u.memory.get()) & 63);
   u.number = number;
   u.arrived = u.phase = 0;
-  if (m.options.races) u.known.assign(m.warps * ranks, Clocks(m.warps * ranks));
+  u.deliveries = nullptr;
+  size_t clocks = (m.warps + 1) * ranks;
+  if (m.options.races) u.known.assign(clocks, Clocks(clocks));
   u.alive = m.threads * ranks;
   uint32_t across[2] = {l.grid[0] / m.cluster[0], l.grid[1] / m.cluster[1]};
   u.cluster_id[0] = number % across[0];
@@ -114,6 +116,7 @@ void start(Worker &worker, uint64_t number, Unit &u) {
     c.local.assign(m.local_bytes * m.threads, '\xff');
     std::fill(c.barriers, c.barriers + 16, Barrier());
     c.alive = m.threads;
+    c.mbarriers = nullptr;
     c.shadow = m.options.races ? std::make_shared<Shadow>() : nullptr;
     c.warps.resize(m.warps);
     for (uint32_t n = 0; n < m.warps; n++) {

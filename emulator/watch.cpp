@@ -40,19 +40,25 @@ void count(Warp &w, Mask m, unsigned size, const Watched &access) {
 std::string who(const Warp &w, const Access &a) {
   const Machine &m = *w.worker->machine;
   const Launch &l = m.launch;
-  uint32_t rank = a.warp / m.warps, thread = a.warp % m.warps * kLanes + a.lane;
+  const uint32_t blocks = m.cluster[0] * m.cluster[1] * m.cluster[2];
+  bool async = a.warp >= m.warps * blocks;
+  uint32_t rank = async ? a.warp - m.warps * blocks : a.warp / m.warps, thread = a.warp % m.warps * kLanes + a.lane;
   uint32_t across[2] = {l.grid[0] / m.cluster[0], l.grid[1] / m.cluster[1]};
   uint32_t unit[3] = {a.unit % across[0], a.unit / across[0] % across[1], a.unit / across[0] / across[1]};
   uint32_t in[3] = {rank % m.cluster[0], rank / m.cluster[0] % m.cluster[1], rank / m.cluster[0] / m.cluster[1]};
-  return format("block (%u,%u,%u), thread (%u,%u,%u)", unit[0] * m.cluster[0] + in[0], unit[1] * m.cluster[1] + in[1],
-                unit[2] * m.cluster[2] + in[2], thread % l.block[0], thread / l.block[0] % l.block[1],
+  std::string block = format("block (%u,%u,%u)", unit[0] * m.cluster[0] + in[0], unit[1] * m.cluster[1] + in[1],
+                             unit[2] * m.cluster[2] + in[2]);
+  if (async) return "an asynchronous operation of " + block;
+  return block + format(", thread (%u,%u,%u)", thread % l.block[0], thread / l.block[0] % l.block[1],
                 thread / l.block[0] / l.block[1]);
 }
 
 bool ordered(const Warp &w, const Access &before, const Access &now) {
   if (before.none()) return true;
   if (before.unit != now.unit) return false;
-  if (before.warp == now.warp) return before.lane == now.lane || before.clock < now.clock;
+  const Machine &m = *w.worker->machine;
+  bool async = now.warp >= m.warps * w.cta->unit->ctas.size();  // of a block: not in the order of the program
+  if (before.warp == now.warp && !async) return before.lane == now.lane || before.clock < now.clock;
   return w.cta->unit->known[now.warp][before.warp] >= before.clock;
 }
 
@@ -114,18 +120,15 @@ Shadow::Page &page_of(Shadow &s, uint64_t number, bool bytes) {
   return p;
 }
 
-}  // namespace
-
-void watch(Warp &w, const Inst &i, Mask m, unsigned size, const Watched &access) {
+// Notes the accesses of the lanes of m, by who has this index and clock.
+void note(Warp &w, const Inst &i, Mask m, unsigned size, const Watched &access, uint32_t flags, uint32_t index,
+          uint32_t clock) {
   const Machine &machine = *w.worker->machine;
-  if (machine.options.counts) count(w, m, size, access);
-  if (!machine.options.races) return;
-  uint32_t flags = i.op[kFlags];
   Unit &u = *w.cta->unit;
   Access now;
   now.unit = u.number;
-  now.warp = index_of(w);
-  now.clock = w.clock;
+  now.warp = index;
+  now.clock = clock;
   now.line = i.line;
   for (Mask rest = m; rest; rest &= rest - 1) {
     int l = std::countr_zero(rest);
@@ -148,18 +151,40 @@ void watch(Warp &w, const Inst &i, Mask m, unsigned size, const Watched &access)
   }
 }
 
-void publish(Warp &w, Clocks &clocks) {
-  Unit &u = *w.cta->unit;
-  uint32_t self = index_of(w);
-  Clocks &known = u.known[self];
-  known[self] = w.clock++;
-  clocks.resize(known.size());
-  for (size_t k = 0; k < known.size(); k++) clocks[k] = std::max(clocks[k], known[k]);
+}  // namespace
+
+void watch(Warp &w, const Inst &i, Mask m, unsigned size, const Watched &access) {
+  const Machine &machine = *w.worker->machine;
+  if (machine.options.counts) count(w, m, size, access);
+  if (!machine.options.races) return;
+  note(w, i, m, size, access, i.op[kFlags], index_of(w), w.clock);
 }
 
-void join(Warp &w, const Clocks &clocks) {
-  Clocks &known = w.cta->unit->known[index_of(w)];
-  for (size_t k = 0; k < known.size(); k++) known[k] = std::max(known[k], clocks[k]);
+uint32_t async_index(const Warp &w) {
+  return w.worker->machine->warps * w.cta->unit->ctas.size() + w.cta->rank;
 }
+
+void watch_async(Warp &w, const Inst &i, int lane, const Clocks &known, uint32_t clock, uint32_t rank, uint64_t address,
+                 unsigned size, bool write) {
+  w.cta->unit->known[async_index(w)] = known;
+  Watched access{};
+  access.space = Space::shared;
+  access.rank[lane] = rank;
+  access.address[lane] = address;
+  note(w, i, 1u << lane, size, access, write ? uint32_t(kWrite) : 0, async_index(w), clock);
+}
+
+void publish(Warp &w, Clocks &clocks) {
+  Clocks &known = w.cta->unit->known[index_of(w)];
+  known[index_of(w)] = w.clock++;
+  add(clocks, known);
+}
+
+void add(Clocks &to, const Clocks &clocks) {
+  to.resize(std::max(to.size(), clocks.size()));
+  for (size_t k = 0; k < clocks.size(); k++) to[k] = std::max(to[k], clocks[k]);
+}
+
+void join(Warp &w, const Clocks &clocks) { add(w.cta->unit->known[index_of(w)], clocks); }
 
 }  // namespace ptx

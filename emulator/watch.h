@@ -4,7 +4,8 @@
 // keep vector clocks: at a barrier a warp publishes what it knows, itself included, and learns
 // what the others have published. Within a warp, bar.warp.sync and the other .sync
 // instructions order; being one warp does not. Blocks of a launch that are not in one cluster
-// are never ordered. Atomic, volatile, relaxed, acquire and release accesses are exempt and
+// are never ordered. An asynchronous operation is a thread of its own, which knows what its warp
+// knew when it began; its clock passes with the phase of an mbarrier. Atomic, volatile, relaxed, acquire and release accesses are exempt and
 // order nothing: data handed from block to block by a flag is reported.
 #pragma once
 #include <unordered_map>
@@ -20,9 +21,17 @@ struct Watched {
 };
 void watch(Warp &w, const Inst &i, Mask m, unsigned size, const Watched &access);
 
+// The same for bytes of the shared memory of block rank that an asynchronous operation, which
+// the lane of w began, reads or writes: known is what w published then, clock its own time.
+void watch_async(Warp &w, const Inst &i, int lane, const Clocks &known, uint32_t clock, uint32_t rank, uint64_t address,
+                 unsigned size, bool write);
+// Where in Clocks those of the asynchronous operations of w's block are.
+uint32_t async_index(const Warp &w);
+
 // A barrier: what the warp knows is added to clocks, and its later accesses get a new time.
 void publish(Warp &w, Clocks &clocks);
 void join(Warp &w, const Clocks &clocks);
+void add(Clocks &to, const Clocks &clocks);
 
 struct Access {
   uint32_t unit = UINT32_MAX, warp = 0, clock = 0;

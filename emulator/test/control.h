@@ -103,9 +103,13 @@ inline void barriers() {
   control("bar.red.or", odd + "bar.red.or.pred %p1, 0, %p0;\nselp.u32 %r2, 1, 0, %p1;\n", 1, 70, [](uint32_t, uint32_t) { return 1; });
   control("fences", "membar.gl;\nmembar.cta;\nfence.acq_rel.gpu;\nfence.sc.sys;\nmov.u32 %r2, 4;\n", 1, 32, [](uint32_t, uint32_t) { return 4; });
   // A flag in global memory: thread 0 of the last block lets all others go, whatever runs first.
-  control("a flag between blocks", "mov.u32 %r2, 9;\nsetp.eq.u32 %p0, %r13, 255;\n@%p0 bra S;\nL:\nld.volatile.global.u32 %r0, [%out+1020];\n"
+  for (auto *n : {"ld.acquire.gpu.global.u32", "st.release.gpu.global.u32"}) tested.insert(n);
+  const std::string flag = "mov.u32 %r2, 9;\nsetp.eq.u32 %p0, %r13, 255;\n@%p0 bra S;\nL:\nld.volatile.global.u32 %r0, [%out+1020];\n"
           "setp.eq.u32 %p1, %r0, 57005;\n@%p1 bra L;\nbra J;\nS:\nst.volatile.global.u32 [%out+1020], 1;\nJ:\n"
-          "setp.eq.u32 %p2, %r13, 255;\n@%p2 exit;\n", 8, 32, [](uint32_t b, uint32_t t) { return b == 7 && t == 31 ? 1 : 9; });
+          "setp.eq.u32 %p2, %r13, 255;\n@%p2 exit;\n";
+  const std::string ordered = replaced(flag, {{"ld.volatile.global", "ld.acquire.gpu.global"}, {"st.volatile.global", "st.release.gpu.global"}});
+  for (auto &text : {flag, ordered})
+    control("a flag between blocks", text, 8, 32, [](uint32_t b, uint32_t t) { return b == 7 && t == 31 ? 1 : 9; });
 }
 
 inline void clusters() {

@@ -70,6 +70,7 @@ inline void faults() {
   }
   {
     auto [bad, good] = variants("setp.eq.u32 %p0, %t, HERE;\n@%p0 trap;\n", "5", "100");
+    tested.insert("trap");
     pair("trap", F::trap, {"thread (5,0,0)"}, bad, good);
   }
   // Races.

@@ -1,0 +1,57 @@
+// mbarriers, and the asynchronous operations that they count: ops_mbarrier.cpp.
+#pragma once
+#include "decode.h"
+
+namespace ptx {
+
+// An mbarrier object ("Contents of the mbarrier object" in the PTX ISA manual).
+struct Mbarrier {
+  uint32_t count = 0;    // arrivals that each phase expects
+  uint32_t pending = 0;  // those that the current phase lacks
+  int64_t bytes = 0;     // tx-count: those that the current phase lacks; below 0 if they came first
+  uint64_t phase = 0;
+  uint32_t line = 0;     // of its mbarrier.init
+  // For races. Who made it, and the phase of the cluster barrier before which fence.mbarrier_init
+  // made it known.
+  uint32_t warp = 0, clock = 0, known_after = UINT32_MAX;
+  // What its arrivals have published: those of its own block, and those of the scope .cluster; then
+  // that of the phases that are over.
+  Clocks arriving[2], over[2];
+};
+struct Mbarriers {
+  std::map<uint32_t, Mbarrier> at;  // by shared address
+};
+
+// An asynchronous operation: bytes are written to the shared memory of a block, and counted there.
+// It happens when somebody asks about its mbarrier, and no sooner: what reads its destination, or
+// overwrites its source, too early gets wrong values. In a random order it may happen at once.
+struct Delivery {
+  Warp *warp;  // that began it
+  const Inst *inst;
+  int lane;
+  Cta *to;
+  uint32_t address, mbarrier, bytes;
+  Cta *from = nullptr;  // of cp.async.bulk, which reads its source when it happens
+  uint32_t source = 0;
+  char data[16] = {};   // of st.async
+  std::shared_ptr<const Clocks> known;  // for races
+  uint32_t clock = 0;
+};
+struct Deliveries {
+  std::map<std::pair<uint32_t, uint32_t>, std::vector<Delivery>> all;  // by block and address of the mbarrier
+  std::vector<uint32_t> clocks;  // by block, counts its operations
+};
+
+// All threads of a block have exited: operations may neither write nor read its memory.
+void check_deliveries(const Cta &c);
+
+// What the lanes that Warp::awaited names wait for.
+std::string awaits(const Warp &w);
+
+// fence.mbarrier_init of a warp.
+void make_known(Warp &w);
+
+void bulk_copy(Decoder &d);    // cp.async.bulk
+void async_store(Decoder &d);  // st.async
+
+}  // namespace ptx
