@@ -13,6 +13,8 @@ import (
 
 // code is the kernels that the driver has compiled for the card.
 type code struct {
+	// sources returns the PTX of a source: kernels.PTX, or what a test puts in its place.
+	sources   func(source string, capability int) (text string, architecture int, ok bool)
 	modules   map[string]*module        // by source
 	functions map[[2]string]cu.Function // by source and name
 }
@@ -24,6 +26,7 @@ type module struct {
 }
 
 func (c *code) init() {
+	c.sources = kernels.PTX
 	c.modules = map[string]*module{}
 	c.functions = map[[2]string]cu.Function{}
 }
@@ -60,7 +63,7 @@ func (be *Backend) module(source string) (*module, error) {
 	if m, ok := be.modules[source]; ok {
 		return m, nil
 	}
-	text, _, ok := kernels.PTX(source, be.card.Capability)
+	text, _, ok := be.sources(source, be.card.Capability)
 	if !ok {
 		return nil, fmt.Errorf("%s (%s): the kernels of %s are not made for compute capability %s",
 			be.Name(), be.card.Name, source, dotted(be.card.Capability))

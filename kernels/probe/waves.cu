@@ -10,13 +10,17 @@ struct Lockstep {
 
 // waves_barrier: a barrier of the cluster in each wave, as rnn_cluster.cu has it. Grid: 5 blocks for
 // each chain; out [chains][384].
+// SASS: ST.E; in all warps MEMBAR.ALL.GPU, ERRBAR, CGAERRBAR, UCGABAR_ARV, UCGABAR_WAIT, CCTL.IVALL.
 extern "C" __global__ void __cluster_dims__(LAYERS, 1, 1) __launch_bounds__(THREADS, 1)
 waves_barrier(unsigned *out, unsigned seed, int steps) {
     __shared__ __align__(16) Lockstep s;
     auto cluster = cooperative_groups::this_cluster();
     const int l = cluster.block_rank(), i = threadIdx.x;
     const bool owner = i < WIDTH;
+    out += blockIdx.x / LAYERS * WIDTH;
     Lockstep *above = l + 1 < LAYERS ? cluster.map_shared_rank(&s, l + 1) : nullptr;
+    Ballast ballast;
+    ballast.load(out);
     if (owner) s.own[0][i] = s.own[1][i] = 0;
     cluster.sync();
     for (int wave = 0; wave < steps + LAYERS - 1; wave++) {
@@ -25,11 +29,12 @@ waves_barrier(unsigned *out, unsigned seed, int steps) {
             unsigned value = next(s.own[now], l == 0 ? input(seed, t, from(i)) : s.in[now][from(i)], i);
             s.own[1 - now][i] = value;
             if (above) above->in[1 - now][i] = value;
-            else if (t == steps - 1) out[blockIdx.x / LAYERS * WIDTH + i] = value;
+            else if (t == steps - 1) out[i] = value;
         }
         cluster.barrier_arrive();
         cluster.barrier_wait();
     }
+    ballast.store(out, steps);
 }
 
 // Words by st.shared::cluster; one thread arrives for the block.
@@ -61,6 +66,8 @@ struct Bulk : Linked<4 * WIDTH> {
 
 // waves_mbarrier: stores, then one arrival at a barrier of the next block, and one back when that
 // has read. Grid and out as waves_barrier.
+// SASS: ST.E, BAR.SYNC; in one warp for each of the two arrivals MEMBAR.ALL.CTA, MEMBAR.ALL.GPU, ERRBAR,
+// CGAERRBAR, SYNCS.ARRIVE.TRANS64.RED.A1T0; in all, twice, SYNCS.PHASECHK.TRANS64.TRYWAIT, CCTL.IVALL.
 extern "C" __global__ void __cluster_dims__(LAYERS, 1, 1) __launch_bounds__(THREADS, 1)
 waves_mbarrier(unsigned *out, unsigned seed, int steps) {
     linked<Stores>(out, seed, steps);
@@ -68,6 +75,8 @@ waves_mbarrier(unsigned *out, unsigned seed, int steps) {
 
 // waves_bulk: an asynchronous copy of the vector, which counts its bytes at a barrier of the next
 // block. Grid and out as waves_barrier.
+// SASS: MEMBAR.ALL.CTA, FENCE.VIEW.ASYNC.S, BAR.SYNC; in one warp UBLKCP.S.S; credit and waits as
+// waves_mbarrier; SYNCS.ARRIVE.TRANS64 for the bytes to come.
 extern "C" __global__ void __cluster_dims__(LAYERS, 1, 1) __launch_bounds__(THREADS, 1)
 waves_bulk(unsigned *out, unsigned seed, int steps) {
     linked<Bulk>(out, seed, steps);

@@ -19,6 +19,8 @@ struct Async : Linked<4 * WIDTH, SCOPE> {
 };
 
 // waves_async: asynchronous stores. Grid: 5 blocks for each chain; out [chains][384].
+// SASS: STAS; a credit in one warp, MEMBAR.ALL.CTA, MEMBAR.ALL.GPU, ERRBAR, CGAERRBAR,
+// SYNCS.ARRIVE.TRANS64.RED.A1T0; in all, twice, SYNCS.PHASECHK.TRANS64.TRYWAIT, CCTL.IVALL; BAR.SYNC.
 extern "C" __global__ void __cluster_dims__(LAYERS, 1, 1) __launch_bounds__(THREADS, 1)
 waves_async(unsigned *out, unsigned seed, int steps) {
     linked<Async<CLUSTER>>(out, seed, steps);
@@ -26,6 +28,7 @@ waves_async(unsigned *out, unsigned seed, int steps) {
 
 // waves_async_cta: the same with waits and arrivals of the scope .cta, as libraries of NVIDIA's have
 // them, so that there is no fence left. By the memory model of the manual that is too little.
+// SASS: STAS, SYNCS.ARRIVE.TRANS64.RED.A1T0, SYNCS.PHASECHK.TRANS64.TRYWAIT, BAR.SYNC.
 extern "C" __global__ void __cluster_dims__(LAYERS, 1, 1) __launch_bounds__(THREADS, 1)
 waves_async_cta(unsigned *out, unsigned seed, int steps) {
     linked<Async<CTA>>(out, seed, steps);

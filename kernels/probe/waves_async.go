@@ -5,6 +5,8 @@ package probe
 import "crnn/kernels"
 
 // WavesAsync: asynchronous stores. Grid: 5 blocks for each chain; out [chains][384].
+// SASS: STAS; a credit in one warp, MEMBAR.ALL.CTA, MEMBAR.ALL.GPU, ERRBAR, CGAERRBAR,
+// SYNCS.ARRIVE.TRANS64.RED.A1T0; in all, twice, SYNCS.PHASECHK.TRANS64.TRYWAIT, CCTL.IVALL; BAR.SYNC.
 func WavesAsync(out kernels.U32, seed uint32, steps int32) kernels.Call {
 	return kernels.Call{Source: "waves_async", Name: "waves_async", Count: 3, Args: [kernels.MaxArgs]uint64{
 		uint64(out),
@@ -15,6 +17,7 @@ func WavesAsync(out kernels.U32, seed uint32, steps int32) kernels.Call {
 
 // WavesAsyncCta: the same with waits and arrivals of the scope .cta, as libraries of NVIDIA's have
 // them, so that there is no fence left. By the memory model of the manual that is too little.
+// SASS: STAS, SYNCS.ARRIVE.TRANS64.RED.A1T0, SYNCS.PHASECHK.TRANS64.TRYWAIT, BAR.SYNC.
 func WavesAsyncCta(out kernels.U32, seed uint32, steps int32) kernels.Call {
 	return kernels.Call{Source: "waves_async", Name: "waves_async_cta", Count: 3, Args: [kernels.MaxArgs]uint64{
 		uint64(out),

@@ -52,6 +52,8 @@ struct Global {
 
 // waves_flags: flags in global memory. Grid: 5 blocks for each chain; out [chains][384], ring
 // [chains][4][4][384], flags [chains][4] of zeros, which they are again afterwards.
+// SASS: STG.E, LDG.E; in one warp each LDG.E.STRONG.GPU, CCTL.IVALL and MEMBAR.ALL.GPU, ERRBAR, CGAERRBAR,
+// STG.E.STRONG.GPU; BAR.SYNC three times. On sm_75 and 80 CGAERRBAR is not there.
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 waves_flags(unsigned *out, unsigned *ring, Flags *flags, unsigned seed, int steps) {
     __shared__ unsigned own[SLOTS][WIDTH];

@@ -1,0 +1,300 @@
+//go:build cuda
+
+package gpu
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"crnn/kernels"
+	"crnn/kernels/probe"
+	"crnn/model"
+)
+
+// What a card takes for launches, and for the hand-over between the blocks of the RNN. On a machine
+// with a card, from a test binary:
+//
+//	gpu.test -test.run '^$' -test.bench '^BenchmarkLaunchFloor$|^BenchmarkWaves$' -test.benchtime 1x -test.v
+//
+// A kernel that waits in vain ends with an error after some time, but who runs these should set a limit.
+
+// recipeSteps and recipeChains are those of the recipe: sequences of 56 steps, which are 60 waves, and
+// 50 images, three to a chain.
+const (
+	recipeSteps  = 56
+	recipeChains = 17
+)
+
+// way is one of the ways of handing vectors on.
+type way struct {
+	name     string
+	source   string
+	clusters bool
+	call     func(out, ring kernels.U32, flags kernels.Ptr, seed uint32, steps int32) kernels.Call
+}
+
+func clusterWay(name, source string, call func(out kernels.U32, seed uint32, steps int32) kernels.Call) way {
+	return way{name, source, true, func(out, _ kernels.U32, _ kernels.Ptr, seed uint32, steps int32) kernels.Call {
+		return call(out, seed, steps)
+	}}
+}
+
+var ways = []way{
+	clusterWay("barrier", "waves", probe.WavesBarrier),
+	clusterWay("mbarrier", "waves", probe.WavesMbarrier),
+	clusterWay("bulk", "waves", probe.WavesBulk),
+	clusterWay("async", "waves_async", probe.WavesAsync),
+	clusterWay("async-cta", "waves_async", probe.WavesAsyncCta),
+	{"flags", "waves_flags", false, probe.WavesFlags},
+}
+
+// probing is a Backend whose code is that of the probes, with memory for chains of blocks.
+type probing struct {
+	*Backend
+	chains    int
+	out, ring kernels.U32
+	flags     kernels.Ptr
+}
+
+// openProbes opens GPU 0 for a way and a number of chains. The test is skipped where they cannot be run.
+func openProbes(t testing.TB, w way, chains int) *probing {
+	t.Helper()
+	p := &probing{Backend: openTest(t, "fp32"), chains: chains}
+	p.sources = probe.Built.PTX
+	if why := p.lacks(t, w); why != "" {
+		t.Skip(why)
+	}
+	for _, a := range []struct {
+		to    *uint64
+		words int
+	}{
+		{(*uint64)(&p.out), chains * probe.Width},
+		{(*uint64)(&p.ring), chains * (probe.Layers - 1) * probe.Slots * probe.Width},
+		{(*uint64)(&p.flags), p.flagWords()},
+	} {
+		var err error
+		if *a.to, err = p.alloc(int64(4 * a.words)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+// lacks says what card or driver lacks for a way, or returns an empty string.
+func (p *probing) lacks(t testing.TB, w way) string {
+	t.Helper()
+	text, _, ok := probe.Built.PTX(w.source, p.card.Capability)
+	if !ok || w.clusters && !p.card.clusters {
+		return fmt.Sprintf("%s, of compute capability %s, has no clusters", p.card.Name, dotted(p.card.Capability))
+	}
+	version, err := supportedVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if needed := probe.CUDA(text); version < needed {
+		return fmt.Sprintf("the driver has CUDA %d.%d, and %s needs that of %d.%d",
+			version/1000, version%1000/10, w.name, needed/1000, needed%1000/10)
+	}
+	defer p.enter()()
+	f, err := p.function(w.source, w.call(0, 0, 0, 0, 0).Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var chains int
+	if w.clusters {
+		chains, err = residentClusters(f, probe.Layers, dim{probe.Threads, 1, 1})
+	} else {
+		var blocks int
+		blocks, err = f.MaxActiveBlocksPerMultiProcessor(probe.Threads, 0)
+		chains = blocks * p.card.multiprocessors / probe.Layers
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if chains < p.chains {
+		return fmt.Sprintf("%s holds the blocks of %d chains at once, and %d are tried", p.card.Name, chains, p.chains)
+	}
+	return ""
+}
+
+// run starts a kernel of a way.
+func (p *probing) run(w way, seed uint32, steps int) {
+	p.launch(w.call(p.out, p.ring, p.flags, seed, int32(steps)), dim{probe.Layers * p.chains, 1, 1}, dim{probe.Threads, 1, 1})
+}
+
+// check runs a way and compares its result.
+func (p *probing) check(t testing.TB, w way, seed uint32, steps int) {
+	t.Helper()
+	p.run(w, seed, steps)
+	got := make([]uint32, probe.Width*p.chains)
+	if err := p.download(bytesOf(got), uint64(p.out)); err != nil {
+		t.Fatal(err)
+	}
+	want := probe.Waves(seed, steps)
+	for chain := range p.chains {
+		for i, word := range got[chain*probe.Width:][:probe.Width] {
+			if word != want[i] {
+				t.Fatalf("%s, %d steps: word %d of chain %d is %#x, want %#x: a hand-over went wrong",
+					w.name, steps, i, chain, word, want[i])
+			}
+		}
+	}
+	flags := make([]uint32, p.flagWords())
+	if err := p.download(bytesOf(flags), uint64(p.flags)); err != nil {
+		t.Fatal(err)
+	}
+	if i := slices.IndexFunc(flags, func(f uint32) bool { return f != 0 }); i >= 0 {
+		t.Fatalf("%s, %d steps: flag %d is left at %d, want 0", w.name, steps, i, flags[i])
+	}
+}
+
+// flagWords returns the number of words that the flags of all chains have.
+func (p *probing) flagWords() int { return p.chains * (probe.Layers - 1) * 2 }
+
+func TestProbes(t *testing.T) {
+	for _, w := range ways {
+		t.Run(w.name, func(t *testing.T) {
+			p := openProbes(t, w, 2)
+			// Fewer steps than a block may be ahead, some more, and each slot several times.
+			for i, steps := range []int{1, probe.Slots, probe.Slots + 1, 23} {
+				p.check(t, w, uint32(1000*i+7), steps)
+			}
+		})
+	}
+}
+
+// The empty graph has the shape of the recipe's step.
+func TestLaunchFloor(t *testing.T) {
+	list := emptyStep(t, openTest(t, "fp32"))
+	if len(list) < 15 || len(list) > 25 {
+		t.Errorf("%d launches, but a training step has 22", len(list))
+	}
+	for _, l := range list {
+		if l.call.Count != 0 || !strings.HasPrefix(l.call.Name, "empty") {
+			t.Errorf("%v is not empty", l)
+		}
+	}
+}
+
+// emptyStep returns the launches of a training step of the recipe, with kernels that do nothing in
+// place of the step's.
+func emptyStep(t testing.TB, be *Backend) []launch {
+	t.Helper()
+	const batch = 50
+	net, err := model.New(be, model.Default(), batch, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, err := be.NewImages(make([]uint8, batch*28*28), make([]uint8, batch), 28, 28)
+	if err != nil {
+		t.Fatal(err)
+	}
+	be.record(func() {
+		net.Gather(images, make([]int32, batch))
+		net.Forward(true)
+		net.Loss()
+		net.Backward()
+		net.Adam(model.AdamStep{LR: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 1})
+	})
+	list := slices.Clone(be.list)
+	for i, l := range list {
+		if strings.HasPrefix(l.call.Source, "rnn_cluster") {
+			list[i].call = probe.EmptyCluster()
+		} else {
+			list[i].call = probe.Empty()
+		}
+	}
+	be.sources = probe.Built.PTX
+	return list
+}
+
+// repetitions is how often something is timed: enough for a median on a card, few on the emulated driver.
+func repetitions(b *testing.B) int {
+	count := 200
+	if testing.Short() {
+		count = 3
+	}
+	if text := os.Getenv("CRNN_PROBE_REPETITIONS"); text != "" {
+		var err error
+		if count, err = strconv.Atoi(text); err != nil || count < 1 {
+			b.Fatalf("CRNN_PROBE_REPETITIONS is %q, which is no number from 1 on", text)
+		}
+	}
+	return count
+}
+
+// timeRuns returns how long run takes on the card's clock, in microseconds, ascending.
+func (be *Backend) timeRuns(b *testing.B, run func()) []float64 {
+	b.Helper()
+	const warmUp = 200 * time.Millisecond // until the card's clocks have risen
+	for start := time.Now(); time.Since(start) < warmUp; {
+		run()
+		if err := be.Sync(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var times []float64
+	for range b.N {
+		be.Lap()
+		for range repetitions(b) {
+			run()
+			be.Lap()
+		}
+		laps, err := be.Laps()
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, lap := range laps {
+			times = append(times, float64(lap)/float64(time.Microsecond))
+		}
+	}
+	slices.Sort(times)
+	b.ReportMetric(0, "ns/op") // of the host, with the warm-up
+	return times
+}
+
+func median(ascending []float64) float64 { return ascending[len(ascending)/2] }
+
+// BenchmarkLaunchFloor times the graph of a training step whose kernels do nothing.
+func BenchmarkLaunchFloor(b *testing.B) {
+	be := openTest(b, "fp32")
+	list := emptyStep(b, be)
+	leave := be.enter()
+	g, err := be.graphOf(list)
+	leave()
+	if err != nil {
+		b.Fatal(err)
+	}
+	times := be.timeRuns(b, func() {
+		defer be.enter()()
+		be.fail(g.launch(be.stream))
+	})
+	b.ReportMetric(float64(g.nodes), "nodes")
+	b.ReportMetric(median(times), "us/graph")
+	b.ReportMetric(times[0], "fastest-us/graph")
+}
+
+// BenchmarkWaves times empty waves of the recipe's number of chains, and of one, in each way of
+// handing vectors on. It reports a launch with the recipe's steps, and per wave what one with twice
+// the steps takes longer: without start and end.
+func BenchmarkWaves(b *testing.B) {
+	for _, w := range ways {
+		for _, chains := range []int{recipeChains, 1} {
+			b.Run(fmt.Sprintf("%s/chains=%d", w.name, chains), func(b *testing.B) {
+				p := openProbes(b, w, chains)
+				p.check(b, w, 12345, recipeSteps)
+				once := p.timeRuns(b, func() { p.run(w, 12345, recipeSteps) })
+				twice := p.timeRuns(b, func() { p.run(w, 12345, 2*recipeSteps) })
+				p.check(b, w, 54321, recipeSteps)
+				b.ReportMetric(median(once), "us/launch")
+				b.ReportMetric((median(twice)-median(once))/recipeSteps, "us/wave")
+				b.ReportMetric((twice[0]-once[0])/recipeSteps, "fastest-us/wave")
+			})
+		}
+	}
+}
