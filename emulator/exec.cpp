@@ -344,8 +344,8 @@ std::string waiting(const Warp &w) {
   for (auto &g : w.groups) {
     const Block &k = body(w).blocks[g.block];
     if (g.state == Group::ready && g.mask & w.awaited_lanes) {
-      s += format("\n  %s and lanes 0x%08x of warp %u: ", position(w, std::countr_zero(g.mask)).c_str(), g.mask, w.number) +
-           awaits(w) + ", " + body(w).text(w.awaited->line);
+      s += format("\n  %s and lanes 0x%08x of warp %u: ", position(w, std::countr_zero(g.mask)).c_str(), g.mask,
+                  w.number) + awaits(w) + ", " + body(w).text(w.awaited->line);
       continue;
     }
     const char *why = g.state == Group::barrier   ? "waits at a barrier"

@@ -87,7 +87,8 @@ void end_phase(Mbarrier &b) {
 void expect(const Warp &w, const Inst &i, int lane, Mbarrier &b, int64_t bytes) {
   b.bytes += bytes;
   if (b.bytes > kMost || b.bytes < -kMost)
-    fault(Fault::illegal_instruction, w, i, lane, format("an mbarrier cannot count %lld bytes", static_cast<long long>(b.bytes)));
+    fault(Fault::illegal_instruction, w, i, lane,
+          format("an mbarrier cannot count %lld bytes", static_cast<long long>(b.bytes)));
 }
 
 void deliver(const Delivery &d) {
@@ -161,7 +162,8 @@ void init(Warp &w, const Inst *i, uint32_t count, Mask m) {
       if (expected < 1 || expected > kMost)
         fault(Fault::illegal_instruction, w, *i, l, format("an mbarrier of %u arrivals", expected));
       if (find(p.cta, p.address))
-        fault(Fault::illegal_instruction, w, *i, l, format("there is an mbarrier at shared address 0x%x already", p.address));
+        fault(Fault::illegal_instruction, w, *i, l,
+              format("there is an mbarrier at shared address 0x%x already", p.address));
       if (!p.cta.mbarriers) p.cta.mbarriers = std::make_shared<Mbarriers>();
       Mbarrier &b = p.cta.mbarriers->at[p.address];
       b.count = b.pending = expected;
@@ -465,7 +467,8 @@ void make_known(Warp &w) {
 std::string awaits(const Warp &w) {
   const Mbarrier *b = find(*w.cta, w.awaited_at);
   if (!b) return format("waits at shared address 0x%x, where no mbarrier is any more", w.awaited_at);
-  return format("waits for phase %llu of the mbarrier at shared address 0x%x, which lacks %u of %u arrivals and %lld bytes",
+  return format("waits for phase %llu of the mbarrier at shared address 0x%x, "
+                "which lacks %u of %u arrivals and %lld bytes",
                 static_cast<unsigned long long>(b->phase), w.awaited_at, b->pending, b->count,
                 static_cast<long long>(b->bytes));
 }

@@ -5,8 +5,9 @@
 // what the others have published. Within a warp, bar.warp.sync and the other .sync
 // instructions order; being one warp does not. Blocks of a launch that are not in one cluster
 // are never ordered. An asynchronous operation is a thread of its own, which knows what its warp
-// knew when it began; its clock passes with the phase of an mbarrier. Atomic, volatile, relaxed, acquire and release accesses are exempt and
-// order nothing: data handed from block to block by a flag is reported.
+// knew when it began; its clock passes with the phase of an mbarrier. Atomic, volatile, relaxed,
+// acquire and release accesses are exempt and order nothing: data handed from block to block by
+// a flag is reported.
 #pragma once
 #include <unordered_map>
 

@@ -124,7 +124,8 @@ func (p *probing) lacks(t testing.TB, w way) string {
 
 // run starts a kernel of a way.
 func (p *probing) run(w way, seed uint32, steps int) {
-	p.launch(w.call(p.out, p.ring, p.flags, seed, int32(steps)), dim{probe.Layers * p.chains, 1, 1}, dim{probe.Threads, 1, 1})
+	p.launch(w.call(p.out, p.ring, p.flags, seed, int32(steps)),
+		dim{probe.Layers * p.chains, 1, 1}, dim{probe.Threads, 1, 1})
 }
 
 // check runs a way and compares its result.
