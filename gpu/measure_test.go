@@ -20,6 +20,9 @@ import (
 // The benchmarks here are what scripts/gpu-check measures besides `crnn bench`. Each is run once
 // (-test.benchtime 1x) and reports its figures as metrics.
 
+// measureSteps names the steps, or launches, of a measurement.
+const measureSteps = "CRNN_MEASURE_STEPS"
+
 // setting returns a number from the environment, by which the emulated driver gets less to do.
 func setting(b *testing.B, name string, usual int) int {
 	text, ok := os.LookupEnv(name)
@@ -127,12 +130,12 @@ func BenchmarkStep(b *testing.B) {
 			s := newStepper(b, openTest(b, precision))
 			metrics := map[string]float64{}
 			each := func(name string, before, step func()) {
-				s.warmUp(step)
+				s.be.warmUp(b, step)
 				times := s.byEvents(before, step)
 				metrics[name+"-us"], metrics[name+"-fastest-us"] = microseconds(times[len(times)/2]), microseconds(times[0])
 			}
 			wall := func(name string, step func()) {
-				s.warmUp(step)
+				s.be.warmUp(b, step)
 				metrics[name+"-us"] = microseconds(s.byWall(step))
 			}
 			each("step", nil, s.step)
@@ -159,7 +162,7 @@ type stepper struct {
 }
 
 func newStepper(b *testing.B, be *Backend) *stepper {
-	s := &stepper{B: b, be: be, batch: setting(b, "CRNN_MEASURE_BATCH", 50), steps: setting(b, "CRNN_MEASURE_STEPS", 2000)}
+	s := &stepper{B: b, be: be, batch: setting(b, "CRNN_MEASURE_BATCH", 50), steps: setting(b, measureSteps, 2000)}
 	set := trainingSet(b)
 	var err error
 	if s.images, err = be.NewImages(set.Images, set.Labels, set.Height, set.Width); err != nil {
@@ -205,13 +208,13 @@ func (s *stepper) flusher() func() {
 	}
 }
 
-// warmUp makes steps for 200 ms, after which a card has its clock.
-func (s *stepper) warmUp(step func()) {
-	for start := time.Now(); ; {
-		step()
-		s.sync()
-		if time.Since(start) > 200*time.Millisecond {
-			return
+// warmUp runs something for 200 ms, after which a card has raised its clock.
+func (be *Backend) warmUp(b *testing.B, run func()) {
+	b.Helper()
+	for start := time.Now(); time.Since(start) < 200*time.Millisecond; {
+		run()
+		if err := be.Sync(); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

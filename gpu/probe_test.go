@@ -4,12 +4,9 @@ package gpu
 
 import (
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"crnn/kernels"
 	"crnn/kernels/probe"
@@ -214,48 +211,24 @@ func emptyStep(t testing.TB, be *Backend) []launch {
 	return list
 }
 
-// repetitions is how often something is timed: enough for a median on a card, few on the emulated driver.
-func repetitions(b *testing.B) int {
-	count := 200
-	if testing.Short() {
-		count = 3
-	}
-	if text := os.Getenv("CRNN_PROBE_REPETITIONS"); text != "" {
-		var err error
-		if count, err = strconv.Atoi(text); err != nil || count < 1 {
-			b.Fatalf("CRNN_PROBE_REPETITIONS is %q, which is no number from 1 on", text)
-		}
-	}
-	return count
-}
-
 // timeRuns returns how long run takes on the card's clock, in microseconds, ascending.
 func (be *Backend) timeRuns(b *testing.B, run func()) []float64 {
 	b.Helper()
-	const warmUp = 200 * time.Millisecond // until the card's clocks have risen
-	for start := time.Now(); time.Since(start) < warmUp; {
+	be.warmUp(b, run)
+	be.Lap()
+	for range setting(b, measureSteps, 200) {
 		run()
-		if err := be.Sync(); err != nil {
-			b.Fatal(err)
-		}
+		be.Lap()
+	}
+	laps, err := be.Laps()
+	if err != nil {
+		b.Fatal(err)
 	}
 	var times []float64
-	for range b.N {
-		be.Lap()
-		for range repetitions(b) {
-			run()
-			be.Lap()
-		}
-		laps, err := be.Laps()
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, lap := range laps {
-			times = append(times, float64(lap)/float64(time.Microsecond))
-		}
+	for _, lap := range laps {
+		times = append(times, microseconds(lap))
 	}
 	slices.Sort(times)
-	b.ReportMetric(0, "ns/op") // of the host, with the warm-up
 	return times
 }
 
@@ -275,9 +248,9 @@ func BenchmarkLaunchFloor(b *testing.B) {
 		defer be.enter()()
 		be.fail(g.launch(be.stream))
 	})
-	b.ReportMetric(float64(g.nodes), "nodes")
-	b.ReportMetric(median(times), "us/graph")
-	b.ReportMetric(times[0], "fastest-us/graph")
+	reportMetrics(b, map[string]float64{
+		"nodes": float64(g.nodes), "us/graph": median(times), "fastest-us/graph": times[0], "clock-MHz": float64(be.ClockMHz()),
+	})
 }
 
 // BenchmarkWaves times empty waves of the recipe's number of chains, and of one, in each way of
@@ -291,10 +264,12 @@ func BenchmarkWaves(b *testing.B) {
 				p.check(b, w, 12345, recipeSteps)
 				once := p.timeRuns(b, func() { p.run(w, 12345, recipeSteps) })
 				twice := p.timeRuns(b, func() { p.run(w, 12345, 2*recipeSteps) })
+				clock := p.ClockMHz()
 				p.check(b, w, 54321, recipeSteps)
-				b.ReportMetric(median(once), "us/launch")
-				b.ReportMetric((median(twice)-median(once))/recipeSteps, "us/wave")
-				b.ReportMetric((twice[0]-once[0])/recipeSteps, "fastest-us/wave")
+				reportMetrics(b, map[string]float64{
+					"us/launch": median(once), "us/wave": (median(twice) - median(once)) / recipeSteps,
+					"fastest-us/wave": (twice[0] - once[0]) / recipeSteps, "clock-MHz": float64(clock),
+				})
 			})
 		}
 	}

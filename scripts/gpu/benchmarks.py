@@ -16,7 +16,6 @@ def run(check, name: str, limit: float, environment: dict = {}) -> tuple:
         environment = environment | {
             "CRNN_MEASURE_BATCH": str(check.workload.batches[0]),
             "CRNN_MEASURE_STEPS": str(check.workload.launch_steps),
-            "CRNN_PROBE_REPETITIONS": str(check.workload.launch_steps),
         }
     done = check.call([*command, "-test.benchtime", "1x"], limit, folder=check.root / "gpu", environment=environment)
     metrics, skipped, current = {}, {}, None

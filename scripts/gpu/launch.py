@@ -10,7 +10,7 @@ TITLE = "Launches, copies and hand-over"
 # a way of hand-over 2 s.
 LIMIT = 60
 STEP_LIMIT, PROBE_LIMIT = 25, 12
-WAYS = ("barrier", "mbarrier", "bulk", "async", "flags")
+WAYS = ("barrier", "mbarrier", "bulk", "async", "async-cta", "flags")
 
 TIMES = {
     "step-us": "a step, by events",
