@@ -113,8 +113,8 @@ inline std::vector<uint64_t> edges(const std::string &type) {
   if (type == "pred") return {0, 1};
   if (type == "f32")
     return {f(0), f(-0.f), f(1), f(-1), f(0.5f), f(1.5f), f(2.5f), f(-2.5f), f(3), f(INFINITY), f(-INFINITY),
-            0x7fc00000, 0xffc00000, 0x7f800001, 1, 0x80000001, 0x007fffff, 0x00800000, 0x80800000, 0x7f7fffff,
-            0xff7fffff, f(1 + 0x1p-23f), f(0x1p-24f), f(0x1p24f), f(2147483648.f), f(-2147483648.f), f(4294967296.f),
+            0x7fc00000, 0xffc00000, 0x7f800001, 0x7fffffff, 0xff801000, 1, 0x80000001, 0x007fffff, 0x00800000,
+            0x80800000, 0x7f7fffff, 0xff7fffff, f(1 + 0x1p-23f), f(0x1p-24f), f(0x1p24f), f(2147483648.f), f(-2147483648.f), f(4294967296.f),
             f(1e20f), f(3.14159274f), f(-88.7f), f(127.5f), f(255.5f), f(256), f(65504), f(65520)};
   if (type == "f64")
     return {g(0), g(-0.), g(1), g(-1), g(0.5), g(1.5), g(2.5), g(-2.5), g(INFINITY), g(-INFINITY), g(NAN), 1,
