@@ -163,7 +163,7 @@ func residentClusters(f cu.Function, cluster int, block dim) (int, error) {
 		config    C.CUlaunchConfig
 		attribute C.CUlaunchAttribute
 	}
-	m := (*memory)(C.malloc(C.size_t(unsafe.Sizeof(memory{}))))
+	m := (*memory)(C.calloc(1, C.size_t(unsafe.Sizeof(memory{}))))
 	defer C.free(unsafe.Pointer(m))
 	*m = memory{
 		config: C.CUlaunchConfig{

@@ -33,11 +33,11 @@ func (e *Error) Error() string {
 
 // RuinsContext says whether the error leaves a context in which every further call fails, so that
 // the process has to end before the GPU can be used again. NVIDIA's documentation of CUresult says
-// so of 700, 702, 714 to 719 and 810 (the process "must be terminated and relaunched") and of 710; the
-// others tell of a context, a memory or a card that is gone.
+// so of 226, 700, 702, 714 to 719, 721 and 810 (the process "must be terminated and relaunched") and of
+// 710; the others tell of a context, a memory or a card that is gone.
 func (e *Error) RuinsContext() bool {
 	switch e.Code {
-	case 4, 46, 201, 214, 220, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 810, 999:
+	case 4, 46, 201, 214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 810, 999:
 		return true
 	}
 	return false

@@ -62,7 +62,8 @@ func BenchmarkModule(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			reportMetrics(b, map[string]float64{"load-ms": milliseconds(time.Since(start))})
+			loading := map[string]float64{"load-ms": milliseconds(time.Since(start))}
+			b.Run("load", func(b *testing.B) { reportMetrics(b, loading) })
 			for _, name := range entry.FindAllStringSubmatch(text, -1) {
 				f, err := m.Function(name[1])
 				if err != nil {
@@ -98,7 +99,9 @@ func BenchmarkClusters(b *testing.B) {
 			r := &rnn{be: be, kernels: rnnKernelsOf[precision]}
 			defer be.enter()()
 			metrics := map[string]float64{}
-			for unit, call := range map[string]kernels.Call{"forward": r.clusterForward(0, 0, 0), "backward": r.clusterBackward(0, 0, 0)} {
+			for unit, call := range map[string]kernels.Call{
+				"forward": r.clusterForward(0, 0, 0), "backward": r.clusterBackward(0, 0, 0),
+			} {
 				f, err := be.function(call.Source, call.Name)
 				if err != nil {
 					b.Fatal(err)
@@ -116,34 +119,34 @@ func BenchmarkClusters(b *testing.B) {
 
 // BenchmarkStep times a training step of the recipe in several ways:
 //
-//   - step: as training makes it, each step timed by events of the card
+//   - step: as training makes it, each step timed by the card's events
 //   - graph: its graph alone, without the copy of the indices before it
 //   - wall: as training makes it, by the host's clock over all steps, without events between them
 //   - graph-wall: its graph alone in that way
 //   - flushed: each step after the card's second cache was overwritten
 //
-// Times are in microseconds: of the first two and the last the median and the fastest. The clock is
-// the multiprocessors', after the measurement.
+// Times are in microseconds: by events the median and the fastest, by the host's clock the mean. Beside
+// each is the clock of the multiprocessors right after it.
 func BenchmarkStep(b *testing.B) {
 	for _, precision := range []string{"fp32", "tf32", "bf16"} {
 		b.Run(precision, func(b *testing.B) {
 			s := newStepper(b, openTest(b, precision))
 			metrics := map[string]float64{}
 			each := func(name string, before, step func()) {
-				s.be.warmUp(b, step)
-				times := s.byEvents(before, step)
-				metrics[name+"-us"], metrics[name+"-fastest-us"] = microseconds(times[len(times)/2]), microseconds(times[0])
+				times := s.be.timeRuns(b, s.steps, before, step)
+				metrics[name+"-MHz"] = float64(s.be.ClockMHz())
+				metrics[name+"-us"], metrics[name+"-fastest-us"] = median(times), times[0]
 			}
 			wall := func(name string, step func()) {
 				s.be.warmUp(b, step)
 				metrics[name+"-us"] = microseconds(s.byWall(step))
+				metrics[name+"-MHz"] = float64(s.be.ClockMHz())
 			}
 			each("step", nil, s.step)
 			each("graph", nil, s.graph)
 			wall("wall", s.step)
 			wall("graph-wall", s.graph)
 			each("flushed", s.flusher(), s.step)
-			metrics["clock-MHz"] = float64(s.be.ClockMHz())
 			reportMetrics(b, metrics)
 		})
 	}
@@ -219,32 +222,37 @@ func (be *Backend) warmUp(b *testing.B, run func()) {
 	}
 }
 
+// timeRuns warms up, and returns how long each of so many runs took by the card's events, in microseconds,
+// ascending. What comes before each is not timed.
+func (be *Backend) timeRuns(b *testing.B, runs int, before, run func()) (times []float64) {
+	b.Helper()
+	be.warmUp(b, run)
+	for range runs {
+		if before != nil {
+			before()
+		}
+		be.Lap()
+		run()
+		be.Lap()
+	}
+	laps, err := be.Laps()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := 0; i < len(laps); i += 2 { // the others lie between two runs
+		times = append(times, microseconds(laps[i]))
+	}
+	slices.Sort(times)
+	return times
+}
+
+func median(ascending []float64) float64 { return ascending[len(ascending)/2] }
+
 func (s *stepper) sync() {
 	s.Helper()
 	if err := s.be.Sync(); err != nil {
 		s.Fatal(err)
 	}
-}
-
-// byEvents returns how long each step took, ascending.
-func (s *stepper) byEvents(before, step func()) (times []time.Duration) {
-	for range s.steps {
-		if before != nil {
-			before()
-		}
-		s.be.Lap()
-		step()
-		s.be.Lap()
-	}
-	laps, err := s.be.Laps()
-	if err != nil {
-		s.Fatal(err)
-	}
-	for i := 0; i < len(laps); i += 2 { // the others lie between two steps
-		times = append(times, laps[i])
-	}
-	slices.Sort(times)
-	return times
 }
 
 // byWall returns how long a step takes when nothing looks at it.

@@ -4,6 +4,7 @@ package gpu
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -31,7 +32,7 @@ func TestCompilersLogIsShown(t *testing.T) {
 func TestOnlyWhatRunsIsLoaded(t *testing.T) {
 	for _, precision := range []string{"fp32", "tf32", "bf16"} {
 		for _, layers := range []int{2, clusterLayers} {
-			t.Run(precision, func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/layers=%d", precision, layers), func(t *testing.T) {
 				be := openTest(t, precision)
 				c := model.Config{
 					ImageHeight: 8, ImageWidth: 8, Channels: [2]int{4, 8}, Kernel: 3,
@@ -60,8 +61,14 @@ func TestOnlyWhatRunsIsLoaded(t *testing.T) {
 					launched[l.call.Source] = true
 				}
 				got := slices.Sorted(maps.Keys(be.modules))
+				// A card that may hold the clusters of this batch, and then does not, as a part of one, has
+				// loaded them to find out.
+				cluster := (&rnn{be: be, kernels: rnnKernelsOf[precision]}).clusterForward(0, 0, 0).Source
+				if layers == clusterLayers && be.card.clusters && !launched[cluster] {
+					got = slices.DeleteFunc(got, func(source string) bool { return source == cluster })
+				}
 				if want := slices.Sorted(maps.Keys(launched)); !slices.Equal(got, want) {
-					t.Errorf("%d layers: loaded are %v, launched %v", layers, got, want)
+					t.Errorf("loaded are %v, launched %v", got, want)
 				}
 			})
 		}

@@ -24,6 +24,7 @@ type rnn struct {
 	parts    kernels.F32 // parts of the gradients of all parameters, which rnn_gradients_sum adds
 	slice    int64       // elements of one part
 	clusters int         // of rnn_cluster.cu that are resident at once
+	counted  bool        // the driver was asked for these
 
 	threshold uint32 // of a 16-bit word: below it a unit is dropped
 	keepScale float32
@@ -78,7 +79,6 @@ const (
 // NewRNN implements model.Backend.
 func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 	r := &rnn{be: be, RNNSpec: spec, kernels: rnnKernelsOf[be.precision]}
-	r.countClusters()
 	if !r.inClusters(spec.MaxBatch) {
 		source := "rnn"
 		if be.precision != "fp32" {
@@ -127,13 +127,31 @@ func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 	return r, be.err
 }
 
-// countClusters asks the driver how many clusters the card can run at the same time. Where it does not
-// answer, as in parts of a card (MIG, vGPU) that have none, the card has no clusters: rnn.cu computes
-// the same.
+// inClusters says whether n samples are computed by rnn_cluster.cu: if its clusters do not have
+// to take turns. If they do, blocks that take more samples are faster.
+func (r *rnn) inClusters(n int) bool {
+	if !r.be.card.clusters || len(r.Layers) != clusterLayers || max(r.In, r.Hidden) > clusterWidth {
+		return false
+	}
+	needed := ceil(n, clusterSamples)
+	// A block takes the registers of a multiprocessor. The code is loaded, and its clusters counted, for
+	// a batch that may fit.
+	if needed > r.be.card.multiprocessors/clusterLayers {
+		return false
+	}
+	if !r.counted {
+		r.countClusters()
+	}
+	return needed <= r.clusters
+}
+
+// countClusters loads the kernels of rnn_cluster.cu and asks the driver how many clusters the card can run
+// at the same time. Where it does not answer, as in parts of a card (MIG, vGPU) that have none, the card
+// has no clusters: rnn.cu computes the same.
 func (r *rnn) countClusters() {
 	be := r.be
-	r.clusters = 0
-	if be.planning() || !be.card.clusters || len(r.Layers) != clusterLayers || max(r.In, r.Hidden) > clusterWidth {
+	r.clusters, r.counted = 0, true
+	if be.planning() {
 		return
 	}
 	defer be.enter()()
@@ -152,10 +170,6 @@ func (r *rnn) countClusters() {
 	}
 	r.clusters = least
 }
-
-// inClusters says whether n samples are computed by rnn_cluster.cu: if its clusters do not have
-// to take turns. If they do, blocks that take more samples are faster.
-func (r *rnn) inClusters(n int) bool { return ceil(n, clusterSamples) <= r.clusters }
 
 // blockSamples returns how many samples a block of rnn.cu takes: as few as keep every
 // multiprocessor busy, since they are what the time of a step grows with.

@@ -18,7 +18,8 @@ static_assert(BN == TILE_PIXELS, "moments are those of a tile's columns");
 
 // load_if returns *p, or 0 without reading it. The compiler makes a branch of `exists ? *p : 0`, and
 // the assembler a chain of addresses and loads under one predicate, each waiting for the one before.
-// A predicated load leaves the addresses of all loads free to be computed beside each other.
+// A predicated load leaves the addresses of all loads free to be computed beside each other; volatile
+// keeps them in the order of the program.
 static __device__ __forceinline__ float load_if(bool exists, const float *p) {
     float v;
     asm volatile("{ .reg .pred q; setp.ne.u32 q, %2, 0; mov.f32 %0, 0f00000000; @q ld.global.f32 %0, [%1]; }"

@@ -1,30 +1,26 @@
-"""The benchmarks of package gpu: what they measure, as they print it."""
+"""The benchmarks of package gpu, by which sections measure what `crnn bench` does not."""
 
-import re
-
-RESULT = re.compile(r"^(Benchmark\S+?)(?:-\d+)?\s+1\s+(.*)")
-METRIC = re.compile(r"(\S+) (\S+)")
-SKIPPED = re.compile(r"^\s*--- SKIP: (\S+)")
-LOG = re.compile(r"^\s+\S+\.go:\d+: (.*)")
+from gotest import Results
 
 
 def run(check, name: str, limit: float, environment: dict = {}) -> tuple:
-    """Runs the benchmarks of a name in a process. Returns their metrics by name, why others were skipped,
-    by name, and how the process ended."""
-    command = [*check.tests, "-test.run", "^$", "-test.bench", "/".join(f"^{part}$" for part in name.split("/"))]
-    if check.workload.emulated:
+    """Runs the benchmarks of a name in a process of their own. Returns the metrics of those that ran, and why
+    others did not, by name; a reason under the name that was given is the process's own."""
+    pattern = "/".join(f"^{part}$" for part in name.split("/"))
+    command = [*check.tests, "-test.v", "-test.run", "^$", "-test.bench", pattern, "-test.benchtime", "1x"]
+    if check.workload.measure_steps:
         environment = environment | {
             "CRNN_MEASURE_BATCH": str(check.workload.batches[0]),
-            "CRNN_MEASURE_STEPS": str(check.workload.launch_steps),
+            "CRNN_MEASURE_STEPS": str(check.workload.measure_steps),
         }
-    done = check.call([*command, "-test.benchtime", "1x"], limit, folder=check.root / "gpu", environment=environment)
-    metrics, skipped, current = {}, {}, None
-    for line in done.stdout.splitlines():
-        if match := RESULT.match(line):
-            metrics[match[1]] = {unit: float(value) for value, unit in METRIC.findall(match[2].replace("\t", " "))}
-            current = None
-        elif match := SKIPPED.match(line):
-            current = match[1]
-        elif current and (match := LOG.match(line)):
-            skipped[current] = match[1]
-    return metrics, skipped, done
+    results = Results()
+    done = check.stream(command, limit, results.line, folder=check.root / "gpu", environment=environment)
+    metrics, reasons = {}, {}
+    for benchmark, found in results.leaves().items():
+        if "metrics" in found:
+            metrics[benchmark] = found["metrics"]
+        elif found["result"] != "pass":
+            reasons[benchmark] = " ".join(found["log"]) or (done.why() if not done else found["result"])
+    if not done and not reasons:
+        reasons[name] = done.why()
+    return metrics, reasons

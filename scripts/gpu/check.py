@@ -143,20 +143,25 @@ def run_section(section, check: Check, report: Report, made: Contexts) -> None:
     with check.clock.section(section.LIMIT * check.workload.slowness):
         try:
             section.run(check, out)
-            if programs := made.too_many():
-                out["verdict"] = "FAILED"
-                out["note"] = f"{', '.join(programs)} made more than one context in a process"
         except CutShort as cut:
-            out["verdict"] = "cut off"
-            out["note"] = str(cut)
+            end_early(out, "cut off", str(cut))
         except Exception as error:  # a result of an unexpected form, a full disk
-            out["verdict"] = "broke off"
-            out["note"] = f"{type(error).__name__}: {error}"
+            end_early(out, "broke off", f"{type(error).__name__}: {error}")
             out["trace"] = traceback.format_exc().splitlines()
         finally:
             out["seconds"] = round(check.clock.section_seconds(), 1)
+            if programs := made.too_many():
+                out["verdict"] = "FAILED"
+                out["note"] = f"{', '.join(programs)} made more than one context in a process"
             report.save()
     report.say(f"{section.__name__}: {out['verdict']}; {out.get('finding') or out.get('note', '')}")
+
+
+def end_early(out: dict, verdict: str, why: str) -> None:
+    """Notes that a section came to no end. What it has found wrong by then stays its verdict."""
+    if out["verdict"] != "FAILED":
+        out["verdict"] = verdict
+    out["note"] = f"{verdict}: {why}" if out["verdict"] == "FAILED" else why
 
 
 if __name__ == "__main__":

@@ -89,11 +89,13 @@ class Check:
         self.tests = [*under, str(self.tools.tests)]
         # crnn's settings that lie about in the environment must not count.
         kept = {k: v for k, v in os.environ.items() if not k.startswith("CRNN_") or k.startswith("CRNN_EMULATOR_")}
+        compiled = self.scratch / "compiled"  # so that the first start compiles the PTX
+        compiled.mkdir(exist_ok=True)
         self.environment = kept | {
             "CRNN_DATA": str(self.tools.data),
             "CRNN_TEST_CUDA": "1",  # a test that finds no GPU fails
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi counts
-            "CUDA_CACHE_PATH": str(self.scratch / "compiled"),  # so that the first start compiles the PTX
+            "CUDA_CACHE_PATH": str(compiled),
         }
 
     def steps(self, batch: int) -> int:

@@ -5,48 +5,21 @@ then run in another."""
 
 import re
 
+from gotest import Results
 from report import block, table
 from workload import OPERATORS
 
 TITLE = "Operators and trajectory against PyTorch's fixtures"
 # On an H200 by arithmetic: a process some 3 s for its start and the driver's compiling, and a test some
-# 30 ms for its fixture and kernels, so 36 tests of a precision some 4 s; TestTrajectory and those that
-# compare with the CPU some 10 s. Sections after it lose nothing if it is faster.
-LIMIT = 200
-PROCESS_LIMIT = 120
+# 30 ms for its fixture and kernels, so 36 tests of a precision some 4 s; TestTrajectory and the
+# comparisons with the CPU some 10 s. A section that needs less leaves its time to the others.
+LIMIT = 250
+PROCESS_LIMIT = 120  # seconds for all processes of the same tests
 PROCESSES = 3  # of the same tests at most, after faults
+LEAST = 20  # seconds that a process which hangs leaves each that has not begun
 AGAIN = 4  # failed tests that are run again alone
 
-RESULT = re.compile(r"^\s*--- (PASS|FAIL|SKIP): (\S+) \(([\d.]+)s\)")
-CURRENT = re.compile(r"^=== (?:RUN|CONT|NAME)\s+(\S+)")
 CRASH = re.compile(r"panic:|fatal error:|SIG[A-Z]+:")
-LOG = re.compile(r"^\s+\S+\.go:\d+: (.*)")
-
-
-class Results:
-    """What the tests print with -test.v, read line by line."""
-
-    def __init__(self):
-        self.tests = {}  # by name: {"result", "seconds", "log"}
-        self._current = None
-
-    def line(self, text: str) -> None:
-        if match := CURRENT.match(text):
-            self._current = self._test(match[1])
-        elif match := RESULT.match(text):
-            test = self._test(match[2])
-            test["result"], test["seconds"] = match[1].lower(), float(match[3])
-        elif self._current is not None and text.startswith("    "):
-            match = LOG.match(text)
-            self._current["log"].append(match[1] if match else text.strip())
-
-    def _test(self, name: str) -> dict:
-        return self.tests.setdefault(name, {"result": "not ended", "seconds": 0.0, "log": []})
-
-    def leaves(self) -> dict:
-        """The tests that hold no others."""
-        parents = {name.rpartition("/")[0] for name in self.tests}
-        return {name: test for name, test in self.tests.items() if name not in parents}
 
 
 def pattern(name: str) -> str:
@@ -71,8 +44,19 @@ def run_tests(check, arguments, limit) -> tuple:
 def run(check, out: dict) -> None:
     out["tests"] = {}
     out["broken"] = []  # processes that ended badly
-    for name, (chosen, skipped) in check.workload.tests.items():
-        run_process(check, out, name, chosen, skipped)
+    groups = [Group(name, *patterns) for name, patterns in check.workload.tests.items()]
+    # Each group has its first process before any has a second one.
+    for attempt in range(PROCESSES):
+        waiting = [group for group in groups if not group.done]
+        for number, group in enumerate(waiting):
+            if attempt > 0 and group.left < 5:
+                continue
+            after = LEAST * check.workload.slowness * (len(waiting) - 1 - number)
+            group.run(check, out, min(group.left, (check.clock.left() - after) / check.workload.slowness))
+    if unfinished := [group for group in groups if not group.done]:
+        out["note"] = "not all tests were run: " + "; ".join(
+            f"of {group.name} those after {group.culprit}" for group in unfinished
+        )
     tests = out["tests"]
     check.operator_tests = [name for name in tests if name.startswith(f"{OPERATORS}/")]
     # Alone, a test shows whether it fails by itself or only after another.
@@ -83,28 +67,37 @@ def run(check, out: dict) -> None:
         check.save()
 
 
-def run_process(check, out: dict, name: str, chosen: str, skipped: str) -> None:
-    """Runs tests in a process. Where one ends it, or hangs, those that are left run in another."""
-    seen = []
-    for _ in range(PROCESSES):
-        skip = "|".join([skipped] * bool(skipped) + [pattern(test) for test in seen])
-        found, done = run_tests(check, ["-test.run", chosen, *(["-test.skip", skip] if skip else [])], PROCESS_LIMIT)
+class Group:
+    """Tests that run in a process, and after a fault the rest of them in another."""
+
+    def __init__(self, name: str, chosen: str, skipped: str):
+        self.name, self._chosen, self._skipped = name, chosen, skipped
+        self._seen = []
+        self.left = PROCESS_LIMIT
+        self.done = False
+        self.culprit = ""
+
+    def run(self, check, out: dict, limit: float) -> None:
+        skip = "|".join([self._skipped] * bool(self._skipped) + [pattern(test) for test in self._seen])
+        found, done = run_tests(check, ["-test.run", self._chosen, *(["-test.skip", skip] if skip else [])], limit)
+        self.left -= done.seconds / check.workload.slowness
         # One whose tests were all seen has run nothing.
-        found = {test: result for test, result in found.items() if not any(s.startswith(f"{test}/") for s in seen)}
-        if not found and seen:
+        found = {name: test for name, test in found.items() if not any(s.startswith(f"{name}/") for s in self._seen)}
+        if not found and self._seen:
+            self.done = True
             return
         out["tests"].update(found)
-        culprits = [test for test, result in found.items() if result["result"] in ("fail", "not ended")]
+        culprits = [name for name, test in found.items() if test["result"] in ("fail", "not ended")]
         ended = done.code in (0, 1) and not done.timed_out  # 1: tests failed, and all were run
         if not ended or not found or bool(culprits) == bool(done):
             out["broken"].append(
-                {"name": name, "in": culprits[-1:], "why": why(done, found), "stderr": excerpt(done.stderr)}
+                {"name": self.name, "in": culprits[-1:], "why": why(done, found), "stderr": excerpt(done.stderr)}
             )
+        self.done = ended or not culprits
+        self.culprit = culprits[-1] if culprits else ""
+        self._seen += found
         judge(out)
         check.save()
-        if ended or not culprits:
-            return
-        seen += found
 
 
 def why(done, found: dict) -> str:
