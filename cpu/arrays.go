@@ -1,6 +1,10 @@
 package cpu
 
-import "gorgonia.org/tensor"
+import (
+	"unsafe"
+
+	"gorgonia.org/tensor"
+)
 
 // lanes is the granularity of the innermost dimension: channels and hidden units are
 // padded to a multiple of it with zeros, so that kernels need no tails. It is the
@@ -30,4 +34,14 @@ func grow[T any](a []T, n int) []T {
 		return a
 	}
 	return make([]T, n)
+}
+
+// halvesOf returns pairs of bfloat16 as single ones, and floatsOf single ones as the pairs in float32
+// that narrow writes.
+func halvesOf(a []uint32) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(a))), 2*len(a))
+}
+
+func floatsOf(a []uint16) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(a))), len(a)/2)
 }

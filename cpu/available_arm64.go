@@ -19,7 +19,7 @@ import "C"
 // run, which is under Linux.
 func available() []kernels {
 	return []kernels{
-		cKernels{&C.crnn_kernels_neon, C.has_bf16() != 0},
+		cKernels{table: &C.crnn_kernels_neon, bf16: C.has_bf16() != 0},
 		cKernels{table: &C.crnn_kernels_generic},
 		goKernels{},
 	}

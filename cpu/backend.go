@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,9 +23,10 @@ import (
 // Options choose how the CPU is used.
 type Options struct {
 	Threads int    // 0: one for each processor
-	Kernels string // one of Kernels(); empty: the fastest that this processor runs
-	// BF16 rounds the operands of the RNN's products, and of Winograd's forward and to the
-	// input's gradient, to bfloat16. The kernels must have products of it.
+	Kernels string // one of Kernels(); empty: DefaultKernels
+	// BF16 rounds operands to bfloat16: those of the RNN's and the convolutions' products where the
+	// kernels have tiles; else those of the RNN's, and of Winograd's forward and to the input's gradient.
+	// The kernels must have products of it.
 	BF16   bool
 	Memory int64 // bytes that all networks on the Backend may take for training; 0: no limit
 }
@@ -38,8 +40,9 @@ const MaxThreads = 1024
 // Backend is the CPU as a model.Backend.
 type Backend struct {
 	kernels
-	pool *pool
-	bf16 bool // Options.BF16
+	pool  *pool
+	bf16  bool // Options.BF16
+	tiles bool // products of bfloat16 are made in tiles
 
 	memory, reserved int64 // bytes: the limit, and what is taken of it
 
@@ -57,15 +60,40 @@ var (
 	_ model.Profiler = (*Backend)(nil)
 )
 
-// Kernels lists the kernels that this build holds and this processor runs, the fastest
+// forTests are kernels that a build with the tag emulateamx adds to those that can be named. None of
+// them is ever chosen otherwise.
+var forTests []kernels
+
+// Kernels lists the kernels that this build holds and this processor runs, the fastest in fp32
 // first; the last is always "go".
 func Kernels() []string {
 	var names []string
-	for _, k := range available() {
+	for _, k := range slices.Concat(forTests, available()) {
 		names = append(names, k.name())
 	}
 	return names
 }
+
+// kernelsFor returns the kernels of that name or, without one, the fastest for fp32 or bf16. It is nil if
+// there are none.
+func kernelsFor(name string, bf16 bool) kernels {
+	list := available()
+	if name != "" {
+		list = slices.Concat(forTests, list)
+	}
+	for _, k := range list {
+		if k.name() == name || name == "" && k.hasTiles() && bf16 {
+			return k
+		}
+	}
+	if name == "" {
+		return list[0]
+	}
+	return nil
+}
+
+// DefaultKernels returns the name of the kernels that New takes unless Options name some.
+func DefaultKernels(bf16 bool) string { return kernelsFor("", bf16).name() }
 
 // New returns the CPU with the given options.
 func New(o Options) (*Backend, error) {
@@ -75,15 +103,18 @@ func New(o Options) (*Backend, error) {
 	if o.Threads == 0 {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
-	for _, k := range available() {
-		if o.Kernels == "" || o.Kernels == k.name() {
-			if o.BF16 && !k.hasBF16() {
-				return nil, ErrNoBF16
-			}
-			return &Backend{kernels: k, pool: newPool(o.Threads), bf16: o.BF16, memory: o.Memory}, nil
-		}
+	k := kernelsFor(o.Kernels, o.BF16)
+	if k == nil {
+		return nil, fmt.Errorf("kernels %q: this processor and build offer %s", o.Kernels, strings.Join(Kernels(), ", "))
 	}
-	return nil, fmt.Errorf("kernels %q: this processor and build offer %s", o.Kernels, strings.Join(Kernels(), ", "))
+	if o.BF16 && !k.hasBF16() {
+		return nil, ErrNoBF16
+	}
+	be := &Backend{kernels: k, pool: newPool(o.Threads), bf16: o.BF16, tiles: o.BF16 && k.hasTiles(), memory: o.Memory}
+	if be.tiles {
+		be.pool.chunk = tileRows
+	}
+	return be, nil
 }
 
 // Name returns "cpu".

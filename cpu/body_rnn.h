@@ -3,9 +3,9 @@
 // tanh as an odd rational function, x P(x²)/Q(x²) on |x| <= 9.01, beyond which it rounds
 // to ±1 in float32. The coefficients minimise the largest relative error, 9.4e-10
 // (scripts/fit-tanh); rounding on the way adds at most 6 ulp (TestTanh). NaN stays NaN.
-INLINE vf tanh_vector(vf x) {
-	const vf top = splat(9.01f), one = splat(1);
-	vf t = MIN(top, MAX(-top, x));
+INLINE void tanh_fraction(vf x, vf *top, vf *bottom) {
+	const vf most = splat(9.01f);
+	vf t = MIN(most, MAX(-most, x));
 	vf u = t * t;
 	vf p = 3.16034718768e-5f + u * 5.0812782773e-8f;
 	p = 0.00400917210791f + u * p;
@@ -15,9 +15,14 @@ INLINE vf tanh_vector(vf x) {
 	q = 0.000420860616507f + u * q;
 	q = 0.0277399100894f + u * q;
 	q = 0.471192169295f + u * q;
-	q = 1 + u * q;
-	vf y = t * p / q;
-	return MIN(one, MAX(-one, y));
+	*top = t * p;
+	*bottom = 1 + u * q;
+}
+
+INLINE vf tanh_vector(vf x) {
+	vf top, bottom;
+	tanh_fraction(x, &top, &bottom);
+	return MIN(splat(1), MAX(splat(-1), top / bottom));
 }
 
 // Philox 4x32-10 of VL/2 blocks at a time, a block to each 64-bit lane: sets the bytes of a

@@ -24,9 +24,9 @@ type convolution interface {
 
 	// prepare makes ready for the gradients of n images.
 	prepare(n int)
-	// gradientImage returns where a thread writes dz, whose rows are row elements apart.
-	gradientImage(thread int) (dz []float32, row int)
-	// gradients computes the gradients of the image whose dz the thread has written: dx, unless
+	// poolGradient computes dz of an image.
+	poolGradient(thread int, g *poolGradient)
+	// gradients computes the gradients of the image whose dz the thread has computed: dx, unless
 	// it is nil, and the filters', which are added to those of its group, or begin them.
 	gradients(thread, group int, begin bool, x, dx []float32)
 	// weightGradient computes dw [out][in][kernel·kernel], the sum over all groups.
@@ -35,6 +35,21 @@ type convolution interface {
 
 // normalisation is (z-mean)·scale + beta, for every channel.
 type normalisation struct{ mean, scale, beta []float32 }
+
+// poolGradient is what bnReluPoolBackward takes and computes, beside the place of dz.
+type poolGradient struct {
+	normalisation
+	z      []float32
+	index  []uint8
+	dy     []float32
+	kZ, k1 []float32
+	sumDZ  []float32
+}
+
+// compute writes dz, whose rows are row elements apart.
+func (g *poolGradient) compute(k kernels, s *convSizes, dz []float32, row int) {
+	k.bnReluPoolBackward(s.poolShape(row), g.z, g.mean, g.scale, g.index, g.dy, g.kZ, g.k1, dz, g.sumDZ)
+}
 
 // convSizes are the sizes of a convolution.
 type convSizes struct {
@@ -115,9 +130,12 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 		be: be, ConvBlockSpec: spec, convSizes: sizes, trainPack: -1, evalPack: -1,
 		name: fmt.Sprintf("convolution block %d→%d", spec.In, spec.Out),
 	}
-	if spec.Kernel == 5 && spec.In >= lanes/2 {
+	switch {
+	case be.tiles:
+		c.convolution = newTiled(be, sizes)
+	case spec.Kernel == 5 && spec.In >= lanes/2:
 		c.convolution = newWinograd(be, sizes)
-	} else {
+	default:
 		c.convolution = newDirect(be, sizes)
 	}
 	n := spec.MaxBatch
@@ -250,9 +268,10 @@ func (c *convBlock) Backward(x, dy, dx *tensor.Dense, n int) {
 	be.pool.run(groups(n), func(thread, g int) {
 		lo, hi := group(g, n)
 		for b := lo; b < hi; b++ {
-			dz, row := c.gradientImage(thread)
-			be.bnReluPoolBackward(c.poolShape(row), part(c.z, b, c.imageSize()), c.norm.mean, c.norm.scale, part(c.index, b, c.pooledSize()),
-				part(c.dPooled, b, c.pooledSize()), c.kZ, c.k1, dz, part(c.sumDZ, b, c.outP))
+			c.poolGradient(thread, &poolGradient{
+				c.norm, part(c.z, b, c.imageSize()), part(c.index, b, c.pooledSize()), part(c.dPooled, b, c.pooledSize()),
+				c.kZ, c.k1, part(c.sumDZ, b, c.outP),
+			})
 			var to []float32
 			if dx != nil {
 				to = part(values(dx), b, inSize)

@@ -111,10 +111,16 @@ func (d *direct) convolvePool(thread int, x, bias []float32, norm *normalisation
 
 func (d *direct) prepare(n int) { d.sums = grow(d.sums, groups(n)*len(d.patch)*d.outP) }
 
+// gradientImage returns where a thread writes dz, whose rows are row elements apart.
 func (d *direct) gradientImage(thread int) (dz []float32, row int) {
 	s := &d.threads[thread]
 	s.dz = grow(s.dz, d.paddedSize(d.outP))
 	return s.dz[d.border(d.outP):], d.paddedRow(d.outP)
+}
+
+func (d *direct) poolGradient(thread int, g *poolGradient) {
+	dz, row := d.gradientImage(thread)
+	g.compute(d.be, &d.convSizes, dz, row)
 }
 
 func (d *direct) gradients(thread, group int, begin bool, x, dx []float32) {
@@ -139,7 +145,7 @@ func (d *direct) gradients(thread, group int, begin bool, x, dx []float32) {
 
 func (d *direct) weightGradient(dw []float32, n int) {
 	size, taps := len(d.patch)*d.outP, d.kernel*d.kernel
-	sum := d.be.sumGroups(d.sums, size, n)
+	sum := d.be.sumGroups(d.sums, size, groups(n))
 	for r := range d.patch {
 		tap, in := r/d.in, r%d.in
 		for o := range d.out {

@@ -35,7 +35,9 @@ type matmulShape struct {
 type poolShape struct {
 	height, width int64 // before pooling, even
 	channels      int64 // padded
-	outRow        int64 // bnReluPoolBackward: elements between rows of dz
+	outRow        int64 // bnReluPoolBackward, tilePoolBackward: elements between rows of dz,
+	outPixel      int64 // tilePoolBackward: between its pixels,
+	pairRow       int64 // and pixels between the rows of its pairs, even
 }
 
 // winogradShape holds the sizes of some rows of tiles of an image. The C kernels read the
@@ -67,6 +69,49 @@ type rnnDropout struct {
 	scale      float32 // of what is kept
 }
 
+// tileShape holds the sizes of a product of bfloat16 in tiles. The C kernels read the same struct.
+type tileShape struct {
+	blocks, rows     int64 // blocks of rows; rows of each, at most tileRows
+	columns, terms   int64 // tiles of tileRows columns; sums of tileTerms terms
+	rowA, rowB, rowC int64 // elements between the rows of a tile
+	termB, columnB   int64 // elements between the tiles of B
+	add              int64
+}
+
+// A tile of C has tileRows rows and as many columns, one of A tileRows rows of tileTerms elements, one of B
+// tileRows rows of tileRows pairs, which are tileSize elements.
+const (
+	tileRows  = 16
+	tileTerms = 32
+	tileSize  = tileRows * tileRows
+)
+
+// tilePack says how a matrix becomes tiles. The C kernels read the same struct.
+type tilePack struct {
+	rows, columns, srcRow int64
+	pairColumns           int64 // 1: the terms of a product lie along a row; 0: along a column
+	transposed            int64 // 1: the pairs of a tile change places
+	zeroRows              int64 // rows of zeros before those of the source; they count as rows
+	outer                 int64 // elements between tiles that are not neighbours by their terms
+	scale                 float32
+}
+
+// tileImage holds the sizes of an image with a border. The C kernels read the same struct.
+type tileImage struct {
+	in, height, width int64 // without border
+	border, row       int64 // pixels before the first; pixels in a row, border included
+	plane             int64 // elements between the channels of one, if they are outside,
+	channels          int64 // and between its pixels, if channels are inside
+}
+
+// tileRNN holds the sizes of some samples of a layer in tiles. The C kernels read the same struct.
+type tileRNN struct {
+	steps, samples int64 // at most tileRows samples
+	hidden, in     int64 // padded to tileTerms
+	hStep          int64 // elements between the steps of h
+	lastOnly       int64 // as in rnnShape
+}
+
 // adamStep holds the numbers of a step of Adam, computed in float64 (1-0.999 in float32 is
 // off by 1.3e-5). The C kernels read the same struct.
 type adamStep struct {
@@ -83,7 +128,8 @@ type adamStep struct {
 // An element of a result never depends on how the work was cut into calls.
 type kernels interface {
 	name() string
-	hasBF16() bool // products of bfloat16 are there
+	hasBF16() bool  // products of bfloat16 are there
+	hasTiles() bool // and products of it in tiles
 
 	// matmul computes, for m < s.m and n < s.n, with k running over the three loops of s in order,
 	//
@@ -164,6 +210,43 @@ type kernels interface {
 	// pairRows writes the rows of src [rows][columns] as pairs, that of rows 2i and 2i+1 as row i
 	// of dst; what the last row lacks is 0.
 	pairRows(dst, src []float32, rows, columns int)
+
+	// Where the processor multiplies tiles of bfloat16. In images with a border and in rows of operands
+	// every element is a bfloat16, in right factors a pair of them, as pairRows makes them. A left factor
+	// made by tilePack is [block][term][tileRows][tileTerms], a right one [columns][term][tileRows] pairs.
+	//
+	// tileProduct computes, for i < s.blocks, r < s.rows, n < tileRows·s.columns,
+	//
+	//	c[cOffset[i] + r·rowC + n] = s.add + Σ_t Σ_k<tileTerms a[aOffset[i] + termA[t] + r·rowA + k] B[t][k][n]
+	//
+	// where the pair of B[t][2k] and B[t][2k+1] at n lies at (n/tileRows)·columnB + t·termB + k·rowB + n%tileRows.
+	// Blocks may overlap unless s.add is addC.
+	tileProduct(s *tileShape, aOffset, cOffset, termA []int32, a []uint16, b []uint32, bias, c []float32)
+	// tileProductPool is tileProduct, of blocks that are parts of the rows of an image, and bnReluPool at
+	// once. z is scratch for two rows of pixels, at the offsets that the first blocks have.
+	tileProductPool(s *tileShape, aOffset, cOffset, termA []int32, a []uint16, b []uint32, bias, z []float32,
+		pool *poolShape, mean, scale, beta, y []float32)
+	// tilePack writes src as tiles, padded with zeros. Unless keep is nil, each element counts as scale
+	// times itself if its keep is not 0, else as 0.
+	tilePack(s *tilePack, dst []uint32, src []float32, keep []uint8)
+	// tileImage writes x [in][height·width] into images with a border, channels outside in first, inside
+	// in last, and leaves the border as it is. Either may be nil; s.in is a multiple of 16, or what the last of
+	// 16 channels in last lack becomes 0.
+	tileImage(s *tileImage, x []float32, first, last []uint16)
+	// tilePoolBackward is bnReluPoolBackward, but that it writes dz to last, unless that is nil, and the pairs of
+	// neighbouring pixels of a row to pairs, [height·pairRow/2][channels].
+	tilePoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1 []float32, last []uint16, pairs []uint32, sumDZ []float32)
+	// tileRNNForward runs a layer through time:
+	//
+	//	h[t] = tanh(bias + in[t] wIH + h[t-1] wHH)
+	//
+	// with in [steps][samples][in]. out [steps][samples][hidden] is h or, unless keep is nil, after dropout:
+	// see rnnForward; state is then scratch for a step. termA is 0, tileTerms, 2·tileTerms …
+	tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bias []float32, in []uint16, h []float32, out, state []uint16,
+		d *rnnDropout, keep []uint8)
+	// tileRNNBackward is rnnBackward; dz16 becomes dz in bfloat16. step is scratch for a step.
+	tileRNNBackward(s *tileRNN, termA []int32, wHH []uint32, h []float32, keep []uint8, scale float32, dz []float32, dz16 []uint16,
+		dbias, step []float32)
 
 	// sumRows adds rows of a, stride elements apart, to sum, in order.
 	sumRows(sum, a []float32, rows, stride int)

@@ -29,7 +29,9 @@ enum { PANEL_WIDTH = 64 };      // panelWidth in matrix.go
 struct pool_shape {
 	int64_t height, width;      // before pooling, even
 	int64_t channels;           // a multiple of 16
-	int64_t out_row;            // bn_relu_pool_backward: elements between rows of dz
+	int64_t out_row;            // bn_relu_pool_backward, tile_pool_backward: elements between rows of dz,
+	int64_t out_pixel;          // tile_pool_backward: between its pixels,
+	int64_t pair_row;           // and pixels between rows of its pairs, even
 };
 
 // The sizes of some rows of tiles of an image; winogradShape in kernels.go is the same struct.
@@ -58,6 +60,41 @@ struct rnn_dropout {
 	uint64_t threshold;         // 16-bit words below it drop a unit
 	uint32_t purpose;
 	float scale;                // of what is kept
+};
+
+// The sizes of a product of bfloat16 in tiles; tileShape in kernels.go is the same struct.
+struct tile_shape {
+	int64_t blocks, rows;       // blocks of rows; rows of each, at most 16
+	int64_t columns, terms;     // tiles of 16 columns; sums of 32 terms
+	int64_t row_a, row_b, row_c; // elements between the rows of a tile
+	int64_t term_b, column_b;   // elements between the tiles of B
+	int64_t add;                // as in matmul_shape
+};
+
+// A matrix that becomes tiles; tilePack in kernels.go is the same struct.
+struct tile_pack {
+	int64_t rows, columns, src_row;
+	int64_t pair_columns;       // the terms of a product lie along a row; else along a column
+	int64_t transposed;         // the pairs of a tile change places
+	int64_t zero_rows;          // rows of zeros before those of the source; they count as rows
+	int64_t outer;              // elements between tiles that are not neighbours by their terms
+	float scale;                // of what is kept
+};
+
+// The sizes of an image with a border; tileImage in kernels.go is the same struct.
+struct tile_image {
+	int64_t in, height, width;  // without border
+	int64_t border, row;        // pixels before the first; pixels in a row, border included
+	int64_t plane;              // elements between the channels of one, if they are outside,
+	int64_t channels;           // and between its pixels, if channels are inside
+};
+
+// The sizes of some samples of a layer in tiles; tileRNN in kernels.go is the same struct.
+struct tile_rnn {
+	int64_t steps, samples;     // at most 16 samples
+	int64_t hidden, in;         // padded to a multiple of 32
+	int64_t h_step;             // elements between the steps of h
+	int64_t last_only;          // as in rnn_shape
 };
 
 // The numbers of a step of Adam; adamStep in kernels.go is the same struct.
@@ -93,6 +130,23 @@ struct kernels {
 	                     const uint8_t *keep, float scale, float *dz, float *dbias, float *step);
 	void (*narrow)(float *dst, const float *src, int64_t n);
 	void (*pair_rows)(float *dst, const float *src, int64_t rows, int64_t columns);
+	// Of kernels with tiles:
+	void (*tile_product)(const struct tile_shape *s, const int32_t *a_offset, const int32_t *c_offset, const int32_t *term_a,
+	                     const uint16_t *a, const uint32_t *b, const float *bias, float *c);
+	void (*tile_product_pool)(const struct tile_shape *s, const int32_t *a_offset, const int32_t *c_offset, const int32_t *term_a,
+	                          const uint16_t *a, const uint32_t *b, const float *bias, float *z, const struct pool_shape *pool,
+	                          const float *mean, const float *scale, const float *beta, float *y);
+	void (*tile_pack)(const struct tile_pack *s, uint32_t *dst, const float *src, const uint8_t *keep);
+	void (*tile_image)(const struct tile_image *s, const float *x, uint16_t *first, uint16_t *last);
+	void (*tile_pool_backward)(const struct pool_shape *s, const float *z, const float *mean, const float *scale,
+	                           const uint8_t *index, const float *dy, const float *k_z, const float *k_1, uint16_t *last,
+	                           uint32_t *pairs, float *sum_dz);
+	void (*tile_rnn_forward)(const struct tile_rnn *s, const int32_t *term_a, const uint32_t *w_ih, const uint32_t *w_hh,
+	                         const float *bias, const uint16_t *in, float *h, uint16_t *out, uint16_t *state,
+	                         const struct rnn_dropout *dropout, uint8_t *keep);
+	void (*tile_rnn_backward)(const struct tile_rnn *s, const int32_t *term_a, const uint32_t *w_hh, const float *h,
+	                          const uint8_t *keep, float scale, float *dz, uint16_t *dz16, float *dbias, float *step);
+
 	void (*sum_rows)(float *sum, const float *a, int64_t rows, int64_t stride, int64_t n);
 	int64_t (*multiply_adds)(int64_t n);
 	void (*adam)(const struct adam_step *s, float *p, const float *g, float *m, float *v, int64_t n);
@@ -100,5 +154,6 @@ struct kernels {
 
 // The tables that this build holds, from the fastest to the plainest.
 extern const struct kernels crnn_kernels_avx512, crnn_kernels_avx2, crnn_kernels_neon, crnn_kernels_generic;
+extern const struct kernels crnn_kernels_emulated; // with the build tag emulateamx
 
 #endif

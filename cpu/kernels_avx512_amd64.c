@@ -1,4 +1,5 @@
 #include <immintrin.h>
+#include <stdint.h>
 
 #define ISA avx512
 #define NAME_STRING "avx512"
@@ -15,4 +16,27 @@
 #define DOT_BF16(c, a, b) ((vf)_mm512_dpbf16_ps((__m512)(c), (__m512bh)(a), (__m512bh)(b)))
 #define NARROW_BF16(p, v) _mm256_storeu_si256((__m256i *)(p), (__m256i)_mm512_cvtneps_pbh((__m512)(v)))
 #define BITS_BF16(v) ((vi)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)(v))))
+
+// The tiles, which the Go side offers where the processor and the system have them.
+struct tile_config {
+	uint8_t palette, start, zero[14];
+	uint16_t bytes[16];
+	uint8_t rows[16];
+};
+
+static inline void tile_rows(int64_t n) {
+	struct tile_config config = { .palette = 1 };
+	for (int t = 0; t < 8; t++) {
+		config.bytes[t] = 64;
+		config.rows[t] = t < 6 ? n : 16;
+	}
+	__asm__ volatile("ldtilecfg %0" : : "m"(config));
+}
+#define TILE_ROWS(n) tile_rows(n)
+#define TILE_RELEASE() __asm__ volatile("tilerelease" : : : "memory")
+#define TILE_ZERO(t) __asm__ volatile("tilezero %%tmm" #t : :)
+#define TILE_LOAD(t, p, n) __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t : : "r"(p), "r"((int64_t)(n)) : "memory")
+#define TILE_STORE(t, p, n) __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" : : "r"(p), "r"((int64_t)(n)) : "memory")
+#define TILE_DOT(c, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c : :)
+#define RECIPROCAL(v) ((vf)_mm512_rcp14_ps((__m512)(v)))
 #include "kernels_body.h"

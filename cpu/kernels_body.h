@@ -20,6 +20,8 @@
 //	NARROW_BF16(p,v)  writes v as bfloat16 to p
 //	BITS_BF16(v)      v as bfloat16, in the low halves of 32-bit lanes that are zero above
 //
+// and, where there are tiles, what body_amx.h wants.
+//
 // Loads and stores need no alignment. Nothing here depends on the number of threads.
 #include "kernels.h"
 
@@ -64,6 +66,7 @@ INLINE vf choose(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask
 #include "body_conv.h"
 #include "body_winograd.h"
 #include "body_rnn.h"
+#include "body_amx.h"
 
 KERNEL void NAME(sum_rows)(float *sum, const float *a, int64_t rows, int64_t stride, int64_t n) {
 	for (int64_t i = 0; i < n; i += VL) {
@@ -123,6 +126,15 @@ const struct kernels NAME(crnn_kernels) = {
 #ifdef BF16_TARGET
 	.narrow = NAME(narrow),
 	.pair_rows = NAME(pair_rows),
+#endif
+#ifdef TILE_DOT
+	.tile_product = NAME(tile_product),
+	.tile_product_pool = NAME(tile_product_pool),
+	.tile_pack = NAME(tile_pack),
+	.tile_image = NAME(tile_image),
+	.tile_pool_backward = NAME(tile_pool_backward),
+	.tile_rnn_forward = NAME(tile_rnn_forward),
+	.tile_rnn_backward = NAME(tile_rnn_backward),
 #endif
 	.sum_rows = NAME(sum_rows),
 	.multiply_adds = NAME(multiply_adds),

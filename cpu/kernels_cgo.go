@@ -72,6 +72,38 @@ static void crnn_narrow(const struct kernels *k, float *dst, const float *src, i
 static void crnn_pair_rows(const struct kernels *k, float *dst, const float *src, int64_t rows, int64_t columns) {
 	k->pair_rows(dst, src, rows, columns);
 }
+static void crnn_tile_product(const struct kernels *k, const struct tile_shape *s, const int32_t *a_offset,
+		const int32_t *c_offset, const int32_t *term_a, const uint16_t *a, const uint32_t *b, const float *bias, float *c) {
+	k->tile_product(s, a_offset, c_offset, term_a, a, b, bias, c);
+}
+static void crnn_tile_product_pool(const struct kernels *k, const struct tile_shape *s, const int32_t *a_offset,
+		const int32_t *c_offset, const int32_t *term_a, const uint16_t *a, const uint32_t *b, const float *bias, float *z,
+		const struct pool_shape *pool, const float *mean, const float *scale, const float *beta, float *y) {
+	k->tile_product_pool(s, a_offset, c_offset, term_a, a, b, bias, z, pool, mean, scale, beta, y);
+}
+static void crnn_tile_pack(const struct kernels *k, const struct tile_pack *s, uint32_t *dst, const float *src,
+		const uint8_t *keep) {
+	k->tile_pack(s, dst, src, keep);
+}
+static void crnn_tile_image(const struct kernels *k, const struct tile_image *s, const float *x, uint16_t *first,
+		uint16_t *last) {
+	k->tile_image(s, x, first, last);
+}
+static void crnn_tile_pool_backward(const struct kernels *k, const struct pool_shape *s, const float *z,
+		const float *mean, const float *scale, const uint8_t *index, const float *dy, const float *k_z,
+		const float *k_1, uint16_t *last, uint32_t *pairs, float *sum_dz) {
+	k->tile_pool_backward(s, z, mean, scale, index, dy, k_z, k_1, last, pairs, sum_dz);
+}
+static void crnn_tile_rnn_forward(const struct kernels *k, const struct tile_rnn *s, const int32_t *term_a,
+		const uint32_t *w_ih, const uint32_t *w_hh, const float *bias, const uint16_t *in, float *h, uint16_t *out,
+		uint16_t *state, const struct rnn_dropout *dropout, uint8_t *keep) {
+	k->tile_rnn_forward(s, term_a, w_ih, w_hh, bias, in, h, out, state, dropout, keep);
+}
+static void crnn_tile_rnn_backward(const struct kernels *k, const struct tile_rnn *s, const int32_t *term_a,
+		const uint32_t *w_hh, const float *h, const uint8_t *keep, float scale, float *dz, uint16_t *dz16, float *dbias,
+		float *step) {
+	k->tile_rnn_backward(s, term_a, w_hh, h, keep, scale, dz, dz16, dbias, step);
+}
 static void crnn_sum_rows(const struct kernels *k, float *sum, const float *a, int64_t rows, int64_t stride,
 		int64_t n) {
 	k->sum_rows(sum, a, rows, stride, n);
@@ -116,6 +148,20 @@ static void crnn_adam(const struct kernels *k, const struct adam_step *s, float 
 #cgo nocallback crnn_narrow
 #cgo noescape crnn_pair_rows
 #cgo nocallback crnn_pair_rows
+#cgo noescape crnn_tile_product
+#cgo nocallback crnn_tile_product
+#cgo noescape crnn_tile_product_pool
+#cgo nocallback crnn_tile_product_pool
+#cgo noescape crnn_tile_pack
+#cgo nocallback crnn_tile_pack
+#cgo noescape crnn_tile_image
+#cgo nocallback crnn_tile_image
+#cgo noescape crnn_tile_pool_backward
+#cgo nocallback crnn_tile_pool_backward
+#cgo noescape crnn_tile_rnn_forward
+#cgo nocallback crnn_tile_rnn_forward
+#cgo noescape crnn_tile_rnn_backward
+#cgo nocallback crnn_tile_rnn_backward
 #cgo noescape crnn_sum_rows
 #cgo nocallback crnn_sum_rows
 #cgo noescape crnn_multiply_adds
@@ -129,16 +175,29 @@ import "unsafe"
 
 // cKernels are the C kernels of one instruction set.
 type cKernels struct {
-	table *C.struct_kernels
-	bf16  bool
+	table       *C.struct_kernels
+	bf16, tiles bool
+	title       string // unless it is the table's
 }
 
-func (k cKernels) name() string  { return C.GoString(k.table.name) }
-func (k cKernels) hasBF16() bool { return k.bf16 }
+func (k cKernels) name() string {
+	if k.title != "" {
+		return k.title
+	}
+	return C.GoString(k.table.name)
+}
+func (k cKernels) hasBF16() bool  { return k.bf16 }
+func (k cKernels) hasTiles() bool { return k.tiles }
 
-func floats(a []float32) *C.float  { return (*C.float)(unsafe.Pointer(unsafe.SliceData(a))) }
-func offsets(a []int32) *C.int32_t { return (*C.int32_t)(unsafe.Pointer(unsafe.SliceData(a))) }
-func bytes(a []uint8) *C.uint8_t   { return (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(a))) }
+func floats(a []float32) *C.float   { return (*C.float)(unsafe.Pointer(unsafe.SliceData(a))) }
+func offsets(a []int32) *C.int32_t  { return (*C.int32_t)(unsafe.Pointer(unsafe.SliceData(a))) }
+func bytes(a []uint8) *C.uint8_t    { return (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(a))) }
+func halves(a []uint16) *C.uint16_t { return (*C.uint16_t)(unsafe.Pointer(unsafe.SliceData(a))) }
+func pairs(a []uint32) *C.uint32_t  { return (*C.uint32_t)(unsafe.Pointer(unsafe.SliceData(a))) }
+func (s *tileShape) c() *C.struct_tile_shape {
+	return (*C.struct_tile_shape)(unsafe.Pointer(s))
+}
+func (s *tileRNN) c() *C.struct_tile_rnn { return (*C.struct_tile_rnn)(unsafe.Pointer(s)) }
 func (s *poolShape) c() *C.struct_pool_shape {
 	return (*C.struct_pool_shape)(unsafe.Pointer(s))
 }
@@ -221,6 +280,41 @@ func (k cKernels) pairRows(dst, src []float32, rows, columns int) {
 	C.crnn_pair_rows(k.table, floats(dst), floats(src), C.int64_t(rows), C.int64_t(columns))
 }
 
+func (k cKernels) tileProduct(s *tileShape, aOffset, cOffset, termA []int32, a []uint16, b []uint32, bias, c []float32) {
+	C.crnn_tile_product(k.table, s.c(), offsets(aOffset), offsets(cOffset), offsets(termA), halves(a), pairs(b), floats(bias), floats(c))
+}
+
+func (k cKernels) tileProductPool(s *tileShape, aOffset, cOffset, termA []int32, a []uint16, b []uint32, bias, z []float32,
+	pool *poolShape, mean, scale, beta, y []float32) {
+	C.crnn_tile_product_pool(k.table, s.c(), offsets(aOffset), offsets(cOffset), offsets(termA), halves(a), pairs(b), floats(bias), floats(z),
+		pool.c(), floats(mean), floats(scale), floats(beta), floats(y))
+}
+
+func (k cKernels) tilePack(s *tilePack, dst []uint32, src []float32, keep []uint8) {
+	C.crnn_tile_pack(k.table, (*C.struct_tile_pack)(unsafe.Pointer(s)), pairs(dst), floats(src), bytes(keep))
+}
+
+func (k cKernels) tileImage(s *tileImage, x []float32, first, last []uint16) {
+	C.crnn_tile_image(k.table, (*C.struct_tile_image)(unsafe.Pointer(s)), floats(x), halves(first), halves(last))
+}
+
+func (k cKernels) tilePoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1 []float32, last []uint16, pair []uint32, sumDZ []float32) {
+	C.crnn_tile_pool_backward(k.table, s.c(), floats(z), floats(mean), floats(scale), bytes(index), floats(dy), floats(kZ), floats(k1),
+		halves(last), pairs(pair), floats(sumDZ))
+}
+
+func (k cKernels) tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bias []float32, in []uint16, h []float32, out, state []uint16,
+	d *rnnDropout, keep []uint8) {
+	C.crnn_tile_rnn_forward(k.table, s.c(), offsets(termA), pairs(wIH), pairs(wHH), floats(bias), halves(in), floats(h), halves(out), halves(state),
+		(*C.struct_rnn_dropout)(unsafe.Pointer(d)), bytes(keep))
+}
+
+func (k cKernels) tileRNNBackward(s *tileRNN, termA []int32, wHH []uint32, h []float32, keep []uint8, scale float32, dz []float32, dz16 []uint16,
+	dbias, step []float32) {
+	C.crnn_tile_rnn_backward(k.table, s.c(), offsets(termA), pairs(wHH), floats(h), bytes(keep), C.float(scale), floats(dz), halves(dz16),
+		floats(dbias), floats(step))
+}
+
 func (k cKernels) sumRows(sum, a []float32, rows, stride int) {
 	C.crnn_sum_rows(k.table, floats(sum), floats(a), C.int64_t(rows), C.int64_t(stride), C.int64_t(len(sum)))
 }
@@ -240,6 +334,10 @@ var (
 	_ [unsafe.Sizeof(winogradShape{})]byte = [C.sizeof_struct_winograd_shape]byte{}
 	_ [unsafe.Sizeof(rnnShape{})]byte      = [C.sizeof_struct_rnn_shape]byte{}
 	_ [unsafe.Sizeof(rnnDropout{})]byte    = [C.sizeof_struct_rnn_dropout]byte{}
+	_ [unsafe.Sizeof(tileShape{})]byte     = [C.sizeof_struct_tile_shape]byte{}
+	_ [unsafe.Sizeof(tilePack{})]byte      = [C.sizeof_struct_tile_pack]byte{}
+	_ [unsafe.Sizeof(tileImage{})]byte     = [C.sizeof_struct_tile_image]byte{}
+	_ [unsafe.Sizeof(tileRNN{})]byte       = [C.sizeof_struct_tile_rnn]byte{}
 	_ [unsafe.Sizeof(adamStep{})]byte      = [C.sizeof_struct_adam_step]byte{}
 	_ [panelWidth]byte                     = [C.PANEL_WIDTH]byte{}
 )

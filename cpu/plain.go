@@ -14,6 +14,9 @@ type goKernels struct{}
 func (goKernels) name() string  { return "go" }
 func (goKernels) hasBF16() bool { return true }
 
+// hasTiles is false: the plain versions are for tests; products without tiles are faster in Go.
+func (goKernels) hasTiles() bool { return false }
+
 func (goKernels) matmul(s *matmulShape, aOffset, cOffset []int32, a, b, bias, c []float32) {
 	for i := range s.batch {
 		for m := range s.m {

@@ -12,6 +12,7 @@ import (
 // next job awake, since it usually follows within microseconds, and end if none comes.
 type pool struct {
 	threads int
+	chunk   int                 // the most samples that samples takes at once
 	job     atomic.Pointer[job] // at hand
 	awake   []atomic.Bool       // of the team: whether there is a thread of that number
 
@@ -22,7 +23,7 @@ type pool struct {
 }
 
 func newPool(threads int) *pool {
-	p := &pool{threads: threads, awake: make([]atomic.Bool, threads)}
+	p := &pool{threads: threads, chunk: chunkSamples, awake: make([]atomic.Bool, threads)}
 	p.job.Store(nothing)
 	return p
 }
@@ -107,7 +108,7 @@ func (p *pool) flush() {
 	}
 	work, n := p.putOff, p.n
 	p.putOff = nil
-	count := (n + chunkSamples - 1) / chunkSamples
+	count := (n + p.chunk - 1) / p.chunk
 	count = min((count+p.threads-1)/p.threads*p.threads, n)
 	p.run(count, func(thread, i int) {
 		lo, hi := split(i, n, count)
@@ -199,13 +200,13 @@ func split(i, n, parts int) (lo, hi int) {
 	return
 }
 
-// sumGroups adds the sums of all groups of n samples, size elements each, to those of the first
-// and returns them.
-func (be *Backend) sumGroups(sums []float32, size, n int) []float32 {
+// sumGroups adds the sums of so many groups, size elements each, to those of the first and returns
+// them.
+func (be *Backend) sumGroups(sums []float32, size, groups int) []float32 {
 	const chunk = 1 << 12
 	be.pool.run((size+chunk-1)/chunk, func(_, i int) {
 		lo, hi := i*chunk, min((i+1)*chunk, size)
-		for g := 1; g < groups(n); g++ {
+		for g := 1; g < groups; g++ {
 			be.sumRows(sums[lo:hi], sums[g*size+lo:], 1, size)
 		}
 	})

@@ -213,6 +213,49 @@ func (k profiled) pairRows(dst, src []float32, rows, columns int) {
 	k.kernels.pairRows(dst, src, rows, columns)
 }
 
+// flop counts the operations of a product.
+func (s *tileShape) flop() int64 {
+	return 2 * s.blocks * s.rows * s.columns * tileRows * s.terms * tileTerms
+}
+
+func (k profiled) tileProduct(s *tileShape, aOffset, cOffset, termA []int32, a []uint16, b []uint32, bias, c []float32) {
+	defer k.p.add("matmul, bf16 in tiles", time.Now(), s.flop())
+	k.kernels.tileProduct(s, aOffset, cOffset, termA, a, b, bias, c)
+}
+
+func (k profiled) tileProductPool(s *tileShape, aOffset, cOffset, termA []int32, a []uint16, b []uint32, bias, z []float32,
+	pool *poolShape, mean, scale, beta, y []float32) {
+	defer k.p.add("matmul, bf16 in tiles, and pool", time.Now(), s.flop())
+	k.kernels.tileProductPool(s, aOffset, cOffset, termA, a, b, bias, z, pool, mean, scale, beta, y)
+}
+
+func (k profiled) tilePack(s *tilePack, dst []uint32, src []float32, keep []uint8) {
+	defer k.p.add("to tiles of bfloat16", time.Now(), 0)
+	k.kernels.tilePack(s, dst, src, keep)
+}
+
+func (k profiled) tileImage(s *tileImage, x []float32, first, last []uint16) {
+	defer k.p.add("to images in bfloat16", time.Now(), 0)
+	k.kernels.tileImage(s, x, first, last)
+}
+
+func (k profiled) tilePoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1 []float32, last []uint16, pairs []uint32, sumDZ []float32) {
+	defer k.p.add("normalise, ReLU, pool", time.Now(), 0)
+	k.kernels.tilePoolBackward(s, z, mean, scale, index, dy, kZ, k1, last, pairs, sumDZ)
+}
+
+func (k profiled) tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bias []float32, in []uint16, h []float32, out, state []uint16,
+	d *rnnDropout, keep []uint8) {
+	defer k.p.add("layer, bf16 in tiles", time.Now(), 2*s.samples*s.hidden*(s.steps*s.in+(s.steps-1)*s.hidden))
+	k.kernels.tileRNNForward(s, termA, wIH, wHH, bias, in, h, out, state, d, keep)
+}
+
+func (k profiled) tileRNNBackward(s *tileRNN, termA []int32, wHH []uint32, h []float32, keep []uint8, scale float32, dz []float32, dz16 []uint16,
+	dbias, step []float32) {
+	defer k.p.add("recurrence, bf16 in tiles", time.Now(), 2*s.samples*s.hidden*(s.steps-1)*s.hidden)
+	k.kernels.tileRNNBackward(s, termA, wHH, h, keep, scale, dz, dz16, dbias, step)
+}
+
 func (k profiled) sumRows(sum, a []float32, rows, stride int) {
 	defer k.p.add("sum of groups", time.Now(), 0)
 	k.kernels.sumRows(sum, a, rows, stride)

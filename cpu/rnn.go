@@ -71,6 +71,9 @@ type rnnLayer struct {
 // NewRNN implements model.Backend.
 func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 	r := &rnn{be: be, RNNSpec: spec, hiddenP: padded(spec.Hidden), inP: padded(spec.In), weights: -1}
+	if be.tiles {
+		r.hiddenP, r.inP = inTiles(spec.Hidden), inTiles(spec.In)
+	}
 	r.threshold = uint32(math.Round(spec.Dropout * (1 << 16)))
 	r.keepScale = float32((1 << 16) / float64((1<<16)-r.threshold))
 	r.threads = make([]rnnScratch, be.pool.threads)
@@ -91,6 +94,9 @@ func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 		l.dBias = l.dHH + r.hiddenP*r.hiddenP
 		r.groupSize = l.dBias + r.hiddenP
 		r.layers = append(r.layers, l)
+	}
+	if be.tiles {
+		return newTiledRNN(r)
 	}
 	chunk := min(chunkSamples, spec.MaxBatch) * spec.Steps // rows
 	if err := be.reserve(rows*r.inP,                       // in
@@ -342,7 +348,7 @@ func (r *rnn) Backward(_, dy, dx *tensor.Dense, n int) {
 			}
 		})
 	})
-	r.sumGradients(n)
+	r.sumGradients(groups(n))
 }
 
 // backward computes the gradients of layer i and of its input, and adds the weights' gradients
@@ -398,9 +404,9 @@ func (c *rnnChunk) addOuterProducts(sum, dz, in []float32, rows, width int, begi
 	}
 }
 
-// sumGradients computes the gradients of all parameters from those of the groups.
-func (r *rnn) sumGradients(n int) {
-	total := r.be.sumGroups(r.sums, r.groupSize, n)
+// sumGradients computes the gradients of all parameters from those of so many groups.
+func (r *rnn) sumGradients(groups int) {
+	total := r.be.sumGroups(r.sums, r.groupSize, groups)
 	r.be.pool.run(2*len(r.layers), func(_, i int) {
 		l := &r.layers[i/2]
 		dw, sum, in, width, dBias := values(l.DWeightIH), total[l.dIH:], l.in, l.inP, values(l.DBiasIH)

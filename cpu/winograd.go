@@ -339,9 +339,15 @@ func (w *winograd) convolvePool(thread int, x, bias []float32, norm *normalisati
 	})
 }
 
+// gradientImage returns where a thread writes dz, whose rows are row elements apart.
 func (w *winograd) gradientImage(thread int) (dz []float32, row int) {
 	s := w.scratch(thread)
 	return s.image[:w.height*w.width*w.outP], w.width * w.outP
+}
+
+func (w *winograd) poolGradient(thread int, g *poolGradient) {
+	dz, row := w.gradientImage(thread)
+	g.compute(w.be, &w.convSizes, dz, row)
 }
 
 func (w *winograd) gradients(thread, group int, begin bool, x, dx []float32) {

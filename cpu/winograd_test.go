@@ -89,7 +89,10 @@ func TestWinogradError(t *testing.T) {
 			for o := range norm.scale {
 				norm.scale[o] = 1
 			}
-			errors := func(c convolution) [4]float64 {
+			errors := func(c interface {
+				convolution
+				gradientImage(thread int) (dz []float32, row int)
+			}) [4]float64 {
 				y := make([]float32, len(exact.y))
 				c.pack(w, false)
 				for b := range n {

@@ -1,0 +1,6 @@
+//go:build !cgo || !amd64
+
+package cpu
+
+// TilesRefused returns why the processor's AMX is not used, or nil if it is used or not there.
+func TilesRefused() error { return nil }
