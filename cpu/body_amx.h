@@ -8,6 +8,9 @@
 //	TILE_STORE(t,p,n)    stores them
 //	TILE_DOT(c,a,b)      c += a b: for each element the even and the odd terms have a sum each, which are added in the end
 //
+//	PAIR_BF16(a,b)       a and b as pairs of bfloat16, a in the low halves
+//	LOAD_SOME(p,n)       the first n < VL values of a vector at p, and zeros; there is a plain version
+//	WIDEN_HALVES(p)      VL 16-bit values at p as 32-bit lanes
 //	RECIPROCAL(v)        1/v, exact to 14 bits at least
 //
 // Tiles 0 to 3 are C, 4 and 5 A, 6 and 7 B.
@@ -157,48 +160,70 @@ KERNEL void NAME(tile_product_pool)(const struct tile_shape *s, const int32_t *a
 	TILE_RELEASE();
 }
 
-// The pairs of a tile: 16 x 16, of which some exist.
-static inline __attribute__((always_inline)) BF16_TARGET void NAME(tile_words)(const struct tile_pack *s, int64_t row, int64_t column, const float *src, const uint8_t *keep,
-                                         uint32_t *word) {
-	for (int64_t r = 0; r < 16; r++, word += 16) {
-		if (s->pair_columns) {
-			const int64_t from = (row + r) * s->src_row + column;
+// An element of a matrix that becomes tiles, as bits of bfloat16; 0 outside.
+INLINE uint32_t pack_bits(const struct tile_pack *s, const void *src, const uint8_t *keep, int64_t row, int64_t column) {
+	const int64_t at = (row - s->zero_rows) * s->src_row + column;
+	if (row < s->zero_rows || row >= s->rows || column >= s->columns)
+		return 0;
+	if (s->narrow)
+		return ((const uint16_t *)src)[at];
+	const float v = ((const float *)src)[at];
+	return keep && !keep[at] ? 0 : bits_bf16(keep ? v * s->scale : v);
+}
+
+// A vector of pairs that exist, of the rows at a place and below it.
+static inline __attribute__((always_inline)) BF16_TARGET vf NAME(pack_pairs)(const struct tile_pack *s, const void *src, const uint8_t *keep,
+                                                                            int64_t at) {
+	const int64_t below = at + s->src_row;
+	if (s->narrow)
+		return (vf)(WIDEN_HALVES((const uint16_t *)src + at) | WIDEN_HALVES((const uint16_t *)src + below) << 16);
+	vf first = load((const float *)src + at), second = load((const float *)src + below);
+	if (keep) {
+		first = choose(load_bytes(keep + at) == 0, (vf){}, first * s->scale);
+		second = choose(load_bytes(keep + below) == 0, (vf){}, second * s->scale);
+	}
+	return (vf)PAIR_BF16(first, second);
+}
+
+// The pairs of a tile, 16 x 16, whose first is at that row and column.
+static inline __attribute__((always_inline)) BF16_TARGET void NAME(tile_words)(const struct tile_pack *s, int64_t row, int64_t column,
+                                                                              const void *src, const uint8_t *keep, uint32_t *word) {
+	const int64_t down = s->pair_columns ? 1 : 2, right = s->pair_columns ? 2 : 1; // from a pair to the next
+	if (row < s->zero_rows || row + 16 * down > s->rows || column + 16 * right > s->columns) {
+		for (int64_t r = 0; r < 16; r++)
 			for (int64_t i = 0; i < 16; i++) {
-				const int64_t c = column + 2 * i;
-				word[i] = row + r >= s->rows || c >= s->columns ? 0
-				          : bits_bf16(src[from + 2 * i]) | (c + 1 < s->columns ? bits_bf16(src[from + 2 * i + 1]) << 16 : 0);
+				const int64_t y = row + r * down, x = column + i * right;
+				word[16 * r + i] = pack_bits(s, src, keep, y, x) | pack_bits(s, src, keep, y + down - 1, x + right - 1) << 16;
 			}
-			continue;
-		}
-		for (int64_t i = 0; i < 16; i += VL) {
-			vi half[2];
-			for (int k = 0; k < 2; k++) {
-				const int64_t at = row + 2 * r + k - s->zero_rows, from = at * s->src_row + column + i;
-				if (at < 0 || at >= s->rows - s->zero_rows || column + i >= s->columns) {
-					half[k] = (vi){};
-					continue;
-				}
-				float some[VL] = {};
-				vf v;
-				if (column + i + VL <= s->columns)
-					v = load(src + from);
-				else {
-					for (int64_t l = 0; column + i + l < s->columns; l++)
-						some[l] = src[from + l];
-					v = load(some);
-				}
-				if (keep)
-					v = choose(load_bytes(keep + from) == 0, (vf){}, v * s->scale);
-				half[k] = BITS_BF16(v);
-			}
-			store((float *)word + i, (vf)(half[0] | half[1] << 16));
-		}
+		return;
+	}
+	for (int64_t r = 0; r < 16; r++) {
+		const int64_t at = (row + r * down - s->zero_rows) * s->src_row + column;
+#pragma GCC unroll 8
+		for (int64_t i = 0; i < 16; i += VL)
+			if (s->pair_columns) {
+				NARROW_BF16((uint16_t *)(word + 16 * r + i), load((const float *)src + at + 2 * i));
+				NARROW_BF16((uint16_t *)(word + 16 * r + i) + VL, load((const float *)src + at + 2 * i + VL));
+			} else
+				store((float *)word + 16 * r + i, NAME(pack_pairs)(s, src, keep, at + i));
 	}
 }
 
-static BF16_TARGET void NAME(tile_pack)(const struct tile_pack *s, uint32_t *dst, const float *src, const uint8_t *keep) {
+static BF16_TARGET void NAME(tile_pack)(const struct tile_pack *s, uint32_t *dst, const void *src, const uint8_t *keep) {
 	const int64_t high = s->pair_columns ? 16 : 32, wide = s->pair_columns ? 32 : 16; // of a tile, in src
-	for (int64_t r = 0; r < s->rows; r += high)
+	for (int64_t r = 0; r < s->rows; r += high) {
+		if (!s->transposed && !s->pair_columns && r >= s->zero_rows && r + high <= s->rows && s->columns % 16 == 0) {
+			// All tiles of these rows at once, along the rows.
+			for (int64_t i = 0; i < 16; i++) {
+				uint32_t *to = dst + r / high * 256 + 16 * i;
+				const int64_t at = (r + 2 * i - s->zero_rows) * s->src_row;
+				for (int64_t c = 0; c < s->columns; c += 16, to += s->outer)
+#pragma GCC unroll 8
+					for (int64_t l = 0; l < 16; l += VL)
+						store((float *)to + l, NAME(pack_pairs)(s, src, keep, at + c + l));
+			}
+			continue;
+		}
 		for (int64_t c = 0; c < s->columns; c += wide) {
 			uint32_t *to = dst + (s->pair_columns ? r / high * s->outer + c / wide * 256 : c / wide * s->outer + r / high * 256);
 			if (!s->transposed) {
@@ -211,6 +236,7 @@ static BF16_TARGET void NAME(tile_pack)(const struct tile_pack *s, uint32_t *dst
 				for (int j = 0; j < 16; j += 8)
 					transpose_8x8((float *)to + 16 * j + i, (float *)word + 16 * i + j, 16, 16);
 		}
+	}
 }
 
 // Eight pixels of two channels, as pairs; without a channel, 0.
@@ -227,14 +253,31 @@ INLINE v8i image_words(const float *even, const float *odd) {
 	return (word[0] >> 16 & 0xffff) | (word[1] & -65536);
 }
 
-KERNEL void NAME(tile_image)(const struct tile_image *s, const float *x, uint16_t *first, uint16_t *last) {
+#ifndef LOAD_SOME
+INLINE vf load_some(const float *p, int64_t n) {
+	float some[VL] = { 0 };
+	for (int64_t i = 0; i < n; i++)
+		some[i] = p[i];
+	return load(some);
+}
+#define LOAD_SOME(p, n) load_some(p, n)
+#endif
+
+static BF16_TARGET void NAME(tile_image)(const struct tile_image *s, const float *x, uint16_t *first, uint16_t *last) {
 	const int64_t pixels = s->height * s->width;
 	for (int64_t c = 0; c < s->in && first; c++)
 		for (int64_t i = 0; i < s->height; i++) {
 			const float *from = x + c * pixels + i * s->width;
 			uint16_t *to = first + c * s->plane + s->border * (s->row + 1) + i * s->row;
-			for (int64_t j = 0; j < s->width; j++)
-				to[j] = bits_bf16(from[j]);
+			int64_t j = 0;
+			for (; j + VL <= s->width; j += VL)
+				NARROW_BF16(to + j, load(from + j));
+			if (j < s->width) {
+				uint16_t some[VL];
+				NARROW_BF16(some, LOAD_SOME(from + j, s->width - j));
+				for (; j < s->width; j += 2) // which is even
+					memcpy(to + j, some + j % VL, 4);
+			}
 		}
 	for (int64_t c = 0; c < s->in && last; c += 16)
 		for (int64_t i = 0; i < s->height; i++) {
@@ -285,8 +328,7 @@ static BF16_TARGET void NAME(tile_pool_backward)(const struct pool_shape *s, con
 							NARROW_BF16(last + (i + r) * s->out_row + (j + k) * s->out_pixel + c, d[k]);
 						sum += d[k];
 					}
-					const vi word = BITS_BF16(d[0]) | BITS_BF16(d[1]) << 16;
-					store((float *)pairs + ((i + r) * s->pair_row + j) / 2 * pixel + c, (vf)word);
+					store((float *)pairs + ((i + r) * s->pair_row + j) / 2 * pixel + c, (vf)PAIR_BF16(d[0], d[1]));
 				}
 				store(sum_dz + c, load(sum_dz + c) + sum);
 			}
@@ -301,84 +343,155 @@ INLINE vf tanh_fast(vf x) {
 	return MIN(splat(1), MAX(splat(-1), top * r));
 }
 
-// The products of a step's rows with weights, to tiles of C.
-INLINE void tiles_row(int64_t columns, const float *bias, int64_t terms1, const uint16_t *a1, const uint32_t *w1, int64_t terms2,
-                      const uint16_t *a2, const uint32_t *w2, const int32_t *term_a, float *c) {
-#define ROW(nc)                                                                                                                   \
-	do {                                                                                                                      \
-		struct NAME(tiles) s = { { a1 }, 64 * terms1, w1 + j * 256 * terms1, 64, 1024, 1024 * terms1, { c + 16 * j }, 64 * columns }; \
-		tiles_begin(1, nc, bias ? ADD_BIAS : ADD_NOTHING, &s, bias ? bias + 16 * j : 0);                                             \
-		tiles_add(1, nc, terms1, term_a, &s);                                                                             \
-		s.a[0] = a2, s.row_a = 64 * terms2, s.b = w2 + j * 256 * terms2, s.column_b = 1024 * terms2;                      \
-		tiles_add(1, nc, terms2, term_a, &s);                                                                             \
-		tiles_end(1, nc, &s);                                                                                             \
+// A layer on its way through time: what the vectors do, which goes on while the tiles work.
+struct NAME(tile_layer) {
+	const struct tile_rnn *s;
+	const int32_t *term_a;
+	int64_t size, t;            // of a step; the step at hand
+	// forward
+	const float *sum;           // in the tanh
+	float *h;
+	uint16_t *state, *out;
+	const struct rnn_dropout *dropout;
+	struct NAME(masks) masks;
+	uint8_t *keep;
+	// backward
+	const float *dy, *from_next, *state_h;
+	const uint8_t *kept;
+	float scale, *dbias;
+	uint16_t *dz;
+};
+
+// What is interleaved with products: nothing, masks of dropout, tanh, or its gradient.
+enum { WORK_NONE, WORK_MASKS, WORK_TANH, WORK_GRADIENT };
+
+// Part of that work: rows of masks, or vectors of a step.
+static inline __attribute__((always_inline)) BF16_TARGET void NAME(tile_work)(const int kind, struct NAME(tile_layer) *l, int64_t from,
+                                                                             int64_t to) {
+	const struct tile_rnn *s = l->s;
+	if (kind == WORK_MASKS)
+		for (int64_t b = from; b < to; b++)
+			dropout_row(l->dropout, &l->masks, (uint32_t)(((l->dropout->first + b) * s->steps + l->t) * l->dropout->blocks),
+			            l->keep + b * s->hidden);
+	if (kind == WORK_TANH) {
+		const float *sum = l->sum;
+		float *h = l->h;
+		uint16_t *state = l->state, *out = l->out;
+		const uint8_t *keep = l->keep;
+		const vf scale = splat(keep ? l->dropout->scale : 1);
+		for (int64_t i = from * VL; i < to * VL; i += VL) {
+			const vf v = tanh_fast(load(sum + i));
+			store(h + i, v);
+			NARROW_BF16(state + i, v);
+			if (keep)
+				NARROW_BF16(out + i, choose(load_bytes(keep + i) == 0, (vf){}, v * scale));
+		}
+	}
+	if (kind == WORK_GRADIENT) {
+		const int64_t at = l->t * l->size;
+		const float *dy = l->dy + at, *h = l->state_h + at, *from_next = l->from_next;
+		const uint8_t *kept = l->kept ? l->kept + at : 0;
+		const int reads = !s->last_only || l->t == s->steps - 1, back = l->t > 0;
+		int64_t j = from * VL % s->hidden;
+		for (int64_t i = from * VL; i < to * VL; i += VL) {
+			if (back) { // steps back in time are not what the processor expects
+				__builtin_prefetch(dy + i - l->size);
+				__builtin_prefetch(h + i - l->size);
+			}
+			vf d = reads ? load(dy + i) : (vf){};
+			if (kept)
+				d = choose(load_bytes(kept + i) == 0, (vf){}, d * l->scale);
+			if (from_next)
+				d += load(from_next + i);
+			const vf v = load(h + i);
+			d *= 1 - v * v;
+			NARROW_BF16(l->dz + at + i, d);
+			store(l->dbias + j, load(l->dbias + j) + d);
+			j = j + VL == s->hidden ? 0 : j + VL;
+		}
+	}
+}
+
+// The products of a step's rows with weights, and n parts of work meanwhile.
+static inline __attribute__((always_inline)) BF16_TARGET void NAME(tile_step)(const int kind, struct NAME(tile_layer) *l, int64_t n, int64_t add,
+                                                                             const float *bias, int64_t columns, int64_t terms,
+                                                                             const uint16_t *a, const uint32_t *w, float *c) {
+	int64_t done = 0, slot = 0;
+	const int64_t slots = (columns + 3) / 4 * terms;
+#define ROW(nc)                                                                                                                  \
+	do {                                                                                                                     \
+		const struct NAME(tiles) s = { { a }, 64 * terms, w + j * 256 * terms, 64, 1024, 1024 * terms, { c + 16 * j }, 64 * columns }; \
+		tiles_begin(1, nc, add, &s, bias ? bias + 16 * j : 0);                                                           \
+		for (int64_t t = 0; t < terms; t++) {                                                                            \
+			struct NAME(tiles) one = s;                                                                              \
+			one.b += t * 256;                                                                                        \
+			tiles_add(1, nc, 1, l->term_a + t, &one);                                                                \
+			const int64_t end = kind == WORK_NONE ? 0 : n * ++slot / slots;                                          \
+			NAME(tile_work)(kind, l, done, end);                                                                     \
+			done = end;                                                                                              \
+		}                                                                                                                \
+		tiles_end(1, nc, &s);                                                                                            \
 	} while (0)
 	for (int64_t j = 0; j < columns; j += 4)
 		if (columns - j >= 4)
 			ROW(4);
 		else
-			ROW(2); // hidden units are padded to 32
+			ROW(2); // hidden units and inputs are padded to 32
 #undef ROW
 }
 
 static BF16_TARGET void NAME(tile_rnn_forward)(const struct tile_rnn *s, const int32_t *term_a, const uint32_t *w_ih, const uint32_t *w_hh,
-                                   const float *bias, const uint16_t *in, float *h, uint16_t *out, uint16_t *state,
+                                   const float *bias, const uint16_t *in, float *h, uint16_t *out, uint16_t *state, float *step,
                                    const struct rnn_dropout *dropout, uint8_t *keep) {
-	const int64_t size = s->samples * s->hidden;
+	struct NAME(tile_layer) l = { .s = s, .term_a = term_a, .size = s->samples * s->hidden, .h = h, .out = out, .dropout = dropout, .keep = keep };
+	const int64_t vectors = l.size / VL, columns = s->hidden / 16, terms = s->hidden / 32;
+	if (keep)
+		dropout_begin(dropout, &l.masks);
 	TILE_ROWS(s->samples);
-	for (int64_t t = 0; t < s->steps; t++, h += s->h_step, out += size, in += s->samples * s->in) {
-		tiles_row(s->hidden / 16, bias, s->in / 32, in, w_ih, t > 0 ? s->hidden / 32 : 0, keep ? state : out - (t > 0 ? size : 0), w_hh, term_a, h);
-		if (!keep) {
-			for (int64_t i = 0; i < size; i += VL) {
-				const vf v = tanh_fast(load(h + i));
-				store(h + i, v);
-				NARROW_BF16(out + i, v);
-			}
-			continue;
-		}
-		for (int64_t b = 0; b < s->samples; b++, keep += s->hidden) {
-			dropout_row(dropout, (uint32_t)(((dropout->first + b) * s->steps + t) * dropout->blocks), keep);
-			for (int64_t i = 0; i < s->hidden; i += VL) {
-				const int64_t at = b * s->hidden + i;
-				const vf v = tanh_fast(load(h + at));
-				store(h + at, v);
-				NARROW_BF16(state + at, v);
-				NARROW_BF16(out + at, choose(load_bytes(keep + i) == 0, (vf){}, v * dropout->scale));
-			}
-		}
+	NAME(tile_step)(WORK_NONE, &l, 0, ADD_BIAS, bias, columns, s->in / 32, in, w_ih, step);
+	for (; l.t < s->steps; l.t++) {
+		// The sums of a step lie in one half of step, while those of the next one begin in the other.
+		float *now = step + (l.t & 1) * l.size, *next = step + (~l.t & 1) * l.size;
+		const int masks = keep && dropout->blocks > 0;
+		if (l.t == 0) {
+			if (masks)
+				NAME(tile_work)(WORK_MASKS, &l, 0, s->samples);
+		} else if (masks)
+			NAME(tile_step)(WORK_MASKS, &l, s->samples, ADD_C, 0, columns, terms, l.state, w_hh, now);
+		else
+			NAME(tile_step)(WORK_NONE, &l, 0, ADD_C, 0, columns, terms, l.state, w_hh, now);
+		l.sum = now;
+		l.state = keep ? state : l.out;
+		in += s->samples * s->in;
+		if (l.t + 1 < s->steps)
+			NAME(tile_step)(WORK_TANH, &l, vectors, ADD_BIAS, bias, columns, s->in / 32, in, w_ih, next);
+		else
+			NAME(tile_work)(WORK_TANH, &l, 0, vectors);
+		l.h += s->h_step;
+		l.out += l.size;
+		if (keep)
+			l.keep += l.size;
 	}
 	TILE_RELEASE();
 }
 
-static BF16_TARGET void NAME(tile_rnn_backward)(const struct tile_rnn *s, const int32_t *term_a, const uint32_t *w_hh, const float *h,
-                                    const uint8_t *keep, float scale, float *dz, uint16_t *dz16, float *dbias, float *step) {
-	const int64_t size = s->samples * s->hidden;
+static BF16_TARGET void NAME(tile_rnn_backward)(const struct tile_rnn *s, const int32_t *term_a, const uint32_t *w_ih, const uint32_t *w_hh,
+                                    const float *h, const uint8_t *keep, float scale, const float *dy, uint16_t *dz, float *dx,
+                                    float *dbias, float *step) {
+	struct NAME(tile_layer) l = {
+		.s = s, .term_a = term_a, .size = s->samples * s->hidden, .dy = dy, .state_h = h, .kept = keep, .scale = scale,
+		.dbias = dbias, .dz = dz,
+	};
+	const int64_t vectors = l.size / VL, terms = s->hidden / 32, in = s->samples * s->in;
 	TILE_ROWS(s->samples);
-	for (int64_t t = s->steps - 1; t >= 0; t--) {
-		const int last = t == s->steps - 1;
-		float *now = dz + t * size;
-		if (!last) {
-			fetch(now, 4 * size);
-			fetch(h + t * size, 4 * size);
-			if (keep)
-				fetch(keep + t * size, size);
-			tiles_row(s->hidden / 16, 0, s->hidden / 32, dz16 + (t + 1) * size, w_hh, 0, 0, 0, term_a, step);
-		}
-		for (int64_t b = 0; b < size; b += s->hidden)
-			for (int64_t j = 0; j < s->hidden; j += VL) {
-				const int64_t i = b + j;
-				vf d = last || !s->last_only ? load(now + i) : (vf){};
-				if (keep)
-					d = choose(load_bytes(keep + t * size + i) == 0, (vf){}, d * scale);
-				if (!last)
-					d += load(step + i);
-				vf v = load(h + t * size + i);
-				d *= 1 - v * v;
-				store(now + i, d);
-				NARROW_BF16(dz16 + t * size + i, d);
-				store(dbias + j, load(dbias + j) + d);
-			}
+	l.t = s->steps - 1;
+	NAME(tile_work)(WORK_GRADIENT, &l, 0, vectors);
+	for (l.from_next = step; --l.t >= 0;) {
+		const int64_t next = l.t + 1;
+		NAME(tile_step)(WORK_NONE, &l, 0, ADD_NOTHING, 0, s->hidden / 16, terms, dz + next * l.size, w_hh, step);
+		NAME(tile_step)(WORK_GRADIENT, &l, vectors, ADD_NOTHING, 0, s->in / 16, terms, dz + next * l.size, w_ih, dx + next * in);
 	}
+	NAME(tile_step)(WORK_NONE, &l, 0, ADD_NOTHING, 0, s->in / 16, terms, dz, w_ih, dx);
 	TILE_RELEASE();
 }
 

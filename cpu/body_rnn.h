@@ -25,38 +25,48 @@ INLINE vf tanh_vector(vf x) {
 	return MIN(splat(1), MAX(splat(-1), top / bottom));
 }
 
+// What all rows of a mask have in common.
+struct NAME(masks) {
+	vu key[10][2], lane, purpose, step_low, step_high;
+	vh threshold;
+};
+
+INLINE void dropout_begin(const struct rnn_dropout *d, struct NAME(masks) *m) {
+	for (int l = 0; l < VL / 2; l++)
+		m->lane[l] = l;
+	for (int round = 0; round < 10; round++) {
+		m->key[round][0] = (vu){} + (uint32_t)(d->seed + round * 0x9E3779B9u);
+		m->key[round][1] = (vu){} + (uint32_t)((d->seed >> 32) + round * 0xBB67AE85u);
+	}
+	m->purpose = (vu){} + d->purpose;
+	m->step_low = (vu){} + (uint32_t)d->step;
+	m->step_high = (vu){} + (d->step >> 32);
+	m->threshold = (vh){} + (uint16_t)(d->threshold - 1); // which 0 does not reach: see dropout_row
+}
+
 // Philox 4x32-10 of VL/2 blocks at a time, a block to each 64-bit lane: sets the bytes of a
 // row's mask. Only the low half of a lane counts: MUL32 reads no more, so what xor leaves above
 // does no harm.
-INLINE void dropout_row(const struct rnn_dropout *d, uint32_t first_block, uint8_t *keep) {
+INLINE void dropout_row(const struct rnn_dropout *d, const struct NAME(masks) *m, uint32_t first_block, uint8_t *keep) {
 	enum { LANES = VL / 2 };
-	const vu m0 = (vu){} + 0xD2511F53u, m1 = (vu){} + 0xCD9E8D57u;
-	vu lane;
-	for (int l = 0; l < LANES; l++)
-		lane[l] = l;
+	const vu m0 = (vu){} + 0xD2511F53u, m1 = (vu){} + 0xCD9E8D57u, low = (vu){} + 0xffff;
 	for (int64_t i = 0; i < d->blocks; i += LANES) {
-		vu c0 = lane + (uint32_t)(first_block + i); // a carry above the low half does no harm
-		vu c1 = (vu){} + d->purpose, c2 = (vu){} + (uint32_t)d->step, c3 = (vu){} + (d->step >> 32);
-		vu k0 = (vu){} + (uint32_t)d->seed, k1 = (vu){} + (d->seed >> 32);
+		vu c0 = m->lane + (uint32_t)(first_block + i); // a carry above the low half does no harm
+		vu c1 = m->purpose, c2 = m->step_low, c3 = m->step_high;
 #pragma GCC unroll 10
 		for (int round = 0; round < 10; round++) {
 			vu p0 = MUL32(c0, m0), p1 = MUL32(c2, m1);
-			c0 = (p1 >> 32) ^ c1 ^ k0;
-			c2 = (p0 >> 32) ^ c3 ^ k1;
+			c0 = HIGH32(p1) ^ c1 ^ m->key[round][0];
+			c2 = HIGH32(p0) ^ c3 ^ m->key[round][1];
 			c1 = p1;
 			c3 = p0;
-			k0 += 0x9E3779B9u;
-			k1 += 0xBB67AE85u;
 		}
-		// A block's eight bytes are a lane too: byte 2w is 1 unless the low half of word w is
-		// below the threshold, which makes the difference negative.
-		const vu word[4] = { c0, c1, c2, c3 };
-		vu below = {};
-		for (int w = 0; w < 4; w++) {
-			below |= (((word[w] & 0xffff) - d->threshold) >> 63) << (16 * w);
-			below |= ((((word[w] >> 16) & 0xffff) - d->threshold) >> 63) << (16 * w + 8);
-		}
-		const vu bytes = below ^ 0x0101010101010101u;
+		// A block's eight bytes are a lane too: byte w is 1 unless 16-bit word w is below the threshold.
+		const vu even = (c0 & low) | (c1 & low) << 16 | (c2 & low) << 32 | c3 << 48;
+		const vu odd = (c0 >> 16 & low) | (c1 & low << 16) | (c2 & low << 16) << 16 | (c3 >> 16) << 48;
+		vu bytes = (((vu)((vh)even > m->threshold) & 0x0001000100010001u) | ((vu)((vh)odd > m->threshold) & 0x0100010001000100u));
+		if (d->threshold == 0)
+			bytes = (vu){} + 0x0101010101010101u;
 		if (d->blocks - i >= LANES)
 			memcpy(keep + 8 * i, &bytes, sizeof bytes);
 		else
@@ -96,6 +106,9 @@ INLINE void fetch(const void *p, int64_t n) {
 KERNEL void NAME(rnn_forward)(const struct rnn_shape *s, const int32_t *row, const float *w, float *h,
                               const struct rnn_dropout *dropout, uint8_t *keep, float *kept, float *step) {
 	const int64_t size = s->samples * s->hidden;
+	struct NAME(masks) masks = { 0 };
+	if (keep)
+		dropout_begin(dropout, &masks);
 	for (int64_t t = 0; t < s->steps; t++) {
 		float *now = h + t * size;
 		if (t > 0)
@@ -107,7 +120,7 @@ KERNEL void NAME(rnn_forward)(const struct rnn_shape *s, const int32_t *row, con
 		}
 		for (int64_t b = 0; b < s->samples; b++) {
 			const int64_t at = t * size + b * s->hidden;
-			dropout_row(dropout, (uint32_t)(((dropout->first + b) * s->steps + t) * dropout->blocks), keep + at);
+			dropout_row(dropout, &masks, (uint32_t)(((dropout->first + b) * s->steps + t) * dropout->blocks), keep + at);
 			for (int64_t i = at; i < at + s->hidden; i += VL) {
 				vf v = tanh_vector(load(h + i));
 				store(h + i, v);

@@ -89,6 +89,7 @@ const (
 // tilePack says how a matrix becomes tiles. The C kernels read the same struct.
 type tilePack struct {
 	rows, columns, srcRow int64
+	narrow                int64 // 1: it is bfloat16 already, two to an element
 	pairColumns           int64 // 1: the terms of a product lie along a row; 0: along a column
 	transposed            int64 // 1: the pairs of a tile change places
 	zeroRows              int64 // rows of zeros before those of the source; they count as rows
@@ -227,7 +228,8 @@ type kernels interface {
 	tileProductPool(s *tileShape, aOffset, cOffset, termA []int32, a []uint16, b []uint32, bias, z []float32,
 		pool *poolShape, mean, scale, beta, y []float32)
 	// tilePack writes src as tiles, padded with zeros. Unless keep is nil, each element counts as scale
-	// times itself if its keep is not 0, else as 0.
+	// times itself if its keep is not 0, else as 0. With pairColumns there is neither keep nor zeroRows nor
+	// narrow.
 	tilePack(s *tilePack, dst []uint32, src []float32, keep []uint8)
 	// tileImage writes x [in][height·width] into images with a border, channels outside in first, inside
 	// in last, and leaves the border as it is. Either may be nil; s.in is a multiple of 16, or what the last of
@@ -241,12 +243,13 @@ type kernels interface {
 	//	h[t] = tanh(bias + in[t] wIH + h[t-1] wHH)
 	//
 	// with in [steps][samples][in]. out [steps][samples][hidden] is h or, unless keep is nil, after dropout:
-	// see rnnForward; state is then scratch for a step. termA is 0, tileTerms, 2·tileTerms …
+	// see rnnForward; state is then scratch for a step, and step is for two. termA is 0, tileTerms, 2·tileTerms …
 	tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bias []float32, in []uint16, h []float32, out, state []uint16,
-		d *rnnDropout, keep []uint8)
-	// tileRNNBackward is rnnBackward; dz16 becomes dz in bfloat16. step is scratch for a step.
-	tileRNNBackward(s *tileRNN, termA []int32, wHH []uint32, h []float32, keep []uint8, scale float32, dz []float32, dz16 []uint16,
-		dbias, step []float32)
+		step []float32, d *rnnDropout, keep []uint8)
+	// tileRNNBackward is rnnBackward, but that dy is what rnnBackward finds in dz; and computes the gradient
+	// of the input, dx[t] = dz[t] wIH. step is scratch for a step.
+	tileRNNBackward(s *tileRNN, termA []int32, wIH, wHH []uint32, h []float32, keep []uint8, scale float32, dy []float32, dz []uint16,
+		dx, dbias, step []float32)
 
 	// sumRows adds rows of a, stride elements apart, to sum, in order.
 	sumRows(sum, a []float32, rows, stride int)

@@ -74,6 +74,7 @@ struct tile_shape {
 // A matrix that becomes tiles; tilePack in kernels.go is the same struct.
 struct tile_pack {
 	int64_t rows, columns, src_row;
+	int64_t narrow;             // it is bfloat16 already
 	int64_t pair_columns;       // the terms of a product lie along a row; else along a column
 	int64_t transposed;         // the pairs of a tile change places
 	int64_t zero_rows;          // rows of zeros before those of the source; they count as rows
@@ -136,16 +137,17 @@ struct kernels {
 	void (*tile_product_pool)(const struct tile_shape *s, const int32_t *a_offset, const int32_t *c_offset, const int32_t *term_a,
 	                          const uint16_t *a, const uint32_t *b, const float *bias, float *z, const struct pool_shape *pool,
 	                          const float *mean, const float *scale, const float *beta, float *y);
-	void (*tile_pack)(const struct tile_pack *s, uint32_t *dst, const float *src, const uint8_t *keep);
+	void (*tile_pack)(const struct tile_pack *s, uint32_t *dst, const void *src, const uint8_t *keep);
 	void (*tile_image)(const struct tile_image *s, const float *x, uint16_t *first, uint16_t *last);
 	void (*tile_pool_backward)(const struct pool_shape *s, const float *z, const float *mean, const float *scale,
 	                           const uint8_t *index, const float *dy, const float *k_z, const float *k_1, uint16_t *last,
 	                           uint32_t *pairs, float *sum_dz);
 	void (*tile_rnn_forward)(const struct tile_rnn *s, const int32_t *term_a, const uint32_t *w_ih, const uint32_t *w_hh,
 	                         const float *bias, const uint16_t *in, float *h, uint16_t *out, uint16_t *state,
-	                         const struct rnn_dropout *dropout, uint8_t *keep);
-	void (*tile_rnn_backward)(const struct tile_rnn *s, const int32_t *term_a, const uint32_t *w_hh, const float *h,
-	                          const uint8_t *keep, float scale, float *dz, uint16_t *dz16, float *dbias, float *step);
+	                         float *step, const struct rnn_dropout *dropout, uint8_t *keep);
+	void (*tile_rnn_backward)(const struct tile_rnn *s, const int32_t *term_a, const uint32_t *w_ih, const uint32_t *w_hh,
+	                          const float *h, const uint8_t *keep, float scale, const float *dy, uint16_t *dz, float *dx,
+	                          float *dbias, float *step);
 
 	void (*sum_rows)(float *sum, const float *a, int64_t rows, int64_t stride, int64_t n);
 	int64_t (*multiply_adds)(int64_t n);

@@ -10,6 +10,7 @@
 #define MIN(a, b) ((vf)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #define MAX(a, b) ((vf)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define MUL32(a, b) ((vu)_mm512_mul_epu32((__m512i)(a), (__m512i)(b)))
+#define HIGH32(v) ((vu)_mm512_shuffle_epi32((__m512i)(v), _MM_PERM_DDBB))
 #define WIDEN(p) ((vi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(p))))
 #define NARROW(p, v) _mm_storeu_si128((__m128i *)(p), _mm512_cvtepi32_epi8((__m512i)(v)))
 #define BF16_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")))
@@ -24,6 +25,12 @@ struct tile_config {
 	uint8_t rows[16];
 };
 
+static inline __attribute__((always_inline, target("avx512f,avx512bw,avx512bf16"))) __m512 pair_bf16(__m512 low, __m512 high) {
+	__m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2,
+	                                 17, 1, 16, 0);
+	return (__m512)_mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+}
+
 static inline void tile_rows(int64_t n) {
 	struct tile_config config = { .palette = 1 };
 	for (int t = 0; t < 8; t++) {
@@ -32,6 +39,9 @@ static inline void tile_rows(int64_t n) {
 	}
 	__asm__ volatile("ldtilecfg %0" : : "m"(config));
 }
+#define WIDEN_HALVES(p) ((vi)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(p))))
+#define PAIR_BF16(low, high) pair_bf16((__m512)(low), (__m512)(high))
+#define LOAD_SOME(p, n) ((vf)_mm512_maskz_loadu_ps((1u << (n)) - 1, p))
 #define TILE_ROWS(n) tile_rows(n)
 #define TILE_RELEASE() __asm__ volatile("tilerelease" : : : "memory")
 #define TILE_ZERO(t) __asm__ volatile("tilezero %%tmm" #t : :)

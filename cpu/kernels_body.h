@@ -9,6 +9,7 @@
 //	SQRT(v)    square roots
 //	MIN(a,b)   the smaller of each a and b, b where either is NaN; MAX(a,b) the larger
 //	MUL32(a,b) products of the low 32 bits of each 64-bit lane
+//	HIGH32(v)  the high 32 bits of each 64-bit lane in its low ones, unless a shift is as good
 //	WIDEN(p)   VL bytes at p as 32-bit lanes
 //	NARROW(p,v) writes the low bytes of v's lanes to p
 //
@@ -27,6 +28,9 @@
 
 #include <string.h>
 
+#ifndef HIGH32
+#define HIGH32(v) ((v) >> 32)
+#endif
 #define PASTE2(a, b) a##_##b
 #define PASTE(a, b) PASTE2(a, b)
 #define NAME(f) PASTE(f, ISA)
@@ -36,6 +40,7 @@
 typedef float vf __attribute__((vector_size(VL * 4)));
 typedef int32_t vi __attribute__((vector_size(VL * 4)));
 typedef uint64_t vu __attribute__((vector_size(VL * 4)));
+typedef uint16_t vh __attribute__((vector_size(VL * 4)));
 typedef float v8 __attribute__((vector_size(32)));
 typedef int32_t v8i __attribute__((vector_size(32)));
 

@@ -81,7 +81,7 @@ static void crnn_tile_product_pool(const struct kernels *k, const struct tile_sh
 		const struct pool_shape *pool, const float *mean, const float *scale, const float *beta, float *y) {
 	k->tile_product_pool(s, a_offset, c_offset, term_a, a, b, bias, z, pool, mean, scale, beta, y);
 }
-static void crnn_tile_pack(const struct kernels *k, const struct tile_pack *s, uint32_t *dst, const float *src,
+static void crnn_tile_pack(const struct kernels *k, const struct tile_pack *s, uint32_t *dst, const void *src,
 		const uint8_t *keep) {
 	k->tile_pack(s, dst, src, keep);
 }
@@ -96,13 +96,13 @@ static void crnn_tile_pool_backward(const struct kernels *k, const struct pool_s
 }
 static void crnn_tile_rnn_forward(const struct kernels *k, const struct tile_rnn *s, const int32_t *term_a,
 		const uint32_t *w_ih, const uint32_t *w_hh, const float *bias, const uint16_t *in, float *h, uint16_t *out,
-		uint16_t *state, const struct rnn_dropout *dropout, uint8_t *keep) {
-	k->tile_rnn_forward(s, term_a, w_ih, w_hh, bias, in, h, out, state, dropout, keep);
+		uint16_t *state, float *step, const struct rnn_dropout *dropout, uint8_t *keep) {
+	k->tile_rnn_forward(s, term_a, w_ih, w_hh, bias, in, h, out, state, step, dropout, keep);
 }
 static void crnn_tile_rnn_backward(const struct kernels *k, const struct tile_rnn *s, const int32_t *term_a,
-		const uint32_t *w_hh, const float *h, const uint8_t *keep, float scale, float *dz, uint16_t *dz16, float *dbias,
-		float *step) {
-	k->tile_rnn_backward(s, term_a, w_hh, h, keep, scale, dz, dz16, dbias, step);
+		const uint32_t *w_ih, const uint32_t *w_hh, const float *h, const uint8_t *keep, float scale, const float *dy,
+		uint16_t *dz, float *dx, float *dbias, float *step) {
+	k->tile_rnn_backward(s, term_a, w_ih, w_hh, h, keep, scale, dy, dz, dx, dbias, step);
 }
 static void crnn_sum_rows(const struct kernels *k, float *sum, const float *a, int64_t rows, int64_t stride,
 		int64_t n) {
@@ -291,7 +291,7 @@ func (k cKernels) tileProductPool(s *tileShape, aOffset, cOffset, termA []int32,
 }
 
 func (k cKernels) tilePack(s *tilePack, dst []uint32, src []float32, keep []uint8) {
-	C.crnn_tile_pack(k.table, (*C.struct_tile_pack)(unsafe.Pointer(s)), pairs(dst), floats(src), bytes(keep))
+	C.crnn_tile_pack(k.table, (*C.struct_tile_pack)(unsafe.Pointer(s)), pairs(dst), unsafe.Pointer(unsafe.SliceData(src)), bytes(keep))
 }
 
 func (k cKernels) tileImage(s *tileImage, x []float32, first, last []uint16) {
@@ -304,15 +304,15 @@ func (k cKernels) tilePoolBackward(s *poolShape, z, mean, scale []float32, index
 }
 
 func (k cKernels) tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bias []float32, in []uint16, h []float32, out, state []uint16,
-	d *rnnDropout, keep []uint8) {
+	step []float32, d *rnnDropout, keep []uint8) {
 	C.crnn_tile_rnn_forward(k.table, s.c(), offsets(termA), pairs(wIH), pairs(wHH), floats(bias), halves(in), floats(h), halves(out), halves(state),
-		(*C.struct_rnn_dropout)(unsafe.Pointer(d)), bytes(keep))
+		floats(step), (*C.struct_rnn_dropout)(unsafe.Pointer(d)), bytes(keep))
 }
 
-func (k cKernels) tileRNNBackward(s *tileRNN, termA []int32, wHH []uint32, h []float32, keep []uint8, scale float32, dz []float32, dz16 []uint16,
-	dbias, step []float32) {
-	C.crnn_tile_rnn_backward(k.table, s.c(), offsets(termA), pairs(wHH), floats(h), bytes(keep), C.float(scale), floats(dz), halves(dz16),
-		floats(dbias), floats(step))
+func (k cKernels) tileRNNBackward(s *tileRNN, termA []int32, wIH, wHH []uint32, h []float32, keep []uint8, scale float32, dy []float32, dz []uint16,
+	dx, dbias, step []float32) {
+	C.crnn_tile_rnn_backward(k.table, s.c(), offsets(termA), pairs(wIH), pairs(wHH), floats(h), bytes(keep), C.float(scale), floats(dy), halves(dz),
+		floats(dx), floats(dbias), floats(step))
 }
 
 func (k cKernels) sumRows(sum, a []float32, rows, stride int) {

@@ -85,10 +85,12 @@ void crnn_emulated_dot(int c, int a, int b) {
 #define BITS_BF16(v) ((((v) != (v)) & (((vi)(v) >> 16 & 0xffff) | 1 << 6)) | (((v) == (v)) & ROUND_BF16((vi)(v))))
 #define NARROW_BF16(p, v)                                 \
 	do {                                              \
-		const vi bits = BITS_BF16(v);             \
-		for (int l = 0; l < VL; l++)              \
-			(p)[l] = bits[l];                 \
+		const vi narrow_ = BITS_BF16(v);          \
+		for (int lane_ = 0; lane_ < VL; lane_++)  \
+			(p)[lane_] = narrow_[lane_];      \
 	} while (0)
+#define WIDEN_HALVES(p) ((vi){ (p)[0], (p)[1], (p)[2], (p)[3] })
+#define PAIR_BF16(low, high) (BITS_BF16(low) | BITS_BF16(high) << 16)
 #define TILE_ROWS(n) crnn_emulated_rows(n)
 #define TILE_RELEASE() crnn_emulated_release()
 #define TILE_ZERO(t) crnn_emulated_zero(t)

@@ -48,11 +48,18 @@ func (goKernels) tilePack(s *tilePack, dst []uint32, src []float32, keep []uint8
 		if r -= s.zeroRows; r < 0 || r >= s.rows-s.zeroRows || c >= s.columns {
 			return 0
 		}
-		v := src[r*s.srcRow+c]
-		if keep != nil {
-			v = float32(keep[r*s.srcRow+c]) * (v * s.scale)
+		at := r*s.srcRow + c
+		if s.narrow != 0 {
+			return widen(uint16(math.Float32bits(src[at/2]) >> (at % 2 * 16)))
 		}
-		return v
+		v := src[at]
+		switch {
+		case keep == nil:
+			return v
+		case keep[at] == 0:
+			return 0
+		}
+		return v * s.scale
 	}
 	stepR, stepC := int64(2), int64(1) // what a pair takes of src
 	if s.pairColumns != 0 {
@@ -132,7 +139,7 @@ func (s *tileRNN) rows(terms, add int64) *tileShape {
 }
 
 func (goKernels) tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bias []float32, in []uint16, h []float32, out, state []uint16,
-	d *rnnDropout, keep []uint8) {
+	step []float32, d *rnnDropout, keep []uint8) {
 	size, zero := s.samples*s.hidden, []int32{0}
 	for t := range s.steps {
 		now, o := h[t*s.hStep:][:size], out[t*size:]
@@ -157,18 +164,18 @@ func (goKernels) tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bi
 	}
 }
 
-func (goKernels) tileRNNBackward(s *tileRNN, termA []int32, wHH []uint32, h []float32, keep []uint8, scale float32, dz []float32, dz16 []uint16,
-	dbias, step []float32) {
+func (goKernels) tileRNNBackward(s *tileRNN, termA []int32, wIH, wHH []uint32, h []float32, keep []uint8, scale float32, dy []float32, dz []uint16,
+	dx, dbias, step []float32) {
 	size, zero := s.samples*s.hidden, []int32{0}
 	for t := s.steps - 1; t >= 0; t-- {
 		last := t == s.steps-1
 		if !last {
-			goKernels{}.tileProduct(s.rows(s.hidden/tileTerms, addNothing), zero, zero, termA, dz16[(t+1)*size:], wHH, nil, step)
+			goKernels{}.tileProduct(s.rows(s.hidden/tileTerms, addNothing), zero, zero, termA, dz[(t+1)*size:], wHH, nil, step)
 		}
 		for i := range size {
 			at, d := t*size+i, float32(0)
 			if last || s.lastOnly == 0 {
-				d = dz[at]
+				d = dy[at]
 			}
 			if keep != nil {
 				d = float32(keep[at]) * (d * scale)
@@ -177,8 +184,13 @@ func (goKernels) tileRNNBackward(s *tileRNN, termA []int32, wHH []uint32, h []fl
 				d += step[i]
 			}
 			d *= 1 - h[at]*h[at]
-			dz[at], dz16[at] = d, uint16(bfloat16(d))
+			dz[at] = uint16(bfloat16(d))
 			dbias[i%s.hidden] += d
 		}
+	}
+	all := s.rows(s.hidden/tileTerms, addNothing)
+	all.columns, all.rowC = s.in/tileRows, s.in
+	for t := range s.steps {
+		goKernels{}.tileProduct(all, zero, zero, termA, dz[t*size:], wIH, nil, dx[t*s.samples*s.in:])
 	}
 }

@@ -245,15 +245,15 @@ func (k profiled) tilePoolBackward(s *poolShape, z, mean, scale []float32, index
 }
 
 func (k profiled) tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bias []float32, in []uint16, h []float32, out, state []uint16,
-	d *rnnDropout, keep []uint8) {
+	step []float32, d *rnnDropout, keep []uint8) {
 	defer k.p.add("layer, bf16 in tiles", time.Now(), 2*s.samples*s.hidden*(s.steps*s.in+(s.steps-1)*s.hidden))
-	k.kernels.tileRNNForward(s, termA, wIH, wHH, bias, in, h, out, state, d, keep)
+	k.kernels.tileRNNForward(s, termA, wIH, wHH, bias, in, h, out, state, step, d, keep)
 }
 
-func (k profiled) tileRNNBackward(s *tileRNN, termA []int32, wHH []uint32, h []float32, keep []uint8, scale float32, dz []float32, dz16 []uint16,
-	dbias, step []float32) {
-	defer k.p.add("recurrence, bf16 in tiles", time.Now(), 2*s.samples*s.hidden*(s.steps-1)*s.hidden)
-	k.kernels.tileRNNBackward(s, termA, wHH, h, keep, scale, dz, dz16, dbias, step)
+func (k profiled) tileRNNBackward(s *tileRNN, termA []int32, wIH, wHH []uint32, h []float32, keep []uint8, scale float32, dy []float32, dz []uint16,
+	dx, dbias, step []float32) {
+	defer k.p.add("layer, bf16 in tiles", time.Now(), 2*s.samples*s.hidden*(s.steps*s.in+(s.steps-1)*s.hidden))
+	k.kernels.tileRNNBackward(s, termA, wIH, wHH, h, keep, scale, dy, dz, dx, dbias, step)
 }
 
 func (k profiled) sumRows(sum, a []float32, rows, stride int) {

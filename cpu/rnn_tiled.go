@@ -29,11 +29,11 @@ type tiledRNNLayer struct {
 
 // tiledRNNScratch is what one thread works in: rows of a chunk.
 type tiledRNNScratch struct {
-	in32        []float32 // layer 0's input,
-	in, out     []uint16  // a layer's in bfloat16, and its output; dz
-	state       []uint16  // of a step
-	h           []float32 // of a step, in eval mode
-	dz          [2][]float32
+	in32        []float32    // layer 0's input,
+	in, out     []uint16     // a layer's in bfloat16, and its output; dz
+	state       []uint16     // of a step
+	h           []float32    // of a step, in eval mode
+	dy          [2][]float32 // gradients of outputs: of a layer and of the one below
 	step        []float32
 	left, right []uint32 // factors of the weights' gradients
 }
@@ -159,13 +159,13 @@ func (c *tiledChunk) grow() {
 	rows, widest := c.Steps*min(tileRows, c.MaxBatch), max(c.inP, c.hiddenP)
 	c.in, c.out = grow(c.in, rows*widest), grow(c.out, rows*widest)
 	c.state = grow(c.state, tileRows*c.hiddenP)
+	c.step = grow(c.step, 2*tileRows*c.hiddenP)
 	if !c.train {
 		c.h = grow(c.h, tileRows*c.hiddenP)
 		return
 	}
-	c.step = grow(c.step, tileRows*c.hiddenP)
-	for i := range c.dz {
-		c.dz[i] = grow(c.dz[i], rows*widest)
+	for i := range c.dy {
+		c.dy[i] = grow(c.dy[i], rows*widest)
 	}
 	c.left, c.right = grow(c.left, len(c.gradTerm)*tileSize*c.hiddenP/tileRows), grow(c.right, len(c.gradTerm)*tileSize*widest/tileRows)
 }
@@ -209,7 +209,7 @@ func (c *tiledChunk) forward(i int, step uint64) []float32 {
 		seed: c.Seed, step: step, purpose: uint32(rng.Dropout.Sub(i)), first: uint64(c.lo),
 		blocks: uint64(c.Hidden+7) / 8, threshold: uint64(c.threshold), scale: c.keepScale,
 	}
-	c.be.tileRNNForward(s, c.term, l.ih, l.hh, l.bias, c.in, h, c.out, c.state, dropout, keep)
+	c.be.tileRNNForward(s, c.term, l.ih, l.hh, l.bias, c.in, h, c.out, c.state, c.step, dropout, keep)
 	c.in, c.out = c.out, c.in
 	return h[(c.Steps-1)*int(s.hStep):]
 }
@@ -224,7 +224,7 @@ func (r *tiledRNN) Backward(x, dy, dx *tensor.Dense, n int) {
 		r.chunks(thread, g, n, func(c *tiledChunk, begin bool) {
 			c.grow()
 			m := c.m()
-			last := c.dz[top%2][(r.Steps-1)*m*r.hiddenP:][:m*r.hiddenP]
+			last := c.dy[top%2][(r.Steps-1)*m*r.hiddenP:][:m*r.hiddenP]
 			clear(last)
 			for b := range m {
 				copy(last[b*r.hiddenP:], dyv[(c.lo+b)*r.Hidden:][:r.Hidden])
@@ -232,7 +232,7 @@ func (r *tiledRNN) Backward(x, dy, dx *tensor.Dense, n int) {
 			for i := top; i >= 0; i-- {
 				c.backward(i, xv, sums, begin)
 			}
-			dIn := c.dz[1]
+			dIn := c.dy[1]
 			for b := range m {
 				for t := range r.Steps {
 					copy(dxv[((c.lo+b)*r.Steps+t)*r.In:][:r.In], dIn[(t*m+b)*r.inP:])
@@ -245,7 +245,7 @@ func (r *tiledRNN) Backward(x, dy, dx *tensor.Dense, n int) {
 
 // backward is that of rnnChunk.
 func (c *tiledChunk) backward(i int, x, sums []float32, begin bool) {
-	l, dz, m := &c.layers[i], c.dz[i%2], c.m()
+	l, m := &c.layers[i], c.m()
 	h, rows := tiledOf(c, l.h), int64(c.rows())
 	shape := c.shape(l)
 	if i == len(c.layers)-1 {
@@ -255,14 +255,14 @@ func (c *tiledChunk) backward(i int, x, sums []float32, begin bool) {
 	if begin {
 		clear(dBias)
 	}
-	dz16 := c.out
-	c.be.tileRNNBackward(shape, c.term, l.hhBack, h, tiledOf(c, l.keep), c.keepScale, dz, dz16, dBias, c.step)
+	dz := c.out
+	c.be.tileRNNBackward(shape, c.term, l.ihBack, l.hhBack, h, tiledOf(c, l.keep), c.keepScale, c.dy[i%2], dz, c.dy[(i+1)%2], dBias, c.step)
 
 	terms := (rows + tileTerms - 1) / tileTerms
 	pack := tilePack{rows: rows, columns: int64(c.hiddenP), srcRow: int64(c.hiddenP), outer: terms * tileSize, scale: c.keepScale}
 	left := pack
-	left.transposed = 1
-	c.be.tilePack(&left, c.left, dz, nil)
+	left.narrow, left.transposed = 1, 1
+	c.be.tilePack(&left, c.left, floatsOf(dz), nil)
 
 	// DWeightIH = Σ dzᵀ in
 	if i > 0 {
@@ -278,8 +278,6 @@ func (c *tiledChunk) backward(i int, x, sums []float32, begin bool) {
 	pack.zeroRows = int64(m)
 	c.be.tilePack(&pack, c.right, h, nil)
 	c.addOuterProducts(sums[l.dHH:], terms, c.hiddenP, begin)
-
-	c.inputGradient(l, dz16, c.dz[(i+1)%2])
 }
 
 // addOuterProducts adds the product of the left and the right factor to sum [hiddenP][width], or begins it.
@@ -293,23 +291,6 @@ func (c *tiledChunk) addOuterProducts(sum []float32, terms int64, width int, beg
 	}
 	c.be.tileProduct(s, steps(c.hiddenP/tileRows, int(terms)*2*tileSize), steps(c.hiddenP/tileRows, tileRows*width), c.gradTerm,
 		halvesOf(c.left), c.right, nil, sum)
-}
-
-// inputGradient computes the gradient of a layer's input.
-func (c *tiledChunk) inputGradient(l *tiledRNNLayer, dz16 []uint16, dIn []float32) {
-	rows := c.rows()
-	each := min(tileRows, rows)
-	blocks := (rows + each - 1) / each
-	a, to := make([]int32, blocks), make([]int32, blocks)
-	for i := range blocks {
-		first := min(i*each, rows-each) // the last block may overlap with that before it
-		a[i], to[i] = int32(first*c.hiddenP), int32(first*l.inP)
-	}
-	terms := int64(c.hiddenP / tileTerms)
-	c.be.tileProduct(&tileShape{
-		blocks: int64(blocks), rows: int64(each), columns: int64(l.inP / tileRows), terms: terms,
-		rowA: int64(c.hiddenP), rowB: tileRows, rowC: int64(l.inP), termB: tileSize, columnB: terms * tileSize,
-	}, a, to, c.term, dz16, l.ihBack, nil, dIn)
 }
 
 var _ model.RNN = (*tiledRNN)(nil)
