@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,8 +60,27 @@ func TestBF16(t *testing.T) {
 	for _, kernels := range cpu.Kernels() {
 		t.Run(kernels, func(t *testing.T) {
 			backendtest.RunPrecision(t, bf16(kernels, 3), backendtest.BF16)
-			backendtest.SameBits(t, bf16(kernels, 2), bf16(kernels, 1))
+			for _, threads := range []int{2, 8, 61} {
+				backendtest.SameBits(t, bf16(kernels, threads), bf16(kernels, 1))
+			}
 		})
+	}
+}
+
+// The stand-in for AMX is for tests: it is not taken unless it is named, and a program has none.
+func TestStandInIsNeverChosen(t *testing.T) {
+	for _, bf16 := range []bool{false, true} {
+		if name := cpu.DefaultKernels(bf16); name == "emulated" {
+			t.Errorf("bf16 %v: %s kernels", bf16, name)
+		}
+	}
+}
+
+// bf16 is computed in tiles where there are any, and fp32 is not.
+func TestDefaultKernels(t *testing.T) {
+	offered := cpu.Kernels()
+	if slices.Contains(offered, "amx") != (cpu.DefaultKernels(true) == "amx") || cpu.DefaultKernels(false) == "amx" {
+		t.Errorf("of %v, %s for bf16 and %s for fp32", offered, cpu.DefaultKernels(true), cpu.DefaultKernels(false))
 	}
 }
 

@@ -341,3 +341,66 @@ func TestTileTanh(t *testing.T) {
 		})
 	}
 }
+
+// A convolution of any size, and its gradients, of operands that are exact in bfloat16, against float64:
+// what is left is the rounding of sums in float32.
+func TestTiledConvolution(t *testing.T) {
+	eachTiles(t, func(d *drawn, k kernels) {
+		s := convSizes{
+			in: d.size("in", 1, 40), out: d.size("out", 1, 40), kernel: 2*d.size("half of the filter", 0, 9) + 1,
+			height: 2 * d.size("half of the height", 1, 4), width: 2 * d.size("half of the width", 1, 20),
+		}
+		if d.size("few channels", 0, 1) == 1 {
+			s.in = min(s.in, s.kernel)
+		}
+		s.inP, s.outP = padded(s.in), padded(s.out)
+		n, pixels := d.size("images", 1, 3), s.height*s.width
+		rounded := func(n int) []float32 {
+			a := d.floats(n)
+			for i := range a {
+				a[i] = widen(uint16(bfloat16(a[i])))
+			}
+			return a
+		}
+		x, w, dz := rounded(n*s.in*pixels), rounded(s.out*s.in*s.kernel*s.kernel), make([]float32, n*pixels*s.outP)
+		for i := range dz {
+			if i%s.outP < s.out {
+				dz[i] = rounded(1)[0]
+			}
+		}
+		exact := newExact(s, n, x, w, dz)
+		be := &Backend{kernels: k, pool: newPool(1), bf16: true, tiles: true}
+		c := newTiled(be, s)
+		zeros, ones := make([]float32, s.outP), make([]float32, s.outP)
+		for i := range ones {
+			ones[i] = 1
+		}
+		z, dx, dw, y := make([]float32, len(dz)), make([]float32, len(x)), make([]float32, len(w)), make([]float32, len(dz)/4)
+		c.pack(w, true)
+		c.prepare(n)
+		for b := range n {
+			image := part(x, b, s.in*pixels)
+			c.convolvePool(0, image, zeros, &normalisation{zeros, ones, zeros}, part(y, b, pixels/4*s.outP))
+			c.convolve(0, image, zeros, part(z, b, pixels*s.outP))
+			// dz = kZ z, for a z that is dz and kZ = 1
+			c.poolGradient(0, &poolGradient{
+				normalisation{zeros, zeros, zeros}, part(dz, b, pixels*s.outP), make([]uint8, pixels/4*s.outP), make([]float32, pixels/4*s.outP),
+				ones, zeros, make([]float32, s.outP),
+			})
+			c.gradients(0, 0, b == 0, image, part(dx, b, s.in*pixels))
+		}
+		c.weightGradient(dw, n)
+		for _, of := range []struct {
+			name  string
+			got   []float32
+			exact []float64
+		}{{"z", z, exact.z}, {"y", y, exact.y}, {"dx", dx, exact.dx}, {"dw", dw, exact.dw}} {
+			for i, want := range of.exact {
+				// Sums of so many terms below 1, whose signs are random, each rounded where it is of the order of its root.
+				if terms := float64(s.kernel*s.kernel*max(s.in, s.out) + n*pixels); !(math.Abs(float64(of.got[i])-want) <= terms*ulp) {
+					d.Fatalf("%s[%d] = %v, want %v", of.name, i, of.got[i], want)
+				}
+			}
+		}
+	})
+}

@@ -66,13 +66,21 @@ func doctorCommand() *cli.Command {
 // how to get faster ones if only those in Go are built in.
 func kernelsLine(chosen string) string {
 	names := cpu.Kernels()
-	text := cmp.Or(chosen, names[0]) + " in use"
+	inUse := []string{cmp.Or(chosen, cpu.DefaultKernels(false))}
+	text := inUse[0] + " in use"
 	if chosen != "" {
 		text += ", chosen by " + kernelsVariable
+	} else if bf16 := cpu.DefaultKernels(true); bf16 != inUse[0] {
+		inUse = append(inUse, bf16)
+		text += ", " + bf16 + " with --precision bf16"
 	}
 	if len(names) > 1 {
-		others := slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(text, name+" ") })
-		return text + "; also there: " + strings.Join(others, ", ")
+		others := slices.DeleteFunc(names, func(name string) bool { return slices.Contains(inUse, name) })
+		text += "; also there: " + strings.Join(others, ", ")
+		if err := cpu.TilesRefused(); err != nil {
+			text += "; the processor's AMX is not used: " + err.Error()
+		}
+		return text
 	}
 	return text + " (built without cgo, some fifty times slower than with it: install a C compiler and build with CGO_ENABLED=1)"
 }
