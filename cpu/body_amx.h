@@ -397,6 +397,8 @@ static inline __attribute__((always_inline)) BF16_TARGET void NAME(tile_work)(co
 			if (back) { // steps back in time are not what the processor expects
 				__builtin_prefetch(dy + i - l->size);
 				__builtin_prefetch(h + i - l->size);
+				if (kept && i % 64 == 0)
+					__builtin_prefetch(kept + i - l->size);
 			}
 			vf d = reads ? load(dy + i) : (vf){};
 			if (kept)

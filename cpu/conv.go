@@ -44,6 +44,7 @@ type poolGradient struct {
 	dy     []float32
 	kZ, k1 []float32
 	sumDZ  []float32
+	dx     bool // the input's gradient is wanted
 }
 
 // compute writes dz, whose rows are row elements apart.
@@ -270,7 +271,7 @@ func (c *convBlock) Backward(x, dy, dx *tensor.Dense, n int) {
 		for b := lo; b < hi; b++ {
 			c.poolGradient(thread, &poolGradient{
 				c.norm, part(c.z, b, c.imageSize()), part(c.index, b, c.pooledSize()), part(c.dPooled, b, c.pooledSize()),
-				c.kZ, c.k1, part(c.sumDZ, b, c.outP),
+				c.kZ, c.k1, part(c.sumDZ, b, c.outP), dx != nil,
 			})
 			var to []float32
 			if dx != nil {

@@ -219,7 +219,10 @@ func (r *tiledRNN) Backward(x, dy, dx *tensor.Dense, n int) {
 	r.be.begin("RNN backward")
 	xv, dyv, dxv := values(x), values(dy), values(dx)
 	top := len(r.layers) - 1
-	r.be.pool.run(r.groups(n), func(thread, g int) {
+	count := r.groups(n)
+	r.be.pool.run(count, func(thread, i int) {
+		// First those groups that Forward came to last: their outputs may still be in the core's cache.
+		g := (i + max(count-r.be.pool.threads, 0)) % count
 		sums := part(r.sums, g, r.groupSize)
 		r.chunks(thread, g, n, func(c *tiledChunk, begin bool) {
 			c.grow()

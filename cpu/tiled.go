@@ -197,9 +197,14 @@ func (d *tiled) prepare(n int) { d.sums = grow(d.sums, groups(n)*d.sumSize()) }
 
 func (d *tiled) poolGradient(thread int, g *poolGradient) {
 	s, shape := &d.threads[thread], d.poolShape(d.paddedRow(d.dzPixel))
-	s.dz, s.dzPairs = grow(s.dz, d.paddedSize(d.dzPixel)), grow(s.dzPairs, d.pairsSize())
+	s.dzPairs = grow(s.dzPairs, d.pairsSize())
 	shape.outPixel, shape.pairRow = int64(d.dzPixel), d.image.row
-	d.be.tilePoolBackward(shape, g.z, g.mean, g.scale, g.index, g.dy, g.kZ, g.k1, s.dz[d.border(d.dzPixel):], s.dzPairs, g.sumDZ)
+	var inside []uint16
+	if g.dx {
+		s.dz = grow(s.dz, d.paddedSize(d.dzPixel))
+		inside = s.dz[d.border(d.dzPixel):]
+	}
+	d.be.tilePoolBackward(shape, g.z, g.mean, g.scale, g.index, g.dy, g.kZ, g.k1, inside, s.dzPairs, g.sumDZ)
 }
 
 func (d *tiled) gradients(thread, group int, begin bool, x, dx []float32) {

@@ -385,7 +385,7 @@ func TestTiledConvolution(t *testing.T) {
 			// dz = kZ z, for a z that is dz and kZ = 1
 			c.poolGradient(0, &poolGradient{
 				normalisation{zeros, zeros, zeros}, part(dz, b, pixels*s.outP), make([]uint8, pixels/4*s.outP), make([]float32, pixels/4*s.outP),
-				ones, zeros, make([]float32, s.outP),
+				ones, zeros, make([]float32, s.outP), true,
 			})
 			c.gradients(0, 0, b == 0, image, part(dx, b, s.in*pixels))
 		}
