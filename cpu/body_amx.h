@@ -16,15 +16,18 @@
 // Tiles 0 to 3 are C, 4 and 5 A, 6 and 7 B.
 #ifdef TILE_DOT
 
-INLINE uint32_t bits_bf16(float x) { // rounds to nearest even
-	uint32_t u;
-	memcpy(&u, &x, sizeof u);
-	return x != x ? u >> 16 | 1 << 6 : (u + 0x7fff + (u >> 16 & 1)) >> 16;
-}
+#define BF16_KERNEL static BF16_TARGET
+#define BF16_INLINE BF16_KERNEL inline __attribute__((always_inline))
 
-// What a product in tiles takes for up to 2 blocks of rows and 4 tiles of columns, of which it has up to 4
-// tiles of C: number j of blocks + i is that of block i, columns j.
-struct NAME(tiles) {
+INLINE uint32_t bits_bf16(float x) { // rounds to nearest even
+		uint32_t u;
+		memcpy(&u, &x, sizeof u);
+		return x != x ? u >> 16 | 1 << 6 : (u + 0x7fff + (u >> 16 & 1)) >> 16;
+		}
+		
+		// What a product in tiles takes for up to 2 blocks of rows and 4 tiles of columns, of which it has up to 4
+		// tiles of C: number j of blocks + i is that of block i, columns j.
+		struct NAME(tiles) {
 	const uint16_t *a[2];
 	int64_t row_a;              // bytes, as are all below
 	const uint32_t *b;
@@ -104,7 +107,7 @@ INLINE void tiles_end(const int mr, const int nc, const struct NAME(tiles) *s) {
 #undef TILES_OF
 
 INLINE void tiles_product(const int mr, const int nc, const struct tile_shape *s, const int32_t *a_offset, const int32_t *c_offset,
-                          const int32_t *term_a, const uint16_t *a, const uint32_t *b, const float *bias, float *c) {
+		const int32_t *term_a, const uint16_t *a, const uint32_t *b, const float *bias, float *c) {
 	const struct NAME(tiles) tiles = {
 		{ a + a_offset[0], a + a_offset[mr - 1] }, 2 * s->row_a, b, 4 * s->row_b, 4 * s->term_b, 4 * s->column_b,
 		{ c + c_offset[0], c + c_offset[mr - 1] }, 4 * s->row_c,
@@ -115,7 +118,7 @@ INLINE void tiles_product(const int mr, const int nc, const struct tile_shape *s
 }
 
 INLINE void tiles_all(const struct tile_shape *s, const int32_t *a_offset, const int32_t *c_offset, const int32_t *term_a,
-                      const uint16_t *a, const uint32_t *b, const float *bias, float *c) {
+		const uint16_t *a, const uint32_t *b, const float *bias, float *c) {
 	// Columns outside, rows inside: the columns of B in use stay in the nearest caches.
 	for (int64_t j = 0; j < s->columns;) {
 		const uint32_t *from = b + j * s->column_b;
@@ -138,16 +141,16 @@ INLINE void tiles_all(const struct tile_shape *s, const int32_t *a_offset, const
 }
 
 KERNEL void NAME(tile_product)(const struct tile_shape *s, const int32_t *a_offset, const int32_t *c_offset, const int32_t *term_a,
-                               const uint16_t *a, const uint32_t *b, const float *bias, float *c) {
+		const uint16_t *a, const uint32_t *b, const float *bias, float *c) {
 	TILE_ROWS(s->rows);
 	tiles_all(s, a_offset, c_offset, term_a, a, b, bias, c);
 	TILE_RELEASE();
 }
 
 KERNEL void NAME(tile_product_pool)(const struct tile_shape *s, const int32_t *a_offset, const int32_t *c_offset,
-                                    const int32_t *term_a, const uint16_t *a, const uint32_t *b, const float *bias, float *z,
-                                    const struct pool_shape *pool, const float *mean, const float *scale, const float *beta,
-                                    float *y) {
+		const int32_t *term_a, const uint16_t *a, const uint32_t *b, const float *bias, float *z,
+		const struct pool_shape *pool, const float *mean, const float *scale, const float *beta,
+		float *y) {
 	struct tile_shape two = *s; // rows of pixels
 	struct pool_shape windows = *pool;
 	two.blocks = 2 * s->blocks / pool->height;
@@ -172,8 +175,8 @@ INLINE uint32_t pack_bits(const struct tile_pack *s, const void *src, const uint
 }
 
 // A vector of pairs that exist, of the rows at a place and below it.
-static inline __attribute__((always_inline)) BF16_TARGET vf NAME(pack_pairs)(const struct tile_pack *s, const void *src, const uint8_t *keep,
-                                                                            int64_t at) {
+BF16_INLINE vf NAME(pack_pairs)(const struct tile_pack *s, const void *src, const uint8_t *keep,
+		int64_t at) {
 	const int64_t below = at + s->src_row;
 	if (s->narrow)
 		return (vf)(WIDEN_HALVES((const uint16_t *)src + at) | WIDEN_HALVES((const uint16_t *)src + below) << 16);
@@ -186,8 +189,8 @@ static inline __attribute__((always_inline)) BF16_TARGET vf NAME(pack_pairs)(con
 }
 
 // The pairs of a tile, 16 x 16, whose first is at that row and column.
-static inline __attribute__((always_inline)) BF16_TARGET void NAME(tile_words)(const struct tile_pack *s, int64_t row, int64_t column,
-                                                                              const void *src, const uint8_t *keep, uint32_t *word) {
+BF16_INLINE void NAME(tile_words)(const struct tile_pack *s, int64_t row, int64_t column,
+		const void *src, const uint8_t *keep, uint32_t *word) {
 	const int64_t down = s->pair_columns ? 1 : 2, right = s->pair_columns ? 2 : 1; // from a pair to the next
 	if (row < s->zero_rows || row + 16 * down > s->rows || column + 16 * right > s->columns) {
 		for (int64_t r = 0; r < 16; r++)
@@ -209,7 +212,7 @@ static inline __attribute__((always_inline)) BF16_TARGET void NAME(tile_words)(c
 	}
 }
 
-static BF16_TARGET void NAME(tile_pack)(const struct tile_pack *s, uint32_t *dst, const void *src, const uint8_t *keep) {
+BF16_KERNEL void NAME(tile_pack)(const struct tile_pack *s, uint32_t *dst, const void *src, const uint8_t *keep) {
 	const int64_t high = s->pair_columns ? 16 : 32, wide = s->pair_columns ? 32 : 16; // of a tile, in src
 	for (int64_t r = 0; r < s->rows; r += high) {
 		if (!s->transposed && !s->pair_columns && r >= s->zero_rows && r + high <= s->rows && s->columns % 16 == 0) {
@@ -263,7 +266,7 @@ INLINE vf load_some(const float *p, int64_t n) {
 #define LOAD_SOME(p, n) load_some(p, n)
 #endif
 
-static BF16_TARGET void NAME(tile_image)(const struct tile_image *s, const float *x, uint16_t *first, uint16_t *last) {
+BF16_KERNEL void NAME(tile_image)(const struct tile_image *s, const float *x, uint16_t *first, uint16_t *last) {
 	const int64_t pixels = s->height * s->width;
 	for (int64_t c = 0; c < s->in && first; c++)
 		for (int64_t i = 0; i < s->height; i++) {
@@ -303,9 +306,9 @@ static BF16_TARGET void NAME(tile_image)(const struct tile_image *s, const float
 		}
 }
 
-static BF16_TARGET void NAME(tile_pool_backward)(const struct pool_shape *s, const float *z, const float *mean, const float *scale,
-                                     const uint8_t *index, const float *dy, const float *k_z, const float *k_1, uint16_t *last,
-                                     uint32_t *pairs, float *sum_dz) {
+BF16_KERNEL void NAME(tile_pool_backward)(const struct pool_shape *s, const float *z, const float *mean, const float *scale,
+		const uint8_t *index, const float *dy, const float *k_z, const float *k_1, uint16_t *last,
+		uint32_t *pairs, float *sum_dz) {
 	const int64_t pixel = s->channels, row = s->width * pixel;
 	for (int64_t c = 0; c < s->channels; c += VL)
 		store(sum_dz + c, (vf){});
@@ -366,8 +369,8 @@ struct NAME(tile_layer) {
 enum { WORK_NONE, WORK_MASKS, WORK_TANH, WORK_GRADIENT };
 
 // Part of that work: rows of masks, or vectors of a step.
-static inline __attribute__((always_inline)) BF16_TARGET void NAME(tile_work)(const int kind, struct NAME(tile_layer) *l, int64_t from,
-                                                                             int64_t to) {
+BF16_INLINE void NAME(tile_work)(const int kind, struct NAME(tile_layer) *l, int64_t from,
+		int64_t to) {
 	const struct tile_rnn *s = l->s;
 	if (kind == WORK_MASKS)
 		for (int64_t b = from; b < to; b++)
@@ -415,9 +418,9 @@ static inline __attribute__((always_inline)) BF16_TARGET void NAME(tile_work)(co
 }
 
 // The products of a step's rows with weights, and n parts of work meanwhile.
-static inline __attribute__((always_inline)) BF16_TARGET void NAME(tile_step)(const int kind, struct NAME(tile_layer) *l, int64_t n, int64_t add,
-                                                                             const float *bias, int64_t columns, int64_t terms,
-                                                                             const uint16_t *a, const uint32_t *w, float *c) {
+BF16_INLINE void NAME(tile_step)(const int kind, struct NAME(tile_layer) *l, int64_t n, int64_t add,
+		const float *bias, int64_t columns, int64_t terms,
+		const uint16_t *a, const uint32_t *w, float *c) {
 	int64_t done = 0, slot = 0;
 	const int64_t slots = (columns + 3) / 4 * terms;
 #define ROW(nc)                                                                                                                  \
@@ -442,9 +445,9 @@ static inline __attribute__((always_inline)) BF16_TARGET void NAME(tile_step)(co
 #undef ROW
 }
 
-static BF16_TARGET void NAME(tile_rnn_forward)(const struct tile_rnn *s, const int32_t *term_a, const uint32_t *w_ih, const uint32_t *w_hh,
-                                   const float *bias, const uint16_t *in, float *h, uint16_t *out, uint16_t *state, float *step,
-                                   const struct rnn_dropout *dropout, uint8_t *keep) {
+BF16_KERNEL void NAME(tile_rnn_forward)(const struct tile_rnn *s, const int32_t *term_a, const uint32_t *w_ih, const uint32_t *w_hh,
+		const float *bias, const uint16_t *in, float *h, uint16_t *out, uint16_t *state, float *step,
+		const struct rnn_dropout *dropout, uint8_t *keep) {
 	struct NAME(tile_layer) l = { .s = s, .term_a = term_a, .size = s->samples * s->hidden, .h = h, .out = out, .dropout = dropout, .keep = keep };
 	const int64_t vectors = l.size / VL, columns = s->hidden / 16, terms = s->hidden / 32;
 	if (keep)
@@ -477,9 +480,9 @@ static BF16_TARGET void NAME(tile_rnn_forward)(const struct tile_rnn *s, const i
 	TILE_RELEASE();
 }
 
-static BF16_TARGET void NAME(tile_rnn_backward)(const struct tile_rnn *s, const int32_t *term_a, const uint32_t *w_ih, const uint32_t *w_hh,
-                                    const float *h, const uint8_t *keep, float scale, const float *dy, uint16_t *dz, float *dx,
-                                    float *dbias, float *step) {
+BF16_KERNEL void NAME(tile_rnn_backward)(const struct tile_rnn *s, const int32_t *term_a, const uint32_t *w_ih, const uint32_t *w_hh,
+		const float *h, const uint8_t *keep, float scale, const float *dy, uint16_t *dz, float *dx,
+		float *dbias, float *step) {
 	struct NAME(tile_layer) l = {
 		.s = s, .term_a = term_a, .size = s->samples * s->hidden, .dy = dy, .state_h = h, .kept = keep, .scale = scale,
 		.dbias = dbias, .dz = dz,

@@ -237,19 +237,20 @@ type kernels interface {
 	tileImage(s *tileImage, x []float32, first, last []uint16)
 	// tilePoolBackward is bnReluPoolBackward, but that it writes dz to last, unless that is nil, and the pairs of
 	// neighbouring pixels of a row to pairs, [height·pairRow/2][channels].
-	tilePoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1 []float32, last []uint16, pairs []uint32, sumDZ []float32)
+	tilePoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1 []float32,
+		last []uint16, pairs []uint32, sumDZ []float32)
 	// tileRNNForward runs a layer through time:
 	//
 	//	h[t] = tanh(bias + in[t] wIH + h[t-1] wHH)
 	//
 	// with in [steps][samples][in]. out [steps][samples][hidden] is h or, unless keep is nil, after dropout:
 	// see rnnForward; state is then scratch for a step, and step is for two. termA is 0, tileTerms, 2·tileTerms …
-	tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bias []float32, in []uint16, h []float32, out, state []uint16,
-		step []float32, d *rnnDropout, keep []uint8)
+	tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bias []float32, in []uint16, h []float32,
+		out, state []uint16, step []float32, d *rnnDropout, keep []uint8)
 	// tileRNNBackward is rnnBackward, but that dy is what rnnBackward finds in dz; and computes the gradient
 	// of the input, dx[t] = dz[t] wIH. step is scratch for a step.
-	tileRNNBackward(s *tileRNN, termA []int32, wIH, wHH []uint32, h []float32, keep []uint8, scale float32, dy []float32, dz []uint16,
-		dx, dbias, step []float32)
+	tileRNNBackward(s *tileRNN, termA []int32, wIH, wHH []uint32, h []float32, keep []uint8, scale float32,
+		dy []float32, dz []uint16, dx, dbias, step []float32)
 
 	// sumRows adds rows of a, stride elements apart, to sum, in order.
 	sumRows(sum, a []float32, rows, stride int)

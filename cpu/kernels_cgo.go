@@ -281,13 +281,14 @@ func (k cKernels) pairRows(dst, src []float32, rows, columns int) {
 }
 
 func (k cKernels) tileProduct(s *tileShape, aOffset, cOffset, termA []int32, a []uint16, b []uint32, bias, c []float32) {
-	C.crnn_tile_product(k.table, s.c(), offsets(aOffset), offsets(cOffset), offsets(termA), halves(a), pairs(b), floats(bias), floats(c))
+	C.crnn_tile_product(k.table, s.c(), offsets(aOffset), offsets(cOffset), offsets(termA), halves(a), pairs(b),
+		floats(bias), floats(c))
 }
 
 func (k cKernels) tileProductPool(s *tileShape, aOffset, cOffset, termA []int32, a []uint16, b []uint32, bias, z []float32,
 	pool *poolShape, mean, scale, beta, y []float32) {
-	C.crnn_tile_product_pool(k.table, s.c(), offsets(aOffset), offsets(cOffset), offsets(termA), halves(a), pairs(b), floats(bias), floats(z),
-		pool.c(), floats(mean), floats(scale), floats(beta), floats(y))
+	C.crnn_tile_product_pool(k.table, s.c(), offsets(aOffset), offsets(cOffset), offsets(termA), halves(a), pairs(b),
+		floats(bias), floats(z), pool.c(), floats(mean), floats(scale), floats(beta), floats(y))
 }
 
 func (k cKernels) tilePack(s *tilePack, dst []uint32, src []float32, keep []uint8) {
@@ -298,21 +299,22 @@ func (k cKernels) tileImage(s *tileImage, x []float32, first, last []uint16) {
 	C.crnn_tile_image(k.table, (*C.struct_tile_image)(unsafe.Pointer(s)), floats(x), halves(first), halves(last))
 }
 
-func (k cKernels) tilePoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1 []float32, last []uint16, pair []uint32, sumDZ []float32) {
-	C.crnn_tile_pool_backward(k.table, s.c(), floats(z), floats(mean), floats(scale), bytes(index), floats(dy), floats(kZ), floats(k1),
-		halves(last), pairs(pair), floats(sumDZ))
+func (k cKernels) tilePoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1 []float32,
+	last []uint16, pair []uint32, sumDZ []float32) {
+	C.crnn_tile_pool_backward(k.table, s.c(), floats(z), floats(mean), floats(scale), bytes(index), floats(dy),
+		floats(kZ), floats(k1), halves(last), pairs(pair), floats(sumDZ))
 }
 
-func (k cKernels) tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bias []float32, in []uint16, h []float32, out, state []uint16,
-	step []float32, d *rnnDropout, keep []uint8) {
-	C.crnn_tile_rnn_forward(k.table, s.c(), offsets(termA), pairs(wIH), pairs(wHH), floats(bias), halves(in), floats(h), halves(out), halves(state),
-		floats(step), (*C.struct_rnn_dropout)(unsafe.Pointer(d)), bytes(keep))
+func (k cKernels) tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bias []float32, in []uint16, h []float32,
+	out, state []uint16, step []float32, d *rnnDropout, keep []uint8) {
+	C.crnn_tile_rnn_forward(k.table, s.c(), offsets(termA), pairs(wIH), pairs(wHH), floats(bias), halves(in), floats(h),
+		halves(out), halves(state), floats(step), (*C.struct_rnn_dropout)(unsafe.Pointer(d)), bytes(keep))
 }
 
-func (k cKernels) tileRNNBackward(s *tileRNN, termA []int32, wIH, wHH []uint32, h []float32, keep []uint8, scale float32, dy []float32, dz []uint16,
-	dx, dbias, step []float32) {
-	C.crnn_tile_rnn_backward(k.table, s.c(), offsets(termA), pairs(wIH), pairs(wHH), floats(h), bytes(keep), C.float(scale), floats(dy), halves(dz),
-		floats(dx), floats(dbias), floats(step))
+func (k cKernels) tileRNNBackward(s *tileRNN, termA []int32, wIH, wHH []uint32, h []float32, keep []uint8, scale float32,
+	dy []float32, dz []uint16, dx, dbias, step []float32) {
+	C.crnn_tile_rnn_backward(k.table, s.c(), offsets(termA), pairs(wIH), pairs(wHH), floats(h), bytes(keep),
+		C.float(scale), floats(dy), halves(dz), floats(dx), floats(dbias), floats(step))
 }
 
 func (k cKernels) sumRows(sum, a []float32, rows, stride int) {

@@ -107,7 +107,8 @@ func (goKernels) tileImage(s *tileImage, x []float32, first, last []uint16) {
 	}
 }
 
-func (goKernels) tilePoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1 []float32, last []uint16, pairs []uint32, sumDZ []float32) {
+func (goKernels) tilePoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1 []float32,
+	last []uint16, pairs []uint32, sumDZ []float32) {
 	plain := *s
 	plain.outRow = s.width * s.channels
 	dz := make([]float32, s.height*plain.outRow)
@@ -138,8 +139,8 @@ func (s *tileRNN) rows(terms, add int64) *tileShape {
 	}
 }
 
-func (goKernels) tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bias []float32, in []uint16, h []float32, out, state []uint16,
-	step []float32, d *rnnDropout, keep []uint8) {
+func (goKernels) tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bias []float32, in []uint16, h []float32,
+	out, state []uint16, step []float32, d *rnnDropout, keep []uint8) {
 	size, zero := s.samples*s.hidden, []int32{0}
 	for t := range s.steps {
 		now, o := h[t*s.hStep:][:size], out[t*size:]
@@ -164,8 +165,8 @@ func (goKernels) tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bi
 	}
 }
 
-func (goKernels) tileRNNBackward(s *tileRNN, termA []int32, wIH, wHH []uint32, h []float32, keep []uint8, scale float32, dy []float32, dz []uint16,
-	dx, dbias, step []float32) {
+func (goKernels) tileRNNBackward(s *tileRNN, termA []int32, wIH, wHH []uint32, h []float32, keep []uint8, scale float32,
+	dy []float32, dz []uint16, dx, dbias, step []float32) {
 	size, zero := s.samples*s.hidden, []int32{0}
 	for t := s.steps - 1; t >= 0; t-- {
 		last := t == s.steps-1

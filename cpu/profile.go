@@ -239,19 +239,20 @@ func (k profiled) tileImage(s *tileImage, x []float32, first, last []uint16) {
 	k.kernels.tileImage(s, x, first, last)
 }
 
-func (k profiled) tilePoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1 []float32, last []uint16, pairs []uint32, sumDZ []float32) {
+func (k profiled) tilePoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1 []float32,
+	last []uint16, pairs []uint32, sumDZ []float32) {
 	defer k.p.add("normalise, ReLU, pool", time.Now(), 0)
 	k.kernels.tilePoolBackward(s, z, mean, scale, index, dy, kZ, k1, last, pairs, sumDZ)
 }
 
-func (k profiled) tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bias []float32, in []uint16, h []float32, out, state []uint16,
-	step []float32, d *rnnDropout, keep []uint8) {
+func (k profiled) tileRNNForward(s *tileRNN, termA []int32, wIH, wHH []uint32, bias []float32, in []uint16, h []float32,
+	out, state []uint16, step []float32, d *rnnDropout, keep []uint8) {
 	defer k.p.add("layer, bf16 in tiles", time.Now(), 2*s.samples*s.hidden*(s.steps*s.in+(s.steps-1)*s.hidden))
 	k.kernels.tileRNNForward(s, termA, wIH, wHH, bias, in, h, out, state, step, d, keep)
 }
 
-func (k profiled) tileRNNBackward(s *tileRNN, termA []int32, wIH, wHH []uint32, h []float32, keep []uint8, scale float32, dy []float32, dz []uint16,
-	dx, dbias, step []float32) {
+func (k profiled) tileRNNBackward(s *tileRNN, termA []int32, wIH, wHH []uint32, h []float32, keep []uint8, scale float32,
+	dy []float32, dz []uint16, dx, dbias, step []float32) {
 	defer k.p.add("layer, bf16 in tiles", time.Now(), 2*s.samples*s.hidden*(s.steps*s.in+(s.steps-1)*s.hidden))
 	k.kernels.tileRNNBackward(s, termA, wIH, wHH, h, keep, scale, dy, dz, dx, dbias, step)
 }

@@ -93,7 +93,10 @@ func (r *tiledRNN) pack() {
 		if i%2 == 1 {
 			to, w, in, inP = l.hh, values(l.WeightHH), r.Hidden, r.hiddenP
 		}
-		s := &tilePack{rows: int64(r.Hidden), columns: int64(in), srcRow: int64(in), outer: int64(inP / tileTerms * tileSize), pairColumns: 1, transposed: 1}
+		s := &tilePack{
+			rows: int64(r.Hidden), columns: int64(in), srcRow: int64(in), outer: int64(inP / tileTerms * tileSize),
+			pairColumns: 1, transposed: 1,
+		}
 		if i%4 >= 2 {
 			if to = [2][]uint32{l.ihBack, l.hhBack}[i%2]; to == nil {
 				return
@@ -167,7 +170,8 @@ func (c *tiledChunk) grow() {
 	for i := range c.dy {
 		c.dy[i] = grow(c.dy[i], rows*widest)
 	}
-	c.left, c.right = grow(c.left, len(c.gradTerm)*tileSize*c.hiddenP/tileRows), grow(c.right, len(c.gradTerm)*tileSize*widest/tileRows)
+	c.left = grow(c.left, len(c.gradTerm)*tileRows*c.hiddenP)
+	c.right = grow(c.right, len(c.gradTerm)*tileRows*widest)
 }
 
 // Forward implements model.RNN.
@@ -259,7 +263,8 @@ func (c *tiledChunk) backward(i int, x, sums []float32, begin bool) {
 		clear(dBias)
 	}
 	dz := c.out
-	c.be.tileRNNBackward(shape, c.term, l.ihBack, l.hhBack, h, tiledOf(c, l.keep), c.keepScale, c.dy[i%2], dz, c.dy[(i+1)%2], dBias, c.step)
+	c.be.tileRNNBackward(shape, c.term, l.ihBack, l.hhBack, h, tiledOf(c, l.keep), c.keepScale,
+		c.dy[i%2], dz, c.dy[(i+1)%2], dBias, c.step)
 
 	terms := (rows + tileTerms - 1) / tileTerms
 	pack := tilePack{rows: rows, columns: int64(c.hiddenP), srcRow: int64(c.hiddenP), outer: terms * tileSize, scale: c.keepScale}

@@ -128,7 +128,8 @@ func (d *tiled) memory(n int) int {
 	if !d.few {
 		scratch += d.paddedSize(int(d.image.channels)) / 2
 	}
-	return len(d.threads)*scratch + d.forward.filterSize() + d.back.filterSize() + d.in*d.kernel*d.kernel*d.outP + groups(n)*d.sumSize()
+	filters := d.forward.filterSize() + d.back.filterSize() + d.in*d.kernel*d.kernel*d.outP
+	return len(d.threads)*scratch + filters + groups(n)*d.sumSize()
 }
 
 func (d *tiled) pack(w []float32, train bool) {
@@ -141,13 +142,17 @@ func (d *tiled) pack(w []float32, train bool) {
 	d.forward.filters = grow(d.forward.filters, d.forward.filterSize())
 	if d.few {
 		be.pool.run(len(d.forward.term), func(_, i int) {
-			be.tilePack(&tilePack{rows: int64(d.kernel), columns: int64(d.out), srcRow: int64(d.outP), outer: d.forward.shape.columnB},
+			be.tilePack(&tilePack{
+				rows: int64(d.kernel), columns: int64(d.out), srcRow: int64(d.outP), outer: d.forward.shape.columnB,
+			},
 				d.forward.filters[i*tileSize:], d.rows[i*d.kernel*d.outP:], nil)
 		})
 	} else {
 		each := int(d.image.channels) / tileTerms * tileSize
 		be.pool.run(taps, func(_, tap int) {
-			be.tilePack(&tilePack{rows: int64(d.in), columns: int64(d.out), srcRow: int64(taps * d.outP), outer: d.forward.shape.columnB},
+			be.tilePack(&tilePack{
+				rows: int64(d.in), columns: int64(d.out), srcRow: int64(taps * d.outP), outer: d.forward.shape.columnB,
+			},
 				d.forward.filters[tap*each:], d.rows[tap*d.outP:], nil)
 		})
 	}
@@ -159,7 +164,8 @@ func (d *tiled) pack(w []float32, train bool) {
 	each := d.dzPixel / tileTerms * tileSize
 	be.pool.run(taps, func(_, tap int) {
 		be.tilePack(&tilePack{
-			rows: int64(d.in), columns: int64(d.out), srcRow: int64(taps * d.outP), outer: d.back.shape.columnB, pairColumns: 1, transposed: 1,
+			rows: int64(d.in), columns: int64(d.out), srcRow: int64(taps * d.outP), outer: d.back.shape.columnB,
+			pairColumns: 1, transposed: 1,
 		}, d.back.filters[(taps-1-tap)*each:], d.rows[tap*d.outP:], nil)
 	})
 }

@@ -186,7 +186,8 @@ func TestTileImage(t *testing.T) {
 			k.tileImage(s, x, first, last)
 			return append(first, last...)
 		}
-		first, last := d.halves(int(s.in*s.plane)), d.halves(int((s.height+2*s.border)*s.row*s.channels))
+		first := d.halves(int(s.in * s.plane))
+		last := d.halves(int((s.height + 2*s.border) * s.row * s.channels))
 		same(d, "both", run(k, clone(first), clone(last)), run(goKernels{}, clone(first), clone(last)))
 		same(d, "first", run(k, clone(first), nil), run(goKernels{}, clone(first), nil))
 		same(d, "last", run(k, nil, clone(last)), run(goKernels{}, nil, clone(last)))
@@ -255,7 +256,8 @@ func TestTileRNN(t *testing.T) {
 			return w
 		}
 		wIH, wHH, wBack := small(int(s.hidden*s.in/2)), small(int(s.hidden*s.hidden/2)), small(int(s.hidden*s.in/2))
-		bias, in, dy, dbias := d.floats(int(s.hidden)), d.halves(rows*int(s.in)), d.floats(rows*int(s.hidden)), d.floats(int(s.hidden))
+		bias, in, dy, dbias := d.floats(int(s.hidden)), d.halves(rows*int(s.in)),
+			d.floats(rows*int(s.hidden)), d.floats(int(s.hidden))
 		term := steps(int(max(s.hidden, s.in)/tileTerms), tileTerms)
 		var keep []uint8
 		if d.size("dropout", 0, 1) == 1 {
@@ -274,7 +276,8 @@ func TestTileRNN(t *testing.T) {
 				keep = nil
 			}
 			state, step := make([]uint16, tileRows*s.hidden), make([]float32, 2*tileRows*s.hidden)
-			h, out, dz := make([]float32, rows*int(s.hidden)), make([]uint16, rows*int(s.hidden)), make([]uint16, rows*int(s.hidden))
+			h, out := make([]float32, rows*int(s.hidden)), make([]uint16, rows*int(s.hidden))
+			dz := make([]uint16, rows*int(s.hidden))
 			dx, last := make([]float32, rows*int(s.in)), make([]float32, size)
 			k.tileRNNForward(&s, term, wIH, wHH, bias, in, last, clone(out), state, step, dropout, keep) // a step's room for all
 			s.hStep = int64(size)
@@ -312,7 +315,10 @@ func TestTileTanh(t *testing.T) {
 			continue
 		}
 		t.Run(k.name(), func(t *testing.T) {
-			x := []float32{0, 9, 9.01, 9.02, 100, -9.02, math.MaxFloat32, -math.MaxFloat32, float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())}
+			x := []float32{
+				0, 9, 9.01, 9.02, 100, -9.02, math.MaxFloat32, -math.MaxFloat32,
+				float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()),
+			}
 			nan := len(x) - 1
 			for i := range 20000 {
 				v := float32(math.Pow(10, -8+10*float64(i)/20000))
@@ -324,7 +330,8 @@ func TestTileTanh(t *testing.T) {
 			n := len(x)
 			s := &tileRNN{steps: 1, samples: 1, hidden: int64(n), in: tileTerms}
 			y, out, step := make([]float32, n), make([]uint16, n), make([]float32, 2*n)
-			k.tileRNNForward(s, []int32{0}, make([]uint32, n*tileTerms/2), nil, x, make([]uint16, tileTerms), y, out, nil, step, nil, nil)
+			k.tileRNNForward(s, []int32{0}, make([]uint32, n*tileTerms/2), nil, x, make([]uint16, tileTerms), y,
+				out, nil, step, nil, nil)
 			for i, v := range x {
 				if i == nan {
 					if y[i] == y[i] || widen(out[i]) == widen(out[i]) {
@@ -334,7 +341,8 @@ func TestTileTanh(t *testing.T) {
 				}
 				want := math.Tanh(float64(v))
 				_, exponent := math.Frexp(want)
-				if off := math.Abs(float64(y[i])-want) / math.Ldexp(1, exponent-24); !(off <= 6) && want != 0 || y[i] > 1 || y[i] < -1 {
+				off := math.Abs(float64(y[i])-want) / math.Ldexp(1, exponent-24)
+				if !(off <= 6) && want != 0 || y[i] > 1 || y[i] < -1 {
 					t.Fatalf("tanh(%v) = %v, want %v: off by %.1f ulp", v, y[i], want, off)
 				}
 			}
