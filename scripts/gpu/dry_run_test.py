@@ -162,6 +162,7 @@ class Reading(unittest.TestCase):
         results = Results()
         for line in (
             "BenchmarkModule",
+            "BenchmarkWaves",
             "BenchmarkModule/conv/load",
             "BenchmarkModule/conv/load-16         \t       1\t        12.50 load-ms",
             "BenchmarkWaves/bulk/chains=17",
@@ -175,6 +176,7 @@ class Reading(unittest.TestCase):
         ):
             results.line(line)
         found = results.leaves()
+        self.assertNotIn("BenchmarkWaves", found)
         self.assertEqual(found["BenchmarkModule/conv/load"]["metrics"], {"load-ms": 12.5})
         self.assertEqual(found["BenchmarkClusters/fp32"]["metrics"], {"backward": 24, "forward": 26})
         for name, result, log in (

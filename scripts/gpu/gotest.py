@@ -37,5 +37,8 @@ class Results:
 
     def leaves(self) -> dict:
         """Those that hold no others."""
-        parents = {name.rpartition("/")[0] for name in self.tests}
-        return {name: test for name, test in self.tests.items() if name not in parents}
+        return {
+            name: test
+            for name, test in self.tests.items()
+            if not any(other.startswith(f"{name}/") for other in self.tests)
+        }
