@@ -30,10 +30,6 @@ type Options struct {
 
 func (d Device) String() string { return fmt.Sprintf("cuda:%d (%s)", d.Index, d.Name) }
 
-// isMIG says whether d is a part of a GPU in MIG mode. The driver puts the part's profile behind the
-// card's name: NVIDIA H100 80GB HBM3 MIG 1g.10gb.
-func (d Device) isMIG() bool { return strings.Contains(d.Name, " MIG ") }
-
 // Precisions returns the values of --precision that d offers.
 func (d Device) Precisions() []string {
 	if d.Capability < 80 {

@@ -5,6 +5,7 @@ package gpu
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"crnn/gpu/cudalink"
 
@@ -55,6 +56,10 @@ func Devices() ([]Device, error) {
 }
 
 func notWorking(err error) error { return fmt.Errorf("NVIDIA's driver does not work: %w", err) }
+
+// isMIG says whether d is a part of a GPU in MIG mode. The driver puts the part's profile behind the
+// card's name: NVIDIA H100 80GB HBM3 MIG 1g.10gb.
+func (d Device) isMIG() bool { return strings.Contains(d.Name, " MIG ") }
 
 // readDevice asks the driver about GPU number index.
 func readDevice(index int) (d Device, err error) {
