@@ -1,6 +1,5 @@
 """A smaller data set: the first images of another."""
 
-import gzip
 from pathlib import Path
 
 
@@ -9,7 +8,7 @@ def cut(source: Path, folder: Path, training: int, test: int) -> None:
     folder.mkdir()
     for part, count in (("train", training), ("t10k", test)):
         for kind, dimensions in (("images-idx3", 3), ("labels-idx1", 1)):
-            with gzip.open(source / f"{part}-{kind}-ubyte.gz") as file:
+            with open(source / f"{part}-{kind}-ubyte", "rb") as file:
                 head = file.read(4 + 4 * dimensions)
                 data = file.read(count * (28 * 28 if dimensions == 3 else 1))
             (folder / f"{part}-{kind}-ubyte").write_bytes(head[:4] + count.to_bytes(4, "big") + head[8:] + data)

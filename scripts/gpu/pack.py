@@ -4,6 +4,7 @@ package gpu as a program, the data set; crnn of the Docker image, if scripts/ima
 import gzip
 import hashlib
 import json
+import lzma
 import re
 import shutil
 import subprocess
@@ -161,16 +162,22 @@ def unpack(root: Path, to: Path) -> Tools:
         manifest = json.loads((folder / MANIFEST).read_text())
         with tarfile.open(folder / PROGRAMS) as archive:
             archive.extractall(to)
-    except (OSError, EOFError, ValueError, tarfile.TarError) as error:
+    except (OSError, EOFError, ValueError, tarfile.TarError, lzma.LZMAError) as error:
         sys.exit(
             f"gpu-check: {folder} is not there or not whole ({error}): `scripts/gpu-check --pack`, where crnn is "
             "built, makes it; carry it along"
         )
+    # Decompressed once, here, and not by each of the programs.
+    data = to / "data"
+    data.mkdir()
+    for zipped in (folder / "data").glob("*.gz"):
+        with gzip.open(zipped) as file, open(data / zipped.stem, "wb") as plain:
+            shutil.copyfileobj(file, plain)
     image = to / "image-crnn"
     return Tools(
         to / "crnn",
         to / "gpu.test",
-        folder / "data",
+        data,
         image if image.exists() else None,
         manifest,
         manifest["sources"] != sources(root),
