@@ -24,8 +24,8 @@ import (
 type Options struct {
 	Threads int    // 0: one for each processor
 	Kernels string // one of Kernels(); empty: DefaultKernels
-	// BF16 rounds operands to bfloat16: those of the RNN's and the convolutions' products where the
-	// kernels have tiles; else those of the RNN's, and of Winograd's forward and to the input's gradient.
+	// BF16 rounds the operands of products to bfloat16: of the RNN and the convolutions where the kernels
+	// have tiles; else of the RNN, of Winograd's forward and of its input gradient.
 	// The kernels must have products of it.
 	BF16   bool
 	Memory int64 // bytes that all networks on the Backend may take for training; 0: no limit

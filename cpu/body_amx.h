@@ -455,7 +455,7 @@ BF16_KERNEL void NAME(tile_rnn_forward)(const struct tile_rnn *s, const int32_t 
 	TILE_ROWS(s->samples);
 	NAME(tile_step)(WORK_NONE, &l, 0, ADD_BIAS, bias, columns, s->in / 32, in, w_ih, step);
 	for (; l.t < s->steps; l.t++) {
-		// The sums of a step lie in one half of step, while those of the next one begin in the other.
+		// The sums of a step lie in one half of step, while the next step's begin in the other.
 		float *now = step + (l.t & 1) * l.size, *next = step + (~l.t & 1) * l.size;
 		const int masks = keep && dropout->blocks > 0;
 		if (l.t == 0) {

@@ -92,7 +92,7 @@ type tilePack struct {
 	narrow                int64 // 1: it is bfloat16 already, two to an element
 	pairColumns           int64 // 1: the terms of a product lie along a row; 0: along a column
 	transposed            int64 // 1: the pairs of a tile change places
-	zeroRows              int64 // rows of zeros before those of the source; they count as rows
+	zeroRows              int64 // rows of zeros before the source's; they count as rows
 	outer                 int64 // elements between tiles that are not neighbours by their terms
 	scale                 float32
 }

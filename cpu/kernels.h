@@ -77,7 +77,7 @@ struct tile_pack {
 	int64_t narrow;             // it is bfloat16 already
 	int64_t pair_columns;       // the terms of a product lie along a row; else along a column
 	int64_t transposed;         // the pairs of a tile change places
-	int64_t zero_rows;          // rows of zeros before those of the source; they count as rows
+	int64_t zero_rows;          // rows of zeros before the source's; they count as rows
 	int64_t outer;              // elements between tiles that are not neighbours by their terms
 	float scale;                // of what is kept
 };

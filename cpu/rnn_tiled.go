@@ -60,7 +60,8 @@ func newTiledRNN(base *rnn) (*tiledRNN, error) {
 	return r, nil
 }
 
-// groups is that of the pool for larger groups: a sample more in a chunk costs less than a chunk.
+// groups returns a number of groups, larger ones than the pool's: a sample more in a chunk costs less than
+// a chunk.
 func (r *tiledRNN) groups(n int) int { return min(max(n/12, 1), 16) }
 
 // makeBackward allocates what only training needs.
@@ -201,7 +202,7 @@ func (r *tiledRNN) Forward(x, y *tensor.Dense, n int, train bool, step uint64) {
 	r.be.samples(n, func(thread, lo, hi int) { forward(&tiledChunk{r, lo, hi, false, &r.scratch[thread]}, true) })
 }
 
-// forward computes layer i's outputs and returns those of the last step.
+// forward computes layer i's outputs and returns the last step's.
 func (c *tiledChunk) forward(i int, step uint64) []float32 {
 	l := &c.layers[i]
 	s, h, keep := c.shape(l), c.h, []uint8(nil)
@@ -250,7 +251,7 @@ func (r *tiledRNN) Backward(x, dy, dx *tensor.Dense, n int) {
 	r.sumGradients(r.groups(n))
 }
 
-// backward is that of rnnChunk.
+// backward goes back through layer i, as rnnChunk's does.
 func (c *tiledChunk) backward(i int, x, sums []float32, begin bool) {
 	l, m := &c.layers[i], c.m()
 	h, rows := tiledOf(c, l.h), int64(c.rows())

@@ -2,7 +2,7 @@ package cpu
 
 // tiled is a convolution of any size as one sum of products in tiles of bfloat16. The rows of a tile are
 // neighbouring pixels of a row, and its terms lie next to each other in the padded image: with many input
-// channels those of a pixel (channels inside), with few a filter's row (channels outside).
+// channels the channels of a pixel (channels inside), with few a row of the filter (channels outside).
 type tiled struct {
 	be *Backend
 	convSizes
@@ -81,7 +81,7 @@ func newTiled(be *Backend, sizes convSizes) *tiled {
 	return d
 }
 
-// taps sets the offsets of terms to those of a patch's channels.
+// taps sets the offsets of terms: where a patch's channels lie.
 func (p *tiledProduct) taps(s *convSizes, channels int) {
 	for u := range s.kernel {
 		for v := range s.kernel {

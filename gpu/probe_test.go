@@ -20,7 +20,7 @@ import (
 //
 // A kernel whose wait is in vain ends with an error, after a time that the card chooses: set a limit.
 
-// recipeSteps and recipeChains are those of the recipe: sequences of 56 steps, which are 60 waves, and
+// recipeSteps and recipeChains are the recipe's: sequences of 56 steps, which are 60 waves, and
 // 50 images, three to a chain.
 const (
 	recipeSteps  = 56
@@ -50,7 +50,7 @@ var ways = []way{
 	{"flags", "waves_flags", false, probe.WavesFlags},
 }
 
-// probing is a Backend whose code is that of the probes, with memory for chains of blocks.
+// probing is a Backend whose code is the probes', with memory for chains of blocks.
 type probing struct {
 	*Backend
 	chains    int
@@ -94,7 +94,7 @@ func (p *probing) lacks(t testing.TB, w way) string {
 		t.Fatal(err)
 	}
 	if needed := probe.CUDA(text); version < needed {
-		return fmt.Sprintf("the driver has CUDA %d.%d, and %s needs that of %d.%d",
+		return fmt.Sprintf("the driver has CUDA %d.%d, and %s needs %d.%d",
 			version/1000, version%1000/10, w.name, needed/1000, needed%1000/10)
 	}
 	defer p.enter()()

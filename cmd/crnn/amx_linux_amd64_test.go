@@ -18,7 +18,8 @@ func TestAMXRefused(t *testing.T) {
 		cc = "cc"
 	}
 	without := filepath.Join(t.TempDir(), "withoutamx")
-	if out, err := exec.Command(cc, "-o", without, filepath.Join("testdata", "withoutamx.c")).CombinedOutput(); err != nil {
+	build := exec.Command(cc, "-o", without, filepath.Join("testdata", "withoutamx.c"))
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Skipf("%s does not build the sandbox: %v\n%s", cc, err, out)
 	}
 	run := func(arguments ...string) string {
@@ -39,7 +40,8 @@ func TestAMXRefused(t *testing.T) {
 			t.Errorf("crnn doctor lacks %q:\n%s", want, doctor)
 		}
 	}
-	out := run("bench", "--device", "cpu", "--precision", "bf16", "--data", smallData(t), "--batch-size", "2", "--steps", "1")
+	out := run("bench", "--device", "cpu", "--precision", "bf16", "--data", smallData(t),
+		"--batch-size", "2", "--steps", "1")
 	if !strings.Contains(out, "train step on cpu ") {
 		t.Errorf("crnn bench in bf16: %s", out)
 	}

@@ -16,7 +16,7 @@ import wrappers
 
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 KERNELS = os.path.join(ROOT, "kernels")
-# Every folder with sources is a Go package. The document lists the product's kernels, those of KERNELS.
+# Every folder with sources is a Go package. The document lists the product's kernels alone, in KERNELS.
 FOLDERS = [KERNELS, os.path.join(KERNELS, "probe")]
 DOCUMENT = os.path.join(ROOT, "docs", "kernels.md")
 
