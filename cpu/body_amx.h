@@ -20,14 +20,14 @@
 #define BF16_INLINE BF16_KERNEL inline __attribute__((always_inline))
 
 INLINE uint32_t bits_bf16(float x) { // rounds to nearest even
-		uint32_t u;
-		memcpy(&u, &x, sizeof u);
-		return x != x ? u >> 16 | 1 << 6 : (u + 0x7fff + (u >> 16 & 1)) >> 16;
-		}
-		
-		// What a product in tiles takes for up to 2 blocks of rows and 4 tiles of columns, of which it has up to 4
-		// tiles of C: number j of blocks + i is that of block i, columns j.
-		struct NAME(tiles) {
+	uint32_t u;
+	memcpy(&u, &x, sizeof u);
+	return x != x ? u >> 16 | 1 << 6 : (u + 0x7fff + (u >> 16 & 1)) >> 16;
+}
+
+// What a product in tiles takes for up to 2 blocks of rows and 4 tiles of columns. C has at most 4 tiles:
+// tile j·blocks + i belongs to block i and columns j.
+struct NAME(tiles) {
 	const uint16_t *a[2];
 	int64_t row_a;              // bytes, as are all below
 	const uint32_t *b;

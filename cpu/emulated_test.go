@@ -53,3 +53,25 @@ func TestStandInIsAMX(t *testing.T) {
 		}
 	})
 }
+
+// A sum is a denormal if rounding to 24 bits, whatever its exponent, leaves it below 2^-126. Random terms
+// never come as near to that.
+func TestStandInAtTheLeastNumber(t *testing.T) {
+	for _, k := range available() {
+		if !k.hasTiles() {
+			continue
+		}
+		// One row and one column of C; the even terms are 2^-126 and then -2^-150, or nothing.
+		for least, want := range map[float32]uint32{0: 0x00800000, -0x1p-75: 0} {
+			s := tileShape{blocks: 1, rows: 16, columns: 1, terms: 1, rowA: 32, rowB: 16, rowC: 16, add: addNothing}
+			a, b, c := make([]uint16, 16*32), make([]uint32, 16*16), make([]float32, 16*16)
+			word := func(x float32) uint32 { return math.Float32bits(x) >> 16 }
+			a[0], a[2] = uint16(word(0x1p-63)), uint16(word(0x1p-75))
+			b[0], b[16] = word(0x1p-63), word(least)
+			k.tileProduct(&s, []int32{0}, []int32{0}, []int32{0}, a, b, nil, c)
+			if got := math.Float32bits(c[0]); got != want {
+				t.Errorf("%s: 2^-126 and 2^-75 times %g are %#08x, want %#08x", k.name(), least, got, want)
+			}
+		}
+	}
+}

@@ -37,7 +37,8 @@ void crnn_emulated_store(int t, void *p, int64_t row) {
 }
 
 // Denormals count as zero on the way in and out; sums are rounded to nearest even. A product is exact in
-// float64, and a sum that is rounded to float64 first is the same in float32.
+// float64, and a sum that is rounded to float64 first is the same in float32. A sum is a denormal if it is
+// one when it is rounded as if exponents had no end, so the next below 2^-126 is none.
 static float bits(uint32_t u) {
 	float x;
 	u &= u & 0x7f800000 ? 0xffffffff : 0x80000000;
@@ -46,10 +47,10 @@ static float bits(uint32_t u) {
 }
 
 static float rounded(double sum) {
-	const float x = (float)sum;
-	uint32_t u;
-	memcpy(&u, &x, sizeof u);
-	return bits(u);
+	const float x = (float)sum, larger = (float)(sum * 0x1p64);
+	if (larger < 0x1p-62f && larger > -0x1p-62f)
+		return sum < 0 || (sum == 0 && 1 / sum < 0) ? -0.0f : 0.0f;
+	return x;
 }
 
 void crnn_emulated_dot(int c, int a, int b) {

@@ -19,6 +19,11 @@ func TestReserveCountsWhatIsAllocated(t *testing.T) {
 	filters.InputSize, filters.HiddenSize, filters.NumLayers = 128, 16, 1
 	filters3 := filters
 	filters3.Kernel = 3
+	widening := filters3 // few channels become many, on large images
+	widening.ImageHeight, widening.ImageWidth, widening.Channels = 64, 64, [2]int{4, 512}
+	widening.InputSize = 1024
+	deep := model.Default()
+	deep.HiddenSize, deep.NumLayers = 1024, 3
 	for _, c := range []struct {
 		config  model.Config
 		batch   int
@@ -34,6 +39,8 @@ func TestReserveCountsWhatIsAllocated(t *testing.T) {
 		{filters, 4, 1, false},
 		{filters, 4, 1, true},
 		{filters3, 4, 1, false},
+		{widening, 1, 1, true},
+		{deep, 50, 2, true},
 	} {
 		if testing.Short() && c.batch > 50 && !c.bf16 {
 			continue // minutes, in an emulator

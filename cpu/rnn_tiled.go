@@ -44,7 +44,7 @@ func newTiledRNN(base *rnn) (*tiledRNN, error) {
 	chunk := r.Steps * min(tileRows, n) // rows
 	if err := r.be.reserve(
 		len(base.layers)*n*r.Steps*r.hiddenP/4*5, // h, a byte of keep
-		(2+r.groups(n))*r.groupSize,              // weights, packed both ways, and their gradients
+		(1+r.groups(n))*r.groupSize,              // weights, packed both ways in pairs, and their gradients
 		r.be.pool.threads*chunk*(r.inP+5*widest)); err != nil {
 		return nil, err
 	}

@@ -124,7 +124,7 @@ func (d *tiled) firstSize() int { return d.inP * int(d.image.plane) }
 func (d *tiled) pairsSize() int { return len(d.gradTerm) * tileRows * d.outP }
 
 func (d *tiled) memory(n int) int {
-	scratch := d.firstSize()/2 + d.pairsSize() + d.paddedSize(d.dzPixel)/2 + d.height*d.width*d.inP
+	scratch := d.firstSize()/2 + d.pairsSize() + d.paddedSize(d.dzPixel)/2 + max(d.height*d.width*d.inP, 2*d.width*d.outP)
 	if !d.few {
 		scratch += d.paddedSize(int(d.image.channels)) / 2
 	}
@@ -224,7 +224,7 @@ func (d *tiled) gradients(thread, group int, begin bool, x, dx []float32) {
 	d.be.tileProduct(&shape, d.gradA, d.gradC, d.gradTerm, s.first, s.dzPairs, nil, d.sums[group*d.sumSize():])
 	if dx != nil {
 		p := &d.back
-		s.z = grow(s.z, d.height*d.width*max(d.inP, d.outP))
+		s.z = grow(s.z, d.height*d.width*d.inP)
 		d.be.tileProduct(&p.shape, p.image, p.out, p.term, s.dz, p.filters, nil, s.z)
 		d.be.transpose(dx, s.z, d.height*d.width, d.in, d.height*d.width, d.inP)
 	}

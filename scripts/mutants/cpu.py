@@ -92,6 +92,6 @@ MUTATIONS = [
      "tiles: tanh has 14 bits"),
     ("cpu/tiled.go", "d.back.filters[(taps-1-tap)*each:]", "d.back.filters[tap*each:]",
      "tiles: the filters of the input's gradient are not turned"),
-    ("cpu/rnn_tiled.go", "pack.zeroRows = int64(m)", "pack.zeroRows = 0",
+    ("cpu/rnn_tiled.go", "pack.zeroRows = int64(m)", "pack.zeroRows = int64(m - m)",
      "tiles: the gradient of weight_hh takes a step's state in place of the one before"),
 ]
