@@ -189,3 +189,61 @@ func TestProfile(t *testing.T) {
 		})
 	}
 }
+
+// Timing the kernels changes nothing of what they compute.
+func TestProfileComputesTheSame(t *testing.T) {
+	config := model.Default()
+	config.Channels, config.InputSize, config.HiddenSize, config.NumLayers = [2]int{4, 20}, 28, 16, 2
+	pixels := make([]uint8, 3*28*28)
+	for i := range pixels {
+		pixels[i] = uint8(i * 37 % 251)
+	}
+	for _, kernels := range cpu.Kernels() {
+		for _, bf16 := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/bf16=%v", kernels, bf16), func(t *testing.T) {
+				steps := 0 // as many as a profile makes
+				params := func(profile bool) []float32 {
+					be, err := cpu.New(cpu.Options{Threads: 2, Kernels: kernels, BF16: bf16})
+					if errors.Is(err, cpu.ErrNoBF16) {
+						t.Skip(err)
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					net, err := model.New(be, config, 3, 1)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := net.Init(1); err != nil {
+						t.Fatal(err)
+					}
+					images, err := be.NewImages(pixels, []uint8{0, 1, 2}, 28, 28)
+					if err != nil {
+						t.Fatal(err)
+					}
+					step := func() {
+						steps++
+						net.Step(images, []int32{0, 1, 2}, model.AdamStep{LR: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 1})
+					}
+					if profile {
+						if _, err := be.Profile(step); err != nil {
+							t.Fatal(err)
+						}
+					} else {
+						for range steps {
+							step()
+						}
+					}
+					state, err := net.State()
+					if err != nil {
+						t.Fatal(err)
+					}
+					return state.Params
+				}
+				if !slices.Equal(params(true), params(false)) {
+					t.Error("a step that is profiled gives other parameters")
+				}
+			})
+		}
+	}
+}
