@@ -162,8 +162,9 @@ func (be *Backend) Close() error {
 			first = err
 		}
 	}
-	// In a ruined context nothing can be given back: the end of the context does that.
-	if !ruined(first) {
+	// In a ruined context nothing can be given back, nor while a stream is in a capture that would not end:
+	// the end of the context does that.
+	if !ruined(first) && !leftCapturing(first) {
 		keep(be.laps.close())
 		keep(be.stepBlock.close())
 		keep(be.program.close())
@@ -174,6 +175,12 @@ func (be *Backend) Close() error {
 	}
 	keep(failed("cuDevicePrimaryCtxRelease", be.device.ReleasePrimaryCtx()))
 	return first
+}
+
+// leftCapturing says whether err is of a capture, in which a stream may have been left.
+func leftCapturing(err error) bool {
+	e := (*Error)(nil)
+	return errors.As(err, &e) && e.Code >= 900 && e.Code <= 908
 }
 
 // ruined says whether err is of the driver and ruins the GPU's context.
