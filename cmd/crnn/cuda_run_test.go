@@ -396,13 +396,16 @@ func TestCUDABench(t *testing.T) {
 		if err := json.Unmarshal(text, &keys); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]string{"batch_size", "device", "device_name", "images_per_second", "kernels", "mode", "peak_bytes",
-			"precision", "step_ms", "step_ms_min", "step_ms_p95", "threads"}, keysOf(keys)); diff != "" {
+		if diff := cmp.Diff([]string{"batch_size", "clock_mhz", "device", "device_name", "images_per_second", "kernels", "mode",
+			"peak_bytes", "precision", "step_ms", "step_ms_min", "step_ms_p95", "threads"}, keysOf(keys)); diff != "" {
 			t.Errorf("keys (-want +got):\n%s", diff)
 		}
 		// The weights, their gradients and Adam's moments are 3.4 MB.
 		if got.Device != "cuda:0" || got.DeviceName != "emulated sm_90 GPU" || got.Mode != mode || got.Precision != "bf16" || got.BatchSize != 2 || got.PeakBytes < 3_400_000 {
 			t.Errorf("%+v", got)
+		}
+		if got.ClockMHz != 1980 {
+			t.Errorf("%d MHz, the emulated card has 1980", got.ClockMHz)
 		}
 		launches := 0
 		for _, k := range got.Kernels {
@@ -419,7 +422,7 @@ func TestCUDABench(t *testing.T) {
 		}
 	}
 	if text := bench("--mode", "eval"); !regexp.MustCompile(`\Aeval step on cuda:0 \(emulated sm_90 GPU\), fp32, batch 2:\n` +
-		`[0-9.e+]+ ms median, [0-9.e+]+ ms fastest, [0-9.e+]+ ms 95th percentile; \d+ images/s; [0-9.]+ MB of memory at most\n\z`).MatchString(text) {
+		`[0-9.e+]+ ms median, [0-9.e+]+ ms fastest, [0-9.e+]+ ms 95th percentile; \d+ images/s; [0-9.]+ MB of memory at most; at 1980 MHz\n\z`).MatchString(text) {
 		t.Errorf("%q", text)
 	}
 }
