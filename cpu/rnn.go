@@ -404,7 +404,7 @@ func (c *rnnChunk) addOuterProducts(sum, dz, in []float32, rows, width int, begi
 	}
 }
 
-// sumGradients computes the gradients of all parameters from those of so many groups.
+// sumGradients computes the gradients of all parameters from the gradients of so many groups.
 func (r *rnn) sumGradients(groups int) {
 	total := r.be.sumGroups(r.sums, r.groupSize, groups)
 	r.be.pool.run(2*len(r.layers), func(_, i int) {

@@ -25,7 +25,7 @@ inline Bound ulps(double x, double n) { return {x, std::min(n * ulp(x), std::abs
 
 inline Bound relative(double x, double error) { return {x, std::abs(x) * error}; }
 
-// The number farthest up or down among those of a bound, and finite.
+// The finite number that lies farthest up or down within a bound.
 inline float farthest(Bound b, bool up) {
   constexpr float greatest = std::numeric_limits<float>::max(), infinity = std::numeric_limits<float>::infinity();
   double limit = up ? b.centre + b.allowed : b.centre - b.allowed;
@@ -34,7 +34,7 @@ inline float farthest(Bound b, bool up) {
   return (up ? r > limit : r < limit) ? std::nextafter(r, up ? -infinity : infinity) : r;
 }
 
-// Whether an instruction errs upward. A random direction is that of the operands, so that the same operands
+// Whether an instruction errs upward. A random direction depends on the operands, so that the same operands
 // always give the same result, as on a card.
 template <class... Operands>
 bool upward(const Errors &e, Operands... operands) {

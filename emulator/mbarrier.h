@@ -14,8 +14,8 @@ struct Mbarrier {
   // For races. Who made it, and the phase of the cluster barrier before which fence.mbarrier_init
   // made it known.
   uint32_t warp = 0, clock = 0, known_after = UINT32_MAX;
-  // What its arrivals have published: those of its own block, and those of the scope .cluster; then
-  // that of the phases that are over.
+  // What its arrivals have published, by its own block and by the scope .cluster; then what the phases
+  // that are over have published.
   Clocks arriving[2], over[2];
 };
 struct Mbarriers {

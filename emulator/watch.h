@@ -26,7 +26,7 @@ void watch(Warp &w, const Inst &i, Mask m, unsigned size, const Watched &access)
 // the lane of w began, reads or writes: known is what w published then, clock its own time.
 void watch_async(Warp &w, const Inst &i, int lane, const Clocks &known, uint32_t clock, uint32_t rank, uint64_t address,
                  unsigned size, bool write);
-// Where in Clocks those of the asynchronous operations of w's block are.
+// The place in Clocks of the asynchronous operations of w's block.
 uint32_t async_index(const Warp &w);
 
 // A barrier: what the warp knows is added to clocks, and its later accesses get a new time.

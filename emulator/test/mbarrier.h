@@ -86,7 +86,7 @@ inline void mbarrier_values() {
       1, 64, [](uint32_t, uint32_t) { return ((0u * 3 + 1) * 3 + 2) * 3 + 3; }, mbarriers);
 }
 
-// Blocks of a cluster hand their values to each other: those of block b are 100 b + t.
+// Blocks of a cluster hand their values to each other: block b has the values 100 b + t.
 inline void mbarrier_clusters() {
   auto other = [](uint32_t b, uint32_t t) { return (b ^ 1) * 100 + t % 16; };
   std::string value = "and.b32 %r11, %t, 15;\nmul.lo.u32 %r10, %r15, 100;\nadd.u32 %r10, %r10, %r11;\n"
