@@ -83,7 +83,7 @@ struct Ring {
     unsigned long long free[SLOTS];  // mbarriers: the next block has read its slot
 };
 
-// Linked is what the ways with mbarriers have in common. BYTES: those of a vector that arrive
+// Linked holds what the ways with mbarriers share. BYTES: how many bytes of a vector arrive
 // asynchronously and are counted by full; 0 if the block before arrives there itself.
 template <unsigned BYTES, Scope SCOPE = CLUSTER>
 struct Linked {

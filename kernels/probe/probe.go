@@ -1,6 +1,6 @@
 // Package probe holds kernels that do no work, to find out what a card takes for the launches of a
 // training step, and for each way of handing vectors on between the blocks of the RNN. Only tests
-// use them. scripts/ptx builds them, as those of package kernels.
+// use them. scripts/ptx builds them too.
 package probe
 
 import (

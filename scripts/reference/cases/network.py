@@ -26,6 +26,8 @@ MARGIN = 1e-5
 # Batch normalisation takes away what these add: their gradient is 0.
 CONV_BIASES = ("layer1.0.bias", "layer2.0.bias")
 
+SMALL = [1301, 2534, 4278]  # the training images of network/small
+
 DATA: str | None = None  # the directory of the data set, where it is not in its usual place
 
 
@@ -178,7 +180,7 @@ CASES = {
     "weights/recipe": lambda: weights("recipe"),
     "weights/small": lambda: weights("small"),
     "network/recipe": lambda: gradients("recipe", [1063, 1414, 1927, 3828]),
-    "network/small": lambda: gradients("small", [1301, 2534, 4278]),
+    "network/small": lambda: gradients("small", SMALL),
     "trajectory": trajectory,
     "initial-values": initial_values,
 }
