@@ -46,6 +46,9 @@ type Backend struct {
 
 	memory, reserved int64 // bytes: the limit, and what is taken of it
 
+	// err is the first error of a call that returns none.
+	err error
+
 	// weights counts the changes of any parameter: packed copies are renewed by it.
 	weights int64
 
@@ -188,6 +191,9 @@ func (be *Backend) Upload(dst *tensor.Dense, src []float32) error {
 // Download copies src into dst.
 func (be *Backend) Download(dst []float32, src *tensor.Dense) error {
 	be.pool.flush()
+	if be.err != nil {
+		return be.err
+	}
 	if len(dst) != src.DataSize() {
 		return fmt.Errorf("download of an array of %d elements into %d", src.DataSize(), len(dst))
 	}
@@ -223,28 +229,18 @@ func (be *Backend) Laps() ([]time.Duration, error) {
 	return times, nil
 }
 
-// Sync does nothing: every operator has run when its call, or Together, returns.
-func (be *Backend) Sync() error { return nil }
+// Sync has nothing to wait for: every operator has run when its call, or Together, returns.
+func (be *Backend) Sync() error { return be.err }
 
 // Close does nothing: memory is the garbage collector's, and threads end when nothing comes.
 func (be *Backend) Close() error { return nil }
 
-// Adam implements model.Backend.
-func (be *Backend) Adam(p, g, m, v *tensor.Dense, s model.AdamStep) {
-	be.begin("Adam")
-	be.weights++
-	t := float64(s.Step)
-	k := &adamStep{
-		beta2:         float32(s.Beta2),
-		oneMinusBeta1: float32(1 - s.Beta1), oneMinusBeta2: float32(1 - s.Beta2),
-		stepSize:        float32(s.LR / (1 - math.Pow(s.Beta1, t))),
-		rootCorrection2: float32(math.Sqrt(1 - math.Pow(s.Beta2, t))),
-		eps:             float32(s.Eps),
+// begin reports whether an operator, which was made for at most maxBatch samples, can run for p, and
+// says that it calls kernels from now on. If not, the next call that returns an error says why.
+func (be *Backend) begin(operator string, p model.Pass, maxBatch int) bool {
+	if err := p.Check(operator, maxBatch); err != nil && be.err == nil {
+		be.err = err
 	}
-	pv, gv, mv, vv := values(p), values(g), values(m), values(v)
-	adam := func(with kernels, lo, hi int) { with.adam(k, pv[lo:hi], gv[lo:hi], mv[lo:hi], vv[lo:hi]) }
-	const chunk = 1 << 14
-	whole := len(pv) / lanes * lanes
-	be.pool.run((whole+chunk-1)/chunk, func(_, i int) { adam(be.kernels, i*chunk, min((i+1)*chunk, whole)) })
-	adam(goKernels{}, whole, len(pv)) // what fills no vector
+	be.operator(operator)
+	return be.err == nil
 }

@@ -18,7 +18,7 @@ func BenchmarkStep(b *testing.B) {
 					b.Fatal(err)
 				}
 				const n = 50
-				net, err := model.New(be, model.Default(), n, 1)
+				net, err := model.New(be, model.Default(), model.Options{MaxBatch: n, Seed: 1})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -36,14 +36,10 @@ func BenchmarkStep(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				step := int64(0)
 				for b.Loop() {
-					step++
-					net.Gather(images, indices)
-					net.Forward(true)
-					net.Loss()
-					net.Backward()
-					net.Adam(model.AdamStep{LR: 5e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: step})
+					if err := net.Step(images, indices, 5e-4); err != nil {
+						b.Fatal(err)
+					}
 				}
 			})
 		}

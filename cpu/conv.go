@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math"
 
-	"gorgonia.org/tensor"
-
 	"crnn/model"
 )
 
@@ -126,6 +124,9 @@ type convBlock struct {
 
 // NewConvBlock implements model.Backend.
 func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, error) {
+	if err := spec.Check(); err != nil {
+		return nil, err
+	}
 	sizes := convSizes{spec.In, spec.Out, spec.Height, spec.Width, spec.Kernel, padded(spec.In), padded(spec.Out)}
 	c := &convBlock{
 		be: be, ConvBlockSpec: spec, convSizes: sizes, trainPack: -1, evalPack: -1,
@@ -156,15 +157,17 @@ func (c *convBlock) imageSize() int  { return c.height * c.width * c.outP }
 func (c *convBlock) pooledSize() int { return c.imageSize() / 4 }
 
 // Forward implements model.ConvBlock.
-func (c *convBlock) Forward(x, y *tensor.Dense, n int, train bool) {
-	be, xv, yv := c.be, values(x), values(y)
-	be.begin(c.name + " forward")
+func (c *convBlock) Forward(p model.Pass) {
+	be, xv, yv, n := c.be, values(c.X), values(c.Y), p.Samples
+	if !be.begin(c.name+" forward", p, c.MaxBatch) {
+		return
+	}
 	packed := &c.evalPack
-	if train {
+	if p.Train {
 		packed = &c.trainPack
 	}
 	if *packed != be.weights {
-		c.pack(values(c.Weight), train)
+		c.pack(values(c.Weight), p.Train)
 		*packed = be.weights
 	}
 	copy(c.bias, values(c.Bias))
@@ -174,7 +177,7 @@ func (c *convBlock) Forward(x, y *tensor.Dense, n int, train bool) {
 	finish := func(pooled []float32, b int) { // with the channels outside, as y has them
 		be.transpose(yv[b*c.out*pixels:], pooled, pixels, c.out, pixels, c.outP)
 	}
-	if !train {
+	if !p.Train {
 		c.normaliseBy(values(c.RunningMean), values(c.RunningVar))
 		be.samples(n, func(thread, lo, hi int) {
 			for b := lo; b < hi; b++ {
@@ -239,9 +242,11 @@ func (c *convBlock) normaliseByBatch(n int) {
 }
 
 // Backward implements model.ConvBlock.
-func (c *convBlock) Backward(x, dy, dx *tensor.Dense, n int) {
-	be, xv, dyv := c.be, values(x), values(dy)
-	be.begin(c.name + " backward")
+func (c *convBlock) Backward(p model.Pass) {
+	be, xv, dyv, n := c.be, values(c.X), values(c.DY), p.Samples
+	if !be.begin(c.name+" backward", p, c.MaxBatch) {
+		return
+	}
 	for _, a := range []*[]float32{&c.sumG, &c.sumGZ, &c.sumDZ} {
 		*a = grow(*a, n*c.outP)
 	}
@@ -271,11 +276,11 @@ func (c *convBlock) Backward(x, dy, dx *tensor.Dense, n int) {
 		for b := lo; b < hi; b++ {
 			c.poolGradient(thread, &poolGradient{
 				c.norm, part(c.z, b, c.imageSize()), part(c.index, b, c.pooledSize()), part(c.dPooled, b, c.pooledSize()),
-				c.kZ, c.k1, part(c.sumDZ, b, c.outP), dx != nil,
+				c.kZ, c.k1, part(c.sumDZ, b, c.outP), c.DX != nil,
 			})
 			var to []float32
-			if dx != nil {
-				to = part(values(dx), b, inSize)
+			if c.DX != nil {
+				to = part(values(c.DX), b, inSize)
 			}
 			c.gradients(thread, g, b == lo, part(xv, b, inSize), to)
 		}

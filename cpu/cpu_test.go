@@ -143,15 +143,15 @@ func TestMemoryLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := model.New(be, model.Default(), 50, 1); err != nil {
+	if _, err := model.New(be, model.Default(), model.Options{MaxBatch: 50, Seed: 1}); err != nil {
 		t.Errorf("batch 50 in 100 MiB: %v", err)
 	}
-	if _, err := model.New(be, model.Default(), 5000, 1); err == nil || !strings.Contains(err.Error(), "batch-size") {
+	if _, err := model.New(be, model.Default(), model.Options{MaxBatch: 5000, Seed: 1}); err == nil || !strings.Contains(err.Error(), "batch-size") {
 		t.Errorf("batch 5000 in 100 MiB: %v, want an error that names batch-size", err)
 	}
 	wide := model.Default()
 	wide.InputSize, wide.HiddenSize = 1, 8192
-	if _, err := model.New(device("", 1)(t), wide, 100, 1); err == nil || !strings.Contains(err.Error(), "too large") {
+	if _, err := model.New(device("", 1)(t), wide, model.Options{MaxBatch: 100, Seed: 1}); err == nil || !strings.Contains(err.Error(), "too large") {
 		t.Errorf("3136 steps of 100 samples of 8192 units: %v, want an error", err)
 	}
 }
@@ -163,7 +163,7 @@ func TestProfile(t *testing.T) {
 			be := device(kernels, 3)(t)
 			config := model.Default()
 			config.Channels, config.InputSize, config.HiddenSize, config.NumLayers = [2]int{4, 4}, 14, 16, 1
-			net, err := model.New(be, config, 3, 1)
+			net, err := model.New(be, config, model.Options{MaxBatch: 3, Seed: 1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -176,7 +176,9 @@ func TestProfile(t *testing.T) {
 				t.Fatal(err)
 			}
 			times, err := be.(model.Profiler).Profile(func() {
-				net.Evaluate(images, []int32{0, 0, 0})
+				if err := net.Evaluate(images, []int32{0, 0, 0}); err != nil {
+					t.Fatal(err)
+				}
 				be.Together(func() { be.Adam(p, p, p, p, model.AdamStep{Step: 1}) })
 			})
 			if err != nil {
@@ -215,7 +217,7 @@ func TestProfileComputesTheSame(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					net, err := model.New(be, config, 3, 1)
+					net, err := model.New(be, config, model.Options{MaxBatch: 3, Seed: 1})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -228,7 +230,9 @@ func TestProfileComputesTheSame(t *testing.T) {
 					}
 					step := func() {
 						steps++
-						net.Step(images, []int32{0, 1, 2}, model.AdamStep{LR: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 1})
+						if err := net.Step(images, []int32{0, 1, 2}, 1e-3); err != nil {
+							t.Fatal(err)
+						}
 					}
 					if profile {
 						if _, err := be.Profile(step); err != nil {

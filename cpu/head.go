@@ -3,8 +3,6 @@ package cpu
 import (
 	"math"
 
-	"gorgonia.org/tensor"
-
 	"crnn/model"
 )
 
@@ -25,11 +23,20 @@ type head struct {
 	totals          model.Totals
 }
 
-// labels are the classes of a batch.
-type labels []uint8
+// labels are the classes of a batch's samples, of so many.
+type labels struct {
+	of      []uint8
+	classes int
+}
+
+// Classes implements model.Labels.
+func (l *labels) Classes() int { return l.classes }
 
 // NewHead implements model.Backend.
 func (be *Backend) NewHead(spec model.HeadSpec) (model.Head, error) {
+	if err := spec.Check(); err != nil {
+		return nil, err
+	}
 	h := &head{be: be, HeadSpec: spec, inP: padded(spec.In), classesP: padded(spec.Classes), weights: -1}
 	n := spec.MaxBatch
 	h.forward, h.back = newPanels(spec.In, spec.Classes), newPanels(spec.Classes, spec.In)
@@ -44,7 +51,9 @@ func (be *Backend) NewHead(spec model.HeadSpec) (model.Head, error) {
 }
 
 // NewLabels implements model.Head.
-func (h *head) NewLabels() (model.Labels, error) { return make(labels, h.MaxBatch), nil }
+func (h *head) NewLabels() (model.Labels, error) {
+	return &labels{make([]uint8, h.MaxBatch), h.Classes}, nil
+}
 
 // pack renews the packed weights if the parameters have changed.
 func (h *head) pack() {
@@ -58,13 +67,16 @@ func (h *head) pack() {
 }
 
 // Forward implements model.Head.
-func (h *head) Forward(x, logits *tensor.Dense, n int) {
-	h.be.begin("head forward")
+func (h *head) Forward(p model.Pass) {
+	if !h.be.begin("head forward", p, h.MaxBatch) {
+		return
+	}
 	h.pack()
-	h.be.samples(n, func(_, lo, hi int) {
-		h.be.product(h.xRow[lo:hi], h.logitsRow[lo:hi], values(x), h.forward, addBias, h.bias, h.out)
+	x, logits := values(h.X), values(h.Logits)
+	h.be.samples(p.Samples, func(_, lo, hi int) {
+		h.be.product(h.xRow[lo:hi], h.logitsRow[lo:hi], x, h.forward, addBias, h.bias, h.out)
 		for b := lo; b < hi; b++ {
-			copy(values(logits)[b*h.Classes:][:h.Classes], h.out[b*h.classesP:])
+			copy(logits[b*h.Classes:][:h.Classes], h.out[b*h.classesP:])
 		}
 	})
 }
@@ -84,35 +96,40 @@ func softmax(z []float32) (largest float64, first int, sum float64) {
 }
 
 // Loss implements model.Head.
-func (h *head) Loss(logits *tensor.Dense, l model.Labels, n int) {
-	h.be.begin("loss")
+func (h *head) Loss(p model.Pass, l model.Labels) {
+	if !h.be.begin("loss", p, h.MaxBatch) {
+		return
+	}
 	h.be.pool.flush()
-	for b, label := range l.(labels)[:n] {
-		z := values(logits)[b*h.Classes:][:h.Classes]
+	for b, label := range l.(*labels).of[:p.Samples] {
+		z := values(h.Logits)[b*h.Classes:][:h.Classes]
 		largest, first, sum := softmax(z)
 		h.totals.Loss += math.Log(sum) + largest - float64(z[label])
 		if first == int(label) {
 			h.totals.Hits++
 		}
 	}
-	h.totals.Count += int64(n)
+	h.totals.Count += int64(p.Samples)
 }
 
 // Backward implements model.Head.
-func (h *head) Backward(x, logits *tensor.Dense, l model.Labels, dx *tensor.Dense, n int) {
-	h.be.begin("head backward")
+func (h *head) Backward(p model.Pass, l model.Labels) {
+	if !h.be.begin("head backward", p, h.MaxBatch) {
+		return
+	}
 	h.be.pool.flush()
-	for b, label := range l.(labels)[:n] {
-		z, d := values(logits)[b*h.Classes:][:h.Classes], h.d[b*h.classesP:]
+	n := p.Samples
+	for b, label := range l.(*labels).of[:n] {
+		z, d := values(h.Logits)[b*h.Classes:][:h.Classes], h.d[b*h.classesP:]
 		largest, _, sum := softmax(z)
 		for j, v := range z {
-			p := math.Exp(float64(v)-largest) / sum
+			q := math.Exp(float64(v)-largest) / sum
 			if j == int(label) {
-				p--
+				q--
 			}
-			d[j] = float32(p / float64(n))
+			d[j] = float32(q / float64(p.Whole))
 		}
-		copy(h.in[b*h.inP:], values(x)[b*h.In:][:h.In])
+		copy(h.in[b*h.inP:], values(h.X)[b*h.In:][:h.In])
 	}
 	h.be.product(h.logitsRow[:n], h.inRow[:n], h.d, h.back, addNothing, nil, h.dIn)
 	s := matmulShape{
@@ -123,7 +140,7 @@ func (h *head) Backward(x, logits *tensor.Dense, l model.Labels, dx *tensor.Dens
 	}
 	h.be.matmul(&s, h.unit, h.gradRow, h.d, h.in, nil, h.dWeight)
 	for b := range n {
-		copy(values(dx)[b*h.In:][:h.In], h.dIn[b*h.inP:])
+		copy(values(h.DX)[b*h.In:][:h.In], h.dIn[b*h.inP:])
 	}
 	for j := range h.Classes {
 		copy(values(h.DWeight)[j*h.In:][:h.In], h.dWeight[j*h.inP:])
@@ -134,7 +151,7 @@ func (h *head) Backward(x, logits *tensor.Dense, l model.Labels, dx *tensor.Dens
 }
 
 // Totals implements model.Head.
-func (h *head) Totals() (model.Totals, error) { return h.totals, nil }
+func (h *head) Totals() (model.Totals, error) { return h.totals, h.be.err }
 
 // SetTotals implements model.Head.
 func (h *head) SetTotals(t model.Totals) error {

@@ -1,8 +1,6 @@
 package cpu
 
 import (
-	"fmt"
-
 	"gorgonia.org/tensor"
 
 	"crnn/model"
@@ -11,16 +9,20 @@ import (
 // images is a data set as bytes.
 type images struct {
 	be             *Backend
+	set            model.ImageSet
 	pixels, labels []uint8
-	size           int // of an image
 }
+
+// Set implements model.Images.
+func (s *images) Set() model.ImageSet { return s.set }
 
 // NewImages implements model.Backend. It shares the memory of pixels and labels.
 func (be *Backend) NewImages(pixels, labels []uint8, height, width int) (model.Images, error) {
-	if len(pixels) != len(labels)*height*width {
-		return nil, fmt.Errorf("%d pixels for %d images of %dx%d", len(pixels), len(labels), height, width)
+	set, err := model.NewImageSet(pixels, labels, height, width)
+	if err != nil {
+		return nil, err
 	}
-	return &images{be, pixels, labels, height * width}, nil
+	return &images{be, set, pixels, labels}, nil
 }
 
 // byteToUnit[v] is v/255, correctly rounded.
@@ -32,17 +34,21 @@ var byteToUnit = func() (table [256]float32) {
 }()
 
 // Gather implements model.Images.
-func (s *images) Gather(indices []int32, x *tensor.Dense, l model.Labels) {
-	s.be.begin("gather")
-	xv := values(x)
+func (s *images) Gather(p model.Pass, indices []int32, x *tensor.Dense, l model.Labels) error {
+	if err := s.set.CheckGather(p, indices, x, l.Classes()); err != nil {
+		return err
+	}
+	s.be.operator("gather")
+	xv, classes, size := values(x), l.(*labels).of, s.set.Height*s.set.Width
 	s.be.samples(len(indices), func(_, lo, hi int) {
 		for b := lo; b < hi; b++ {
 			at := int(indices[b])
-			dst := xv[b*s.size:][:s.size]
-			for i, v := range s.pixels[at*s.size:][:s.size] {
+			dst := xv[b*size:][:size]
+			for i, v := range s.pixels[at*size:][:size] {
 				dst[i] = byteToUnit[v]
 			}
-			l.(labels)[b] = s.labels[at]
+			classes[b] = s.labels[at]
 		}
 	})
+	return nil
 }

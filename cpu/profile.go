@@ -19,8 +19,8 @@ type profile struct {
 	list     []*model.KernelTime
 }
 
-// begin says which operator calls kernels from now on.
-func (be *Backend) begin(operator string) {
+// operator says which operator calls kernels from now on.
+func (be *Backend) operator(operator string) {
 	if be.profile != nil {
 		be.profile.end()
 		be.profile.operator = operator

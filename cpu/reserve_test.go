@@ -58,12 +58,13 @@ func TestReserveCountsWhatIsAllocated(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := alive()
-			net, err := model.New(be, c.config, c.batch, 1)
+			net, err := model.New(be, c.config, model.Options{MaxBatch: c.batch, Seed: 1})
 			if err != nil {
 				t.Fatal(err)
 			}
-			net.Step(images, make([]int32, c.batch), model.AdamStep{Step: 1})
-			net.Evaluate(images, make([]int32, c.batch))
+			if err := errors.Join(net.Step(images, make([]int32, c.batch), 0), net.Evaluate(images, make([]int32, c.batch))); err != nil {
+				t.Fatal(err)
+			}
 			allocated := alive() - before
 			runtime.KeepAlive(net)
 			t.Logf("reserved %.1f MB, allocated %.1f MB", float64(be.reserved)/1e6, float64(allocated)/1e6)

@@ -3,8 +3,6 @@ package cpu
 import (
 	"math"
 
-	"gorgonia.org/tensor"
-
 	"crnn/model"
 	"crnn/rng"
 )
@@ -70,6 +68,9 @@ type rnnLayer struct {
 
 // NewRNN implements model.Backend.
 func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
+	if err := spec.Check(); err != nil {
+		return nil, err
+	}
 	r := &rnn{be: be, RNNSpec: spec, hiddenP: padded(spec.Hidden), inP: padded(spec.In), weights: -1}
 	if be.tiles {
 		r.hiddenP, r.inP = inTiles(spec.Hidden), inTiles(spec.In)
@@ -279,13 +280,15 @@ func (c *rnnChunk) product(a []float32, width, outWidth int, p *panels, add int6
 }
 
 // Forward implements model.RNN.
-func (r *rnn) Forward(x, y *tensor.Dense, n int, train bool, step uint64) {
-	r.be.begin("RNN forward")
-	if train {
+func (r *rnn) Forward(p model.Pass) {
+	if !r.be.begin("RNN forward", p, r.MaxBatch) {
+		return
+	}
+	if p.Train {
 		r.makeBackward()
 	}
 	r.pack()
-	xv, yv := values(x), values(y)
+	xv, yv, n := values(r.X), values(r.Y), p.Samples
 	forward := func(c *rnnChunk) {
 		m := c.hi - c.lo
 		in, _ := c.input(0)
@@ -295,37 +298,44 @@ func (r *rnn) Forward(x, y *tensor.Dense, n int, train bool, step uint64) {
 			}
 		}
 		for i := range r.layers {
-			c.forward(i, step)
+			c.forward(i, p)
 		}
 		last := c.h(len(r.layers) - 1)[(r.Steps-1)*m*r.hiddenP:]
 		for b := range m {
 			copy(yv[(c.lo+b)*r.Hidden:][:r.Hidden], last[b*r.hiddenP:])
 		}
 	}
-	if train {
+	if p.Train {
 		r.be.pool.run(groups(n), func(thread, g int) { r.chunks(thread, g, n, forward) })
 		return
 	}
 	r.be.samples(n, func(thread, lo, hi int) { forward(&rnnChunk{r, lo, hi, false, &r.threads[thread]}) })
 }
 
+// dropout returns what the masks of layer i are made of, for samples from number lo of the pass on.
+func (r *rnn) dropout(i int, p model.Pass, lo int) *rnnDropout {
+	return &rnnDropout{
+		seed: r.Seed, step: p.Step, purpose: uint32(rng.Dropout.Sub(i)), first: uint64(p.First + lo),
+		blocks: uint64(r.Hidden+7) / 8, threshold: uint64(r.threshold), scale: r.keepScale,
+	}
+}
+
 // forward computes layer i's outputs.
-func (c *rnnChunk) forward(i int, step uint64) {
+func (c *rnnChunk) forward(i int, p model.Pass) {
 	l, h := &c.layers[i], c.h(i)
 	in, width := c.input(i)
 	c.product(in, width, c.hiddenP, l.ih, addBias, l.bias, h)
-	dropout := &rnnDropout{
-		seed: c.Seed, step: step, purpose: uint32(rng.Dropout.Sub(i)), first: uint64(c.lo),
-		blocks: uint64(c.Hidden+7) / 8, threshold: uint64(c.threshold), scale: c.keepScale,
-	}
+	dropout := c.dropout(i, p, c.lo)
 	keep, kept := c.kept(i)
 	c.be.rnnForward(c.shape(), c.row, c.recurrent(l.hh), h, dropout, keep, kept, c.step())
 }
 
 // Backward implements model.RNN.
-func (r *rnn) Backward(_, dy, dx *tensor.Dense, n int) {
-	r.be.begin("RNN backward")
-	dyv, dxv := values(dy), values(dx)
+func (r *rnn) Backward(p model.Pass) {
+	if !r.be.begin("RNN backward", p, r.MaxBatch) {
+		return
+	}
+	dyv, dxv, n := values(r.DY), values(r.DX), p.Samples
 	top := len(r.layers) - 1
 	r.be.pool.run(groups(n), func(thread, g int) {
 		sums := part(r.sums, g, r.groupSize)

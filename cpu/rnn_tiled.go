@@ -1,10 +1,7 @@
 package cpu
 
 import (
-	"gorgonia.org/tensor"
-
 	"crnn/model"
-	"crnn/rng"
 )
 
 // tiledRNN is the RNN by products in tiles of bfloat16. It works as rnn does, but for three things: a chunk
@@ -176,26 +173,28 @@ func (c *tiledChunk) grow() {
 }
 
 // Forward implements model.RNN.
-func (r *tiledRNN) Forward(x, y *tensor.Dense, n int, train bool, step uint64) {
-	r.be.begin("RNN forward")
-	if train {
+func (r *tiledRNN) Forward(p model.Pass) {
+	if !r.be.begin("RNN forward", p, r.MaxBatch) {
+		return
+	}
+	if p.Train {
 		r.makeBackward()
 	}
 	r.pack()
-	xv, yv := values(x), values(y)
+	xv, yv, n := values(r.X), values(r.Y), p.Samples
 	forward := func(c *tiledChunk, _ bool) {
 		c.grow()
 		in := c.inRows(xv)
 		c.be.narrow(floatsOf(c.tiledRNNScratch.in), in)
 		var last []float32
 		for i := range r.layers {
-			last = c.forward(i, step)
+			last = c.forward(i, p)
 		}
 		for b := range c.m() {
 			copy(yv[(c.lo+b)*r.Hidden:][:r.Hidden], last[b*r.hiddenP:])
 		}
 	}
-	if train {
+	if p.Train {
 		r.be.pool.run(r.groups(n), func(thread, g int) { r.chunks(thread, g, n, forward) })
 		return
 	}
@@ -203,26 +202,25 @@ func (r *tiledRNN) Forward(x, y *tensor.Dense, n int, train bool, step uint64) {
 }
 
 // forward computes layer i's outputs and returns the last step's.
-func (c *tiledChunk) forward(i int, step uint64) []float32 {
+func (c *tiledChunk) forward(i int, p model.Pass) []float32 {
 	l := &c.layers[i]
 	s, h, keep := c.shape(l), c.h, []uint8(nil)
 	if c.train {
 		h, keep = tiledOf(c, l.h), tiledOf(c, l.keep)
 		s.hStep = int64(c.m() * c.hiddenP)
 	}
-	dropout := &rnnDropout{
-		seed: c.Seed, step: step, purpose: uint32(rng.Dropout.Sub(i)), first: uint64(c.lo),
-		blocks: uint64(c.Hidden+7) / 8, threshold: uint64(c.threshold), scale: c.keepScale,
-	}
+	dropout := c.dropout(i, p, c.lo)
 	c.be.tileRNNForward(s, c.term, l.ih, l.hh, l.bias, c.in, h, c.out, c.state, c.step, dropout, keep)
 	c.in, c.out = c.out, c.in
 	return h[(c.Steps-1)*int(s.hStep):]
 }
 
 // Backward implements model.RNN.
-func (r *tiledRNN) Backward(x, dy, dx *tensor.Dense, n int) {
-	r.be.begin("RNN backward")
-	xv, dyv, dxv := values(x), values(dy), values(dx)
+func (r *tiledRNN) Backward(p model.Pass) {
+	if !r.be.begin("RNN backward", p, r.MaxBatch) {
+		return
+	}
+	xv, dyv, dxv, n := values(r.X), values(r.DY), values(r.DX), p.Samples
 	top := len(r.layers) - 1
 	count := r.groups(n)
 	r.be.pool.run(count, func(thread, i int) {

@@ -130,6 +130,13 @@ func (be *Backend) fail(err error) {
 	}
 }
 
+// begin reports whether an operator, which was made for at most maxBatch samples, can run for p. If
+// not, the next call that returns an error says why.
+func (be *Backend) begin(operator string, p model.Pass, maxBatch int) bool {
+	be.fail(p.Check(operator, maxBatch))
+	return be.err == nil
+}
+
 // Name returns "cuda:N".
 func (be *Backend) Name() string { return fmt.Sprintf("cuda:%d", be.card.Index) }
 

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math"
 
-	"gorgonia.org/tensor"
-
 	"crnn/kernels"
 	"crnn/model"
 )
@@ -93,6 +91,9 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 		be: be, ConvBlockSpec: spec,
 		out: convolutionFor(be.precision, spec.Out), in: convolutionFor(be.precision, spec.In),
 	}
+	if err := spec.Check(); err != nil {
+		return nil, err
+	}
 	if err := c.checkSizes(); err != nil {
 		return nil, err
 	}
@@ -130,6 +131,8 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 	}
 	return c, be.upload(uint64(c.turnedTaps), bytesOf(c.tapTable(spec.Out)))
 }
+
+func (c *convBlock) name() string { return fmt.Sprintf("convolution block %d→%d", c.In, c.Out) }
 
 // checkSizes refuses what the kernels cannot count in 32 bits.
 func (c *convBlock) checkSizes() error {
@@ -204,51 +207,58 @@ func (c *convBlock) weightShares(n int) (share, shares int) {
 }
 
 // Forward implements model.ConvBlock.
-func (c *convBlock) Forward(x, y *tensor.Dense, n int, train bool) {
+func (c *convBlock) Forward(p model.Pass) {
+	if !c.be.begin(c.name()+" forward", p, c.MaxBatch) {
+		return
+	}
+	n := p.Samples
 	count, in, out, height, width, kernel := c.sizes(n)
-	c.be.launch(c.out.forward(f32(x), f32(c.Weight), f32(c.Bias), c.taps, c.z, c.moments, count, in, out, height, width, kernel),
+	c.be.launch(c.out.forward(f32(c.X), f32(c.Weight), f32(c.Bias), c.taps, c.z, c.moments, count, in, out, height, width, kernel),
 		dim{c.tiles(n), ceil(c.Out, c.out.rows), 1}, dim{256, 1, 1})
 
 	samples, shares := c.shares(n)
 	training := int32(0)
-	if train {
+	if p.Train {
 		training = 1
 	}
 	c.be.launch(kernels.BatchnormPoolForward(c.z, c.moments, f32(c.Gamma), f32(c.Beta), f32(c.RunningMean), f32(c.RunningVar),
-		c.statistics, f32(y), count, out, height, width, int32(samples), float32(c.Eps), float32(c.Momentum), training),
+		c.statistics, f32(c.Y), count, out, height, width, int32(samples), float32(c.Eps), float32(c.Momentum), training),
 		dim{shares, c.Out, 1}, dim{256, 1, 1})
 }
 
 // Backward implements model.ConvBlock.
-func (c *convBlock) Backward(x, dy, dx *tensor.Dense, n int) {
-	c.backwardNorm(dy, n)
-	c.backwardConvolution(x, dx, n)
+func (c *convBlock) Backward(p model.Pass) {
+	if !c.be.begin(c.name()+" backward", p, c.MaxBatch) {
+		return
+	}
+	c.backwardNorm(p.Samples)
+	c.backwardConvolution(p.Samples)
 }
 
-// backwardNorm computes DGamma, DBeta and dz, and the sums of dz, from dy.
-func (c *convBlock) backwardNorm(dy *tensor.Dense, n int) {
+// backwardNorm computes DGamma, DBeta and dz, and the sums of dz, from DY.
+func (c *convBlock) backwardNorm(n int) {
 	count, _, out, height, width, _ := c.sizes(n)
 	samples, shares := c.shares(n)
-	c.be.launch(kernels.BatchnormPoolSums(c.z, f32(dy), c.statistics, f32(c.Gamma), f32(c.Beta), c.gradientSums,
+	c.be.launch(kernels.BatchnormPoolSums(c.z, f32(c.DY), c.statistics, f32(c.Gamma), f32(c.Beta), c.gradientSums,
 		count, out, height, width, int32(samples)),
 		dim{shares, c.Out, 1}, dim{256, 1, 1})
-	c.be.launch(kernels.BatchnormBackward(c.z, f32(dy), c.statistics, f32(c.Gamma), f32(c.Beta), c.gradientSums,
+	c.be.launch(kernels.BatchnormBackward(c.z, f32(c.DY), c.statistics, f32(c.Gamma), f32(c.Beta), c.gradientSums,
 		f32(c.DGamma), f32(c.DBeta), c.dz, c.dzSums, count, out, height, width, int32(samples)),
 		dim{shares, c.Out, 1}, dim{256, 1, 1})
 }
 
-// backwardConvolution computes DWeight, DBias and dx, unless it is nil, from dz and its sums.
-func (c *convBlock) backwardConvolution(x, dx *tensor.Dense, n int) {
+// backwardConvolution computes DWeight, DBias and DX, unless it is nil, from dz and its sums.
+func (c *convBlock) backwardConvolution(n int) {
 	count, in, out, height, width, kernel := c.sizes(n)
-	if dx != nil {
-		c.be.launch(c.in.toData(c.dz, f32(c.Weight), c.turnedTaps, f32(dx), count, in, out, height, width, kernel),
+	if c.DX != nil {
+		c.be.launch(c.in.toData(c.dz, f32(c.Weight), c.turnedTaps, f32(c.DX), count, in, out, height, width, kernel),
 			dim{c.tiles(n), ceil(c.In, c.in.rows), 1}, dim{256, 1, 1})
 	}
 
 	across, down := c.weightTiles()
 	share, weightShares := c.weightShares(n)
 	_, biasShares := c.shares(n)
-	c.be.launch(c.out.toWeight(f32(x), c.dz, c.taps, c.partials, count, in, out, height, width, kernel, int32(share)),
+	c.be.launch(c.out.toWeight(f32(c.X), c.dz, c.taps, c.partials, count, in, out, height, width, kernel, int32(share)),
 		dim{across, down, weightShares}, dim{256, 1, 1})
 	weights := c.Out * c.In * c.Kernel * c.Kernel
 	c.be.launch(kernels.ConvBackwardWeightSum(c.partials, c.dzSums, f32(c.DWeight), f32(c.DBias),

@@ -3,6 +3,7 @@
 package gpu
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -30,6 +31,8 @@ func newConvTest(t *testing.T, be *Backend, n, in, out, height, width, kernel in
 		Weight: c.alloc(be, weights...), Bias: c.alloc(be, out), Gamma: c.alloc(be, out), Beta: c.alloc(be, out),
 		RunningMean: c.alloc(be, out), RunningVar: c.alloc(be, out),
 		DWeight: c.alloc(be, weights...), DBias: c.alloc(be, out), DGamma: c.alloc(be, out), DBeta: c.alloc(be, out),
+		X: c.alloc(be, n, in, height, width), DX: c.alloc(be, n, in, height, width),
+		Y: c.alloc(be, n, out, height/2, width/2), DY: c.alloc(be, n, out, height/2, width/2),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -139,16 +142,14 @@ func TestConvolutionsAreProductsOfPatches(t *testing.T) {
 				for i := range bias {
 					bias[i] += 1000 // z is far from 0 then, and its moments are put to the test
 				}
-				xs := c.put(x)
-				for a, v := range map[*tensor.Dense][]float32{c.Weight: w, c.Bias: bias} {
+				for a, v := range map[*tensor.Dense][]float32{c.X: x, c.Weight: w, c.Bias: bias} {
 					if err := c.be.Upload(a, v); err != nil {
 						t.Fatal(err)
 					}
 				}
 
-				y := c.alloc(c.be, n*c.Out*pixels/4)
-				c.Forward(xs, y, n, true)
-				patches := c.im2col(f32(xs), c.In)
+				c.Forward(model.Pass{Samples: n, Whole: n, Train: true})
+				patches := c.im2col(f32(c.X), c.In)
 				want := c.product(w, patches, c.Out, n*pixels, c.In*taps)
 				for i := range want {
 					want[i] += bias[i/(n*pixels)]
@@ -160,8 +161,7 @@ func TestConvolutionsAreProductsOfPatches(t *testing.T) {
 				if err := c.be.upload(uint64(c.dz), bytesOf(dz)); err != nil {
 					t.Fatal(err)
 				}
-				dx := c.alloc(c.be, n*c.In*pixels)
-				c.backwardConvolution(xs, dx, n)
+				c.backwardConvolution(n)
 				rows := make([]float32, 0, len(w)) // weight turned by 180 degrees, [in,out,taps]
 				for i := range c.In {
 					for o := range c.Out {
@@ -171,7 +171,7 @@ func TestConvolutionsAreProductsOfPatches(t *testing.T) {
 					}
 				}
 				want = c.product(rows, c.im2col(c.dz, c.Out), c.In, n*pixels, c.Out*taps)
-				c.same("dx", c.get(f32(dx), dx.DataSize()), permuted(want, c.In, n, pixels))
+				c.same("dx", c.get(f32(c.DX), c.DX.DataSize()), permuted(want, c.In, n, pixels))
 
 				want = c.product(permuted(dz, n, c.Out, pixels), transposed(patches, c.In*taps, n*pixels), c.Out, c.In*taps, n*pixels)
 				c.same("dweight", c.get(f32(c.DWeight), len(want)), want)
@@ -226,7 +226,7 @@ func TestOperandsAreRoundedToNearest(t *testing.T) {
 	for precision, round := range rounded {
 		t.Run(precision, func(t *testing.T) {
 			c := newConvTest(t, openTest(t, precision), 1, 1, 1, 2, 4, 1)
-			if err := c.be.Upload(c.Weight, []float32{weight}); err != nil {
+			if err := errors.Join(c.be.Upload(c.Weight, []float32{weight}), c.be.Upload(c.X, x)); err != nil {
 				t.Fatal(err)
 			}
 			operand := func(v float32) float32 { return math.Float32frombits(round(math.Float32bits(v))) }
@@ -234,7 +234,7 @@ func TestOperandsAreRoundedToNearest(t *testing.T) {
 			for i, v := range x {
 				want[i] = operand(v) * operand(weight)
 			}
-			c.Forward(c.put(x), c.alloc(c.be, 2), 1, true)
+			c.Forward(model.Pass{Samples: 1, Whole: 1, Train: true})
 			c.same("z", c.get(c.z, len(x)), want)
 		})
 	}

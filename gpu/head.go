@@ -5,8 +5,6 @@ package gpu
 import (
 	"unsafe"
 
-	"gorgonia.org/tensor"
-
 	"crnn/kernels"
 	"crnn/model"
 )
@@ -18,8 +16,14 @@ type head struct {
 	totals kernels.Ptr // a deviceTotals
 }
 
-// labels is the device address of a batch's classes.
-type labels kernels.U8
+// labels are the classes of a batch's samples, of so many.
+type labels struct {
+	of      kernels.U8
+	classes int
+}
+
+// Classes implements model.Labels.
+func (l *labels) Classes() int { return l.classes }
 
 // deviceTotals is the struct Totals of kernels/head.cu.
 type deviceTotals struct {
@@ -29,6 +33,9 @@ type deviceTotals struct {
 
 // NewHead implements model.Backend.
 func (be *Backend) NewHead(spec model.HeadSpec) (model.Head, error) {
+	if err := spec.Check(); err != nil {
+		return nil, err
+	}
 	if err := be.ready("head"); err != nil {
 		return nil, err
 	}
@@ -42,26 +49,35 @@ func (h *head) NewLabels() (model.Labels, error) {
 		return nil, err
 	}
 	address, err := h.be.alloc(int64(h.MaxBatch))
-	return labels(address), err
+	return &labels{kernels.U8(address), h.Classes}, err
 }
 
 // Forward implements model.Head.
-func (h *head) Forward(x, logits *tensor.Dense, n int) {
-	h.be.launch(kernels.HeadForward(f32(x), f32(h.Weight), f32(h.Bias), f32(logits), int32(h.In), int32(h.Classes)),
-		dim{n, 1, 1}, dim{128, 1, 1})
+func (h *head) Forward(p model.Pass) {
+	if !h.be.begin("head forward", p, h.MaxBatch) {
+		return
+	}
+	h.be.launch(kernels.HeadForward(f32(h.X), f32(h.Weight), f32(h.Bias), f32(h.Logits), int32(h.In), int32(h.Classes)),
+		dim{p.Samples, 1, 1}, dim{128, 1, 1})
 }
 
 // Loss implements model.Head.
-func (h *head) Loss(logits *tensor.Dense, l model.Labels, n int) {
-	h.be.launch(kernels.HeadLoss(f32(logits), kernels.U8(l.(labels)), h.totals, int32(n), int32(h.Classes)),
+func (h *head) Loss(p model.Pass, l model.Labels) {
+	if !h.be.begin("loss", p, h.MaxBatch) {
+		return
+	}
+	h.be.launch(kernels.HeadLoss(f32(h.Logits), l.(*labels).of, h.totals, int32(p.Samples), int32(h.Classes)),
 		dim{1, 1, 1}, dim{256, 1, 1})
 }
 
 // Backward implements model.Head.
-func (h *head) Backward(x, logits *tensor.Dense, l model.Labels, dx *tensor.Dense, n int) {
-	blocks := n + h.Classes*((h.In+31)/32)
-	h.be.launch(kernels.HeadBackward(f32(x), f32(logits), kernels.U8(l.(labels)), f32(h.Weight),
-		f32(dx), f32(h.DWeight), f32(h.DBias), int32(n), int32(h.In), int32(h.Classes)),
+func (h *head) Backward(p model.Pass, l model.Labels) {
+	if !h.be.begin("head backward", p, h.MaxBatch) {
+		return
+	}
+	blocks := p.Samples + h.Classes*((h.In+31)/32)
+	h.be.launch(kernels.HeadBackward(f32(h.X), f32(h.Logits), l.(*labels).of, f32(h.Weight),
+		f32(h.DX), f32(h.DWeight), f32(h.DBias), int32(p.Samples), int32(p.Whole), int32(h.In), int32(h.Classes)),
 		dim{blocks, 1, 1}, dim{256, 1, 1})
 }
 

@@ -3,8 +3,6 @@
 package gpu
 
 import (
-	"fmt"
-
 	"gorgonia.org/tensor"
 
 	"crnn/kernels"
@@ -14,19 +12,23 @@ import (
 // images is a data set on the device, as bytes.
 type images struct {
 	be              *Backend
+	set             model.ImageSet
 	pixels, classes kernels.U8
-	size            int // of an image
 }
+
+// Set implements model.Images.
+func (s *images) Set() model.ImageSet { return s.set }
 
 // NewImages implements model.Backend.
 func (be *Backend) NewImages(pixels, labels []uint8, height, width int) (model.Images, error) {
-	if len(pixels) != len(labels)*height*width {
-		return nil, fmt.Errorf("%d pixels for %d images of %dx%d", len(pixels), len(labels), height, width)
+	set, err := model.NewImageSet(pixels, labels, height, width)
+	if err != nil {
+		return nil, err
 	}
 	if err := be.ready("batch"); err != nil {
 		return nil, err
 	}
-	s := &images{be: be, size: height * width}
+	s := &images{be: be, set: set}
 	for _, part := range []struct {
 		bytes []uint8
 		to    *kernels.U8
@@ -44,12 +46,16 @@ func (be *Backend) NewImages(pixels, labels []uint8, height, width int) (model.I
 }
 
 // Gather implements model.Images.
-func (s *images) Gather(indices []int32, x *tensor.Dense, l model.Labels) {
+func (s *images) Gather(p model.Pass, indices []int32, x *tensor.Dense, l model.Labels) error {
 	be := s.be
-	if be.err != nil || len(indices) == 0 {
-		return
+	if err := s.set.CheckGather(p, indices, x, l.Classes()); err != nil {
+		return err
+	}
+	if be.err != nil {
+		return be.err
 	}
 	be.set(stepHeader, bytesOf(indices))
-	be.launch(kernels.GatherBatch(s.pixels, s.classes, be.indices(), f32(x), kernels.U8(l.(labels)), int32(s.size)),
+	be.launch(kernels.GatherBatch(s.pixels, s.classes, be.indices(), f32(x), l.(*labels).of, int32(s.set.Height*s.set.Width)),
 		dim{len(indices), 1, 1}, dim{256, 1, 1})
+	return nil
 }

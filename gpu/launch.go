@@ -89,7 +89,7 @@ func (be *Backend) submit(l launch) error {
 // runs that does something else than body would.
 func (be *Backend) Together(body func()) {
 	be.record(body)
-	if be.err != nil || be.plan {
+	if be.err != nil || be.plan || len(be.list) == 0 {
 		return
 	}
 	defer be.enter()()

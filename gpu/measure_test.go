@@ -171,7 +171,7 @@ func newStepper(b *testing.B, be *Backend) *stepper {
 	if s.images, err = be.NewImages(set.Images, set.Labels, set.Height, set.Width); err != nil {
 		b.Fatal(err)
 	}
-	if s.net, err = model.New(be, model.Default(), s.batch, 1); err != nil {
+	if s.net, err = model.New(be, model.Default(), model.Options{MaxBatch: s.batch, Seed: 1}); err != nil {
 		b.Fatal(err)
 	}
 	if err := s.net.Init(1); err != nil {
@@ -185,7 +185,9 @@ func newStepper(b *testing.B, be *Backend) *stepper {
 func (s *stepper) step() {
 	first := s.made * s.batch % (len(s.order) - s.batch)
 	s.made++
-	s.net.Step(s.images, s.order[first:][:s.batch], model.AdamStep{LR: 5e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: int64(s.made)})
+	if err := s.net.Step(s.images, s.order[first:][:s.batch], 5e-4); err != nil {
+		s.Fatal(err)
+	}
 }
 
 // graph replays the last step. A step has been made before.

@@ -38,7 +38,7 @@ func TestOnlyWhatRunsIsLoaded(t *testing.T) {
 					ImageHeight: 8, ImageWidth: 8, Channels: [2]int{4, 8}, Kernel: 3,
 					InputSize: 8, HiddenSize: 16, NumLayers: layers, Classes: 3, Dropout: 0.25,
 				}
-				net, err := model.New(be, c, 4, 1)
+				net, err := model.New(be, c, model.Options{MaxBatch: 4, Seed: 1})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -52,7 +52,9 @@ func TestOnlyWhatRunsIsLoaded(t *testing.T) {
 						t.Errorf("%s is loaded before anything is trained", source)
 					}
 				}
-				net.Step(images, []int32{0, 1, 2, 3}, model.AdamStep{LR: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 1})
+				if err := net.Step(images, []int32{0, 1, 2, 3}, 1e-3); err != nil {
+					t.Fatal(err)
+				}
 				if err := be.Sync(); err != nil {
 					t.Fatal(err)
 				}

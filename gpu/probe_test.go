@@ -184,7 +184,7 @@ func TestLaunchFloor(t *testing.T) {
 func emptyStep(t testing.TB, be *Backend) []launch {
 	t.Helper()
 	const batch = 50
-	net, err := model.New(be, model.Default(), batch, 1)
+	net, err := model.New(be, model.Default(), model.Options{MaxBatch: batch, Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,11 +193,14 @@ func emptyStep(t testing.TB, be *Backend) []launch {
 		t.Fatal(err)
 	}
 	be.record(func() {
-		net.Gather(images, make([]int32, batch))
-		net.Forward(true)
-		net.Loss()
-		net.Backward()
-		net.Adam(model.AdamStep{LR: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: 1})
+		p := net.Pass(batch, true)
+		if err := net.Gather(p, images, make([]int32, batch)); err != nil {
+			t.Fatal(err)
+		}
+		net.Forward(p)
+		net.Loss(p)
+		net.Backward(p)
+		net.Update(1e-3)
 	})
 	list := slices.Clone(be.list)
 	for i, l := range list {

@@ -5,8 +5,6 @@ package gpu
 import (
 	"math"
 
-	"gorgonia.org/tensor"
-
 	"crnn/kernels"
 	"crnn/model"
 )
@@ -78,6 +76,9 @@ const (
 
 // NewRNN implements model.Backend.
 func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
+	if err := spec.Check(); err != nil {
+		return nil, err
+	}
 	r := &rnn{be: be, RNNSpec: spec, kernels: rnnKernelsOf[be.precision]}
 	if !r.inClusters(spec.MaxBatch) {
 		source := "rnn"
@@ -182,19 +183,23 @@ func (r *rnn) blockSamples(n int) int {
 }
 
 // Forward implements model.RNN.
-func (r *rnn) Forward(x, y *tensor.Dense, n int, train bool, step uint64) {
+func (r *rnn) Forward(p model.Pass) {
+	if !r.be.begin("RNN forward", p, r.MaxBatch) {
+		return
+	}
+	n := p.Samples
 	r.dropping = 0
-	if train {
+	if p.Train {
 		r.dropping = r.threshold
-		r.be.setDropoutStep(step)
+		r.be.setDropout(p.Step, uint32(p.First*r.Steps*ceil(r.Hidden, 8)))
 	}
 	if r.inClusters(n) {
-		r.be.launch(r.clusterForward(f32(x), f32(y), n),
+		r.be.launch(r.clusterForward(f32(r.X), f32(r.Y), n),
 			dim{clusterLayers * ceil(n, clusterSamples), 1, 1}, dim{r.kernels.clusterThreads, 1, 1})
 		return
 	}
 	samples := r.blockSamples(n)
-	r.be.launch(r.kernels.forward(r.layers, f32(x), r.h, f32(y), r.be.step, r.Seed, r.dropping, r.keepScale,
+	r.be.launch(r.kernels.forward(r.layers, f32(r.X), r.h, f32(r.Y), r.be.step, r.Seed, r.dropping, r.keepScale,
 		int32(samples), int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden), int32(len(r.Layers))),
 		dim{ceil(n, samples), 1, 1}, dim{blockThreads, 1, 1})
 }
@@ -205,17 +210,21 @@ func (r *rnn) clusterForward(x, y kernels.F32, n int) kernels.Call {
 }
 
 // Backward implements model.RNN.
-func (r *rnn) Backward(x, dy, dx *tensor.Dense, n int) {
+func (r *rnn) Backward(p model.Pass) {
+	if !r.be.begin("RNN backward", p, r.MaxBatch) {
+		return
+	}
+	n := p.Samples
 	if r.inClusters(n) {
-		r.be.launch(r.clusterBackward(f32(dy), f32(dx), n),
+		r.be.launch(r.clusterBackward(f32(r.DY), f32(r.DX), n),
 			dim{clusterLayers * ceil(n, clusterSamples), 1, 1}, dim{r.kernels.clusterThreads, 1, 1})
 	} else {
 		samples := r.blockSamples(n)
-		r.be.launch(r.kernels.backward(r.layers, r.h, f32(dy), r.da, f32(dx), r.be.step, r.Seed, r.dropping, r.keepScale,
+		r.be.launch(r.kernels.backward(r.layers, r.h, f32(r.DY), r.da, f32(r.DX), r.be.step, r.Seed, r.dropping, r.keepScale,
 			int32(samples), int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden), int32(len(r.Layers))),
 			dim{ceil(n, samples), 1, 1}, dim{blockThreads, 1, 1})
 	}
-	r.gradients(x, n)
+	r.gradients(n)
 }
 
 func (r *rnn) clusterBackward(dy, dx kernels.F32, n int) kernels.Call {
@@ -235,9 +244,9 @@ func (r *rnn) gradientParts(n int) int {
 }
 
 // gradients computes the weights' and biases' gradients from h and da.
-func (r *rnn) gradients(x *tensor.Dense, n int) {
+func (r *rnn) gradients(n int) {
 	parts, layers := r.gradientParts(n), int32(len(r.Layers))
-	r.be.launch(r.kernels.gradients(r.layers, f32(x), r.h, r.da, r.parts, r.be.step, r.Seed, r.dropping, r.keepScale,
+	r.be.launch(r.kernels.gradients(r.layers, f32(r.X), r.h, r.da, r.parts, r.be.step, r.Seed, r.dropping, r.keepScale,
 		int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden), layers),
 		dim{r.gradientPieces(), parts, 1}, dim{pieceThreads, 1, 1})
 	if parts > 1 {

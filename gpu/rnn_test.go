@@ -61,6 +61,7 @@ func runRNN(t *testing.T, be model.Backend, s rnnSize, change func(model.RNN)) [
 	spec := model.RNNSpec{MaxBatch: s.n, Steps: s.steps, In: s.in, Hidden: s.hidden, Dropout: s.dropout, Seed: 1<<40 + 3}
 	x, dy := array(1, s.n, s.steps, s.in), array(1, s.n, s.hidden)
 	y, dx := array(0, s.n, s.hidden), array(0, s.n, s.steps, s.in)
+	spec.X, spec.Y, spec.DX, spec.DY = x, y, dx, dy
 	results := []*tensor.Dense{y, dx}
 	in := s.in
 	for range s.layers {
@@ -79,8 +80,9 @@ func runRNN(t *testing.T, be model.Backend, s rnnSize, change func(model.RNN)) [
 	if change != nil {
 		change(r)
 	}
-	r.Forward(x, y, s.n, true, 1<<33+7)
-	r.Backward(x, dy, dx, s.n)
+	p := model.Pass{Samples: s.n, Whole: s.n, Train: true, Step: 1<<33 + 7}
+	r.Forward(p)
+	r.Backward(p)
 	var values [][]float32
 	for _, a := range results {
 		v := make([]float32, a.DataSize())

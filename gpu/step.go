@@ -33,7 +33,7 @@ const (
 	stepHeader = 64
 
 	// Offsets in the struct Step.
-	stepDropout, stepSize, stepRootCorrection2 = 0, 8, 12
+	stepDropout, stepSize, stepRootCorrection2, stepDropoutFirst = 0, 8, 12, 16
 )
 
 func (s *stepBlock) init(be *Backend) error {
@@ -103,8 +103,10 @@ func (s *stepBlock) set(offset int, value []byte) {
 	}
 }
 
-func (s *stepBlock) setDropoutStep(step uint64) {
+// setDropout sets the step of the dropout masks, and the number of their first block.
+func (s *stepBlock) setDropout(step uint64, first uint32) {
 	s.set(stepDropout, binary.LittleEndian.AppendUint64(nil, step))
+	s.set(stepDropoutFirst, binary.LittleEndian.AppendUint32(nil, first))
 }
 
 func (s *stepBlock) setAdam(size, rootCorrection2 float32) {

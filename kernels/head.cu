@@ -29,9 +29,9 @@ static __device__ Softmax softmax(const float *z, int classes) {
     return s;
 }
 
-// gradient returns the derivative of the mean loss of n samples by logit j of a sample.
-static __device__ float gradient(const Softmax &s, float z, bool is_label, int n) {
-    return (expf(z - s.largest) / s.sum - (is_label ? 1.0f : 0.0f)) / n;
+// gradient returns the derivative of the mean loss of a whole batch by logit j of a sample.
+static __device__ float gradient(const Softmax &s, float z, bool is_label, int whole) {
+    return (expf(z - s.largest) / s.sum - (is_label ? 1.0f : 0.0f)) / whole;
 }
 
 // head_forward computes logits [n,classes] = x weight^T + bias from x [n,in], weight
@@ -83,16 +83,16 @@ head_loss(const float *logits, const unsigned char *labels, Totals *totals, int 
     }
 }
 
-// head_backward computes the gradients of the mean loss of n samples. With
+// head_backward computes the gradients of the mean loss of a whole batch, from n of its samples. With
 //
-//     d[b,j] = (softmax(logits[b,:])[j] - [j = labels[b]]) / n
+//     d[b,j] = (softmax(logits[b,:])[j] - [j = labels[b]]) / whole
 //
 // they are dweight [classes,in] = d^T x, dbias [classes] = sum_b d[b,:] and dx [n,in] = d weight.
 // Grid: first n blocks for the samples of dx, then, for each class, in / 32 (rounded up) blocks
 // for 32 columns of dweight. d is cheaper to make again than to pass on in a launch of its own.
 extern "C" __global__ void __launch_bounds__(256)
 head_backward(const float *x, const float *logits, const unsigned char *labels, const float *weight,
-              float *dx, float *dweight, float *dbias, int n, int in, int classes) {
+              float *dx, float *dweight, float *dbias, int n, int whole, int in, int classes) {
     __shared__ float d[256];        // of all classes of a sample, or of a class of 256 samples
     __shared__ float part[2][256];  // sums over every eighth sample, of dweight and dbias
     int t = threadIdx.x;
@@ -100,7 +100,7 @@ head_backward(const float *x, const float *logits, const unsigned char *labels, 
         int b = blockIdx.x;
         const float *z = logits + (size_t)b * classes;
         Softmax s = softmax(z, classes);
-        if (t < classes) d[t] = gradient(s, z[t], t == labels[b], n);
+        if (t < classes) d[t] = gradient(s, z[t], t == labels[b], whole);
         __syncthreads();
         for (int i = t; i < in; i += 256) {
             float sum = 0.0f;
@@ -116,7 +116,7 @@ head_backward(const float *x, const float *logits, const unsigned char *labels, 
     for (int start = 0; start < n; start += 256) {
         if (start + t < n) {
             const float *z = logits + (size_t)(start + t) * classes;
-            d[t] = gradient(softmax(z, classes), z[j], j == labels[start + t], n);
+            d[t] = gradient(softmax(z, classes), z[j], j == labels[start + t], whole);
         }
         __syncthreads();
         int count = min(256, n - start);

@@ -32,15 +32,15 @@ func HeadLoss(logits F32, labels U8, totals Ptr, n, classes int32) Call {
 	}}
 }
 
-// HeadBackward computes the gradients of the mean loss of n samples. With
+// HeadBackward computes the gradients of the mean loss of a whole batch, from n of its samples. With
 //
-//	d[b,j] = (softmax(logits[b,:])[j] - [j = labels[b]]) / n
+//	d[b,j] = (softmax(logits[b,:])[j] - [j = labels[b]]) / whole
 //
 // they are dweight [classes,in] = d^T x, dbias [classes] = sum_b d[b,:] and dx [n,in] = d weight.
 // Grid: first n blocks for the samples of dx, then, for each class, in / 32 (rounded up) blocks
 // for 32 columns of dweight. d is cheaper to make again than to pass on in a launch of its own.
-func HeadBackward(x, logits F32, labels U8, weight, dx, dweight, dbias F32, n, in, classes int32) Call {
-	return Call{Source: "head", Name: "head_backward", Count: 10, Args: [MaxArgs]uint64{
+func HeadBackward(x, logits F32, labels U8, weight, dx, dweight, dbias F32, n, whole, in, classes int32) Call {
+	return Call{Source: "head", Name: "head_backward", Count: 11, Args: [MaxArgs]uint64{
 		uint64(x),
 		uint64(logits),
 		uint64(labels),
@@ -49,6 +49,7 @@ func HeadBackward(x, logits F32, labels U8, weight, dx, dweight, dbias F32, n, i
 		uint64(dweight),
 		uint64(dbias),
 		uint64(uint32(n)),
+		uint64(uint32(whole)),
 		uint64(uint32(in)),
 		uint64(uint32(classes)),
 	}}

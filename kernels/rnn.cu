@@ -17,7 +17,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
 rnn_forward(const RNNLayer *layers, const float *x, float *h, float *y, const Step *step,
             unsigned long long seed, unsigned threshold, float keep_scale, int samples, int n,
             int steps, int in, int hidden, int layer_count) {
-    layers_forward<Fp32<8>>(layers, x, h, y, {seed, step->dropout_step, threshold, keep_scale}, samples,
+    layers_forward<Fp32<8>>(layers, x, h, y, dropout_of(step, seed, threshold, keep_scale), samples,
                             {n, steps, in, hidden, layer_count});
 }
 
@@ -27,6 +27,6 @@ extern "C" __global__ void __launch_bounds__(256, 1)
 rnn_backward(const RNNLayer *layers, const float *h, const float *dy, float *da, float *dx,
              const Step *step, unsigned long long seed, unsigned threshold, float keep_scale,
              int samples, int n, int steps, int in, int hidden, int layer_count) {
-    layers_backward<Fp32<8>>(layers, h, dy, da, dx, {seed, step->dropout_step, threshold, keep_scale},
+    layers_backward<Fp32<8>>(layers, h, dy, da, dx, dropout_of(step, seed, threshold, keep_scale),
                              samples, {n, steps, in, hidden, layer_count});
 }

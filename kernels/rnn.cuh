@@ -35,12 +35,18 @@ struct Dropout {
     unsigned long long seed, step;
     unsigned threshold;  // of a 16-bit word: below it an element is dropped
     float scale;         // of what is kept
+    unsigned first;      // number of the first block: that of the first sample here
 };
+
+static __device__ __forceinline__ Dropout dropout_of(const Step *step, unsigned long long seed, unsigned threshold,
+                                                     float scale) {
+    return {seed, step->dropout_step, threshold, scale, step->dropout_first};
+}
 
 // keep_bits returns eight elements of the mask of a layer's output: bit i is set if element
 // 8 c + i of a row is kept, row being sample * steps + step and index row * ceil(hidden/8) + c.
 static __device__ __forceinline__ unsigned keep_bits(const Dropout &dropout, int layer, unsigned index) {
-    uint4 random = philox(dropout.seed, DROPOUT | (unsigned)layer << 8, dropout.step, index);
+    uint4 random = philox(dropout.seed, DROPOUT | (unsigned)layer << 8, dropout.step, dropout.first + index);
     unsigned words[4] = {random.x, random.y, random.z, random.w};
     unsigned bits = 0;
 #pragma unroll

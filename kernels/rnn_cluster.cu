@@ -15,7 +15,7 @@ extern "C" __global__ void __cluster_dims__(5, 1, 1) __launch_bounds__(512, 1)
 rnn_cluster_forward(const RNNLayer *layers, const float *x, float *h, float *y, const Step *step,
                     unsigned long long seed, unsigned threshold, float keep_scale, int n, int steps,
                     int in, int hidden) {
-    wavefront_forward<Fp32<16>>(layers, x, h, y, {seed, step->dropout_step, threshold, keep_scale},
+    wavefront_forward<Fp32<16>>(layers, x, h, y, dropout_of(step, seed, threshold, keep_scale),
                                 {n, steps, in, hidden, 5});
 }
 
@@ -25,6 +25,6 @@ extern "C" __global__ void __cluster_dims__(5, 1, 1) __launch_bounds__(512, 1)
 rnn_cluster_backward(const RNNLayer *layers, const float *h, const float *dy, float *da, float *dx,
                      const Step *step, unsigned long long seed, unsigned threshold, float keep_scale,
                      int n, int steps, int in, int hidden) {
-    wavefront_backward<Fp32<8>, 1>(layers, h, dy, da, dx, {seed, step->dropout_step, threshold, keep_scale},
+    wavefront_backward<Fp32<8>, 1>(layers, h, dy, da, dx, dropout_of(step, seed, threshold, keep_scale),
                                    {n, steps, in, hidden, 5});
 }

@@ -14,7 +14,7 @@ extern "C" __global__ void __cluster_dims__(5, 1, 1) __launch_bounds__(256, 1)
 rnn_cluster_forward_tf32(const RNNLayer *layers, const float *x, float *h, float *y, const Step *step,
                          unsigned long long seed, unsigned threshold, float keep_scale, int n,
                          int steps, int in, int hidden) {
-    wavefront_forward<Mma<false>>(layers, x, h, y, {seed, step->dropout_step, threshold, keep_scale},
+    wavefront_forward<Mma<false>>(layers, x, h, y, dropout_of(step, seed, threshold, keep_scale),
                                   {n, steps, in, hidden, 5});
 }
 
@@ -24,7 +24,7 @@ rnn_cluster_backward_tf32(const RNNLayer *layers, const float *h, const float *d
                           const Step *step, unsigned long long seed, unsigned threshold,
                           float keep_scale, int n, int steps, int in, int hidden) {
     wavefront_backward<Mma<false>, 2>(layers, h, dy, da, dx,
-                                      {seed, step->dropout_step, threshold, keep_scale},
+                                      dropout_of(step, seed, threshold, keep_scale),
                                       {n, steps, in, hidden, 5});
 }
 
@@ -33,7 +33,7 @@ extern "C" __global__ void __cluster_dims__(5, 1, 1) __launch_bounds__(256, 1)
 rnn_cluster_forward_bf16(const RNNLayer *layers, const float *x, float *h, float *y, const Step *step,
                          unsigned long long seed, unsigned threshold, float keep_scale, int n,
                          int steps, int in, int hidden) {
-    wavefront_forward<Mma<true>>(layers, x, h, y, {seed, step->dropout_step, threshold, keep_scale},
+    wavefront_forward<Mma<true>>(layers, x, h, y, dropout_of(step, seed, threshold, keep_scale),
                                  {n, steps, in, hidden, 5});
 }
 
@@ -43,6 +43,6 @@ rnn_cluster_backward_bf16(const RNNLayer *layers, const float *h, const float *d
                           const Step *step, unsigned long long seed, unsigned threshold,
                           float keep_scale, int n, int steps, int in, int hidden) {
     wavefront_backward<Mma<true>, 2>(layers, h, dy, da, dx,
-                                     {seed, step->dropout_step, threshold, keep_scale},
+                                     dropout_of(step, seed, threshold, keep_scale),
                                      {n, steps, in, hidden, 5});
 }

@@ -17,7 +17,7 @@ rnn_gradients(const RNNLayer *layers, const float *x, const float *h, const floa
               const Step *step, unsigned long long seed, unsigned threshold, float keep_scale, int n,
               int steps, int in, int hidden, int layer_count) {
     __shared__ __align__(16) float shared_da[DEPTH][TILE_I], shared_in[DEPTH][TILE_K];
-    Dropout dropout = {seed, step->dropout_step, threshold, keep_scale};
+    Dropout dropout = dropout_of(step, seed, threshold, keep_scale);
     Shape shape = {n, steps, in, hidden};
     Piece p = piece(blockIdx.x, in, hidden);
     Source s = source(x, h, da, p, shape, threshold);

@@ -113,7 +113,7 @@ extern "C" __global__ void __launch_bounds__(128)
 rnn_gradients_tf32(const RNNLayer *layers, const float *x, const float *h, const float *da,
                    float *parts, const Step *step, unsigned long long seed, unsigned threshold,
                    float keep_scale, int n, int steps, int in, int hidden, int layer_count) {
-    gradients<false>(layers, x, h, da, parts, {seed, step->dropout_step, threshold, keep_scale},
+    gradients<false>(layers, x, h, da, parts, dropout_of(step, seed, threshold, keep_scale),
                      {n, steps, in, hidden}, layer_count);
 }
 
@@ -122,6 +122,6 @@ extern "C" __global__ void __launch_bounds__(128)
 rnn_gradients_bf16(const RNNLayer *layers, const float *x, const float *h, const float *da,
                    float *parts, const Step *step, unsigned long long seed, unsigned threshold,
                    float keep_scale, int n, int steps, int in, int hidden, int layer_count) {
-    gradients<true>(layers, x, h, da, parts, {seed, step->dropout_step, threshold, keep_scale},
+    gradients<true>(layers, x, h, da, parts, dropout_of(step, seed, threshold, keep_scale),
                     {n, steps, in, hidden}, layer_count);
 }

@@ -12,7 +12,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
 rnn_forward_tf32(const RNNLayer *layers, const float *x, float *h, float *y, const Step *step,
                  unsigned long long seed, unsigned threshold, float keep_scale, int samples, int n,
                  int steps, int in, int hidden, int layer_count) {
-    layers_forward<Mma<false>>(layers, x, h, y, {seed, step->dropout_step, threshold, keep_scale}, samples,
+    layers_forward<Mma<false>>(layers, x, h, y, dropout_of(step, seed, threshold, keep_scale), samples,
                                {n, steps, in, hidden, layer_count});
 }
 
@@ -21,7 +21,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
 rnn_backward_tf32(const RNNLayer *layers, const float *h, const float *dy, float *da, float *dx,
                   const Step *step, unsigned long long seed, unsigned threshold, float keep_scale,
                   int samples, int n, int steps, int in, int hidden, int layer_count) {
-    layers_backward<Mma<false>>(layers, h, dy, da, dx, {seed, step->dropout_step, threshold, keep_scale},
+    layers_backward<Mma<false>>(layers, h, dy, da, dx, dropout_of(step, seed, threshold, keep_scale),
                                 samples, {n, steps, in, hidden, layer_count});
 }
 
@@ -30,7 +30,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
 rnn_forward_bf16(const RNNLayer *layers, const float *x, float *h, float *y, const Step *step,
                  unsigned long long seed, unsigned threshold, float keep_scale, int samples, int n,
                  int steps, int in, int hidden, int layer_count) {
-    layers_forward<Mma<true>>(layers, x, h, y, {seed, step->dropout_step, threshold, keep_scale}, samples,
+    layers_forward<Mma<true>>(layers, x, h, y, dropout_of(step, seed, threshold, keep_scale), samples,
                               {n, steps, in, hidden, layer_count});
 }
 
@@ -39,6 +39,6 @@ extern "C" __global__ void __launch_bounds__(256, 1)
 rnn_backward_bf16(const RNNLayer *layers, const float *h, const float *dy, float *da, float *dx,
                   const Step *step, unsigned long long seed, unsigned threshold, float keep_scale,
                   int samples, int n, int steps, int in, int hidden, int layer_count) {
-    layers_backward<Mma<true>>(layers, h, dy, da, dx, {seed, step->dropout_step, threshold, keep_scale},
+    layers_backward<Mma<true>>(layers, h, dy, da, dx, dropout_of(step, seed, threshold, keep_scale),
                                samples, {n, steps, in, hidden, layer_count});
 }

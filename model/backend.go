@@ -12,11 +12,11 @@ import (
 // Arrays are *tensor.Dense of float32, row-major, in the layouts stated at each
 // operator (PyTorch's: images [n,C,H,W], sequences [n,T,I]); their memory is the
 // device's, so only Upload and Download may look at it from outside. In all
-// formulas n is the number of samples of the batch at hand: operators are made
-// for at most MaxBatch samples and use the first n rows of their arrays.
+// formulas n is the number of samples of the pass at hand: operators are made
+// for at most MaxBatch samples, which is the first size of their arrays, and use the first n rows.
 //
 // Operators may run asynchronously in the order in which they are called. What
-// fails on the way is returned by the next call that returns an error.
+// fails on the way, a pass of too many samples too, is returned by the next call that returns an error.
 //
 // The same calls with the same inputs give the same bits, whatever the number
 // of threads.
@@ -33,13 +33,13 @@ type Backend interface {
 	Upload(dst *tensor.Dense, src []float32) error
 	Download(dst []float32, src *tensor.Dense) error
 
-	// NewImages puts a data set on the device: count images of height x width
-	// bytes, and count labels.
+	// NewImages puts a data set on the device: images of height x width bytes, and as many labels.
 	NewImages(pixels, labels []uint8, height, width int) (Images, error)
 
-	// NewConvBlock, NewRNN and NewHead make the three operators of the network.
-	// Backward belongs to the Forward before it, which must have had train set: what it needs
-	// of that pass lies in the operator.
+	// NewConvBlock, NewRNN and NewHead make the three operators of the network. An operator is
+	// bound to the arrays of its spec; one that does not fit the others is an error.
+	// Backward belongs to the Forward before it, of the same pass, which must be one of training:
+	// what it needs of that lies in the operator.
 	NewConvBlock(spec ConvBlockSpec) (ConvBlock, error)
 	NewRNN(spec RNNSpec) (RNN, error)
 	NewHead(spec HeadSpec) (Head, error)
@@ -88,14 +88,26 @@ type KernelTime struct {
 
 // Images is a data set on the device.
 type Images interface {
+	// Set says what it holds.
+	Set() ImageSet
 	// Gather writes the images of the given indices into x [n,1,H,W] as pixel/255
 	// and makes their labels those of the batch at hand in labels. Inside Together, indices
-	// must stay as they are until it returns.
-	Gather(indices []int32, x *tensor.Dense, labels Labels)
+	// must stay as they are until it returns. What does not fit is an error, and nothing is written.
+	Gather(p Pass, indices []int32, x *tensor.Dense, labels Labels) error
+}
+
+// ImageSet is the size of a data set.
+type ImageSet struct {
+	Count         int
+	Height, Width int
+	Classes       int // one more than the largest label
 }
 
 // Labels are the classes of a batch, on the device. NewHead's Head makes them.
-type Labels any
+type Labels interface {
+	// Classes is the number of classes: labels are below it.
+	Classes() int
+}
 
 // ConvBlockSpec describes convolution, batch normalisation, ReLU and max pooling
 // as one operator. Parameter arrays are views of the flat buffers.
@@ -106,9 +118,12 @@ type ConvBlockSpec struct {
 	Kernel        int // odd; stride 1, padding (Kernel-1)/2, so that the size stays
 	Eps, Momentum float64
 
+	X, Y   *tensor.Dense // [MaxBatch,In,Height,Width], [MaxBatch,Out,Height/2,Width/2]
+	DX, DY *tensor.Dense // the gradients of the loss by X, which may be nil, and by Y
+
 	Weight, Bias            *tensor.Dense // [Out,In,K,K], [Out]
 	Gamma, Beta             *tensor.Dense // [Out]
-	RunningMean, RunningVar *tensor.Dense // [Out], updated by Forward with train set
+	RunningMean, RunningVar *tensor.Dense // [Out], updated by Forward in training
 
 	// Gradients, overwritten by Backward.
 	DWeight, DBias, DGamma, DBeta *tensor.Dense
@@ -116,20 +131,20 @@ type ConvBlockSpec struct {
 
 // ConvBlock is the operator of a ConvBlockSpec.
 type ConvBlock interface {
-	// Forward computes y [n,Out,H/2,W/2] from x [n,In,H,W]:
+	// Forward computes y, the first n samples of Y, from x, those of X:
 	//
 	//	z[b,o,i,j] = Bias[o] + Σ_{c,u,v} Weight[o,c,u,v] · x[b,c,i+u-P,j+v-P]      (x = 0 outside)
 	//	u = Gamma (z - mean) / √(var + Eps) + Beta
 	//	y[b,o,i,j] = max(0, max_{r,s ∈ {0,1}} u[b,o,2i+r,2j+s])
 	//
-	// With train set, mean and var are those of z over b,i,j (var with divisor
+	// In training, mean and var are those of z over b,i,j (var with divisor
 	// n·H·W), and the running ones become (1-Momentum) old + Momentum new, with
-	// the unbiased variance (divisor n·H·W - 1). Without, they are the running ones.
-	Forward(x, y *tensor.Dense, n int, train bool)
-	// Backward computes the parameters' gradients from dy = ∂loss/∂y [n,Out,H/2,W/2],
-	// and dx [n,In,H,W] unless it is nil. x is what Forward was given. Among equal
-	// values of a pool the first in row-major order takes the gradient, as in PyTorch.
-	Backward(x, dy, dx *tensor.Dense, n int)
+	// the unbiased variance (divisor n·H·W - 1). Else they are the running ones.
+	Forward(p Pass)
+	// Backward computes the parameters' gradients from DY = ∂loss/∂Y, and DX unless it is nil. X
+	// must be as Forward saw it. Among equal values of a pool the first in row-major order takes
+	// the gradient, as in PyTorch.
+	Backward(p Pass)
 }
 
 // RNNSpec describes an Elman RNN of several layers, h0 = 0, read at its last step.
@@ -139,6 +154,9 @@ type RNNSpec struct {
 	Layers            []RNNLayer
 	Dropout           float64 // of the output of every layer but the last, in [0,1)
 	Seed              uint64  // of the dropout masks
+
+	X, Y   *tensor.Dense // [MaxBatch,Steps,In] or the same memory in another shape, [MaxBatch,Hidden]
+	DX, DY *tensor.Dense // the gradients of the loss by X and by Y
 }
 
 // RNNLayer holds the parameters of one layer and their gradients. In is RNNSpec.In for
@@ -151,23 +169,21 @@ type RNNLayer struct {
 // RNN is the operator of an RNNSpec.
 type RNN interface {
 	// Forward computes y [n,Hidden], the last layer's output at the last step, from
-	// x [n,Steps,In]:
+	// x [n,Steps,In], the first n samples of Y and X:
 	//
 	//	h_l[t] = tanh(WeightIH_l i_l[t] + BiasIH_l + WeightHH_l h_l[t-1] + BiasHH_l)
 	//	i_0[t] = x[t],  i_l[t] = h_{l-1}[t] ⊙ mask_{l-1}[t] / (1 - Dropout)
 	//
-	// With train unset the masks are 1 and nothing is scaled. step numbers the
-	// training step, for the masks:
-	//
+	// Outside of training the masks are 1 and nothing is scaled. In training
 	// mask_l[b,t,j] is 1 if word ≥ round(2^16 Dropout), else 0, where word is the
 	// 16-bit word j%8 (low halves first: word 2i is the low half of Philox word i)
-	// of block (b·Steps+t)·⌈Hidden/8⌉ + ⌊j/8⌋ of the rng.Stream of Seed,
-	// rng.Dropout.Sub(l) and step. Dropout is thereby rounded to a multiple of
+	// of block ((First+b)·Steps+t)·⌈Hidden/8⌉ + ⌊j/8⌋ of the rng.Stream of Seed,
+	// rng.Dropout.Sub(l) and the pass's Step. Dropout is thereby rounded to a multiple of
 	// 2^-16, and the scale uses the rounded rate.
-	Forward(x, y *tensor.Dense, n int, train bool, step uint64)
+	Forward(p Pass)
 	// Backward computes the parameters' gradients by backpropagation through time from
-	// dy = ∂loss/∂y, and dx [n,Steps,In]. x is what Forward was given.
-	Backward(x, dy, dx *tensor.Dense, n int)
+	// DY = ∂loss/∂Y, and DX. X must be as Forward saw it.
+	Backward(p Pass)
 }
 
 // HeadSpec describes the linear layer with cross-entropy.
@@ -176,22 +192,26 @@ type HeadSpec struct {
 	In, Classes    int
 	Weight, Bias   *tensor.Dense // [Classes,In], [Classes]
 	DWeight, DBias *tensor.Dense // overwritten by Backward
+
+	X, DX  *tensor.Dense // [MaxBatch,In], and the gradient of the loss by it
+	Logits *tensor.Dense // [MaxBatch,Classes]
 }
 
 // Head is the operator of a HeadSpec. It owns the labels of a batch and the running totals.
 type Head interface {
 	NewLabels() (Labels, error)
-	// Forward computes logits [n,Classes] = x Weightᵀ + Bias from x [n,In].
-	Forward(x, logits *tensor.Dense, n int)
+	// Forward computes logits [n,Classes] = x Weightᵀ + Bias from x [n,In], the first n samples of
+	// Logits and X.
+	Forward(p Pass)
 	// Loss adds to the totals, of every sample b with label k:
 	//
 	//	loss = log Σ_j exp(logits[b,j]) - logits[b,k]
 	//	hit  = 1 if k is the first largest of logits[b,:], else 0
-	Loss(logits *tensor.Dense, labels Labels, n int)
-	// Backward computes the gradients of the mean loss: with
-	// d[b,j] = (softmax(logits[b,:])[j] - [j = label]) / n, they are DWeight = dᵀ x,
+	Loss(p Pass, labels Labels)
+	// Backward computes the gradients of the mean loss of the whole batch: with
+	// d[b,j] = (softmax(logits[b,:])[j] - [j = label]) / Whole, they are DWeight = dᵀ x,
 	// DBias = Σ_b d[b,:] and dx [n,In] = d Weight.
-	Backward(x, logits *tensor.Dense, labels Labels, dx *tensor.Dense, n int)
+	Backward(p Pass, labels Labels)
 
 	// Totals returns the sums over all samples since SetTotals.
 	Totals() (Totals, error)

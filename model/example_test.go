@@ -21,7 +21,7 @@ func ExampleReadWeights() {
 		log.Fatal(err)
 	}
 	defer backend.Close()
-	net, err := model.New(backend, state.Config, 1, 0)
+	net, err := model.New(backend, state.Config, model.Options{MaxBatch: 1})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -37,9 +37,10 @@ func ExampleReadWeights() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	net.Gather(images, []int32{0})
-	net.Forward(false)
-	logits, err := net.Logits()
+	if err := net.Predict(images, []int32{0}); err != nil {
+		log.Fatal(err)
+	}
+	logits, err := net.Logits(1)
 	if err != nil {
 		log.Fatal(err)
 	}

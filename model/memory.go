@@ -42,11 +42,13 @@ func size(bytes int64) string {
 	return fmt.Sprintf("%.2f GiB", float64(bytes)/(1024*mib))
 }
 
-// checkMemory returns a *MemoryError if a network for batches of maxBatch does not fit.
-func checkMemory(be Planner, c Config, maxBatch int) error {
+// checkMemory returns a *MemoryError if a network does not fit.
+func checkMemory(be Planner, c Config, o Options) error {
+	maxBatch := o.MaxBatch
 	need := func(batch int) (int64, error) {
 		plan := be.Plan()
-		_, err := build(plan, c, batch, 0)
+		o.MaxBatch = batch
+		_, err := build(plan, c, o)
 		return plan.MemoryUsed(), err
 	}
 	free, err := be.MemoryFree()

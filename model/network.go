@@ -24,20 +24,20 @@ type Network struct {
 	Layout
 	MaxBatch int
 
-	be Backend
+	be        Backend
+	optimizer Optimizer
 
 	// Flat buffers, one element a parameter (Layout tells where).
 	Params, Grads *tensor.Dense
-	AdamM, AdamV  *tensor.Dense
-	Buffers       *tensor.Dense // running statistics
+	States        []*tensor.Dense // of the optimiser
+	Buffers       *tensor.Dense   // running statistics
 
 	layer1, layer2 ConvBlock
 	rnn            RNN
 	head           Head
 
-	n      int // samples of the batch at hand
 	labels Labels
-	step   uint64 // training step, for dropout
+	step   int64 // training steps made
 
 	// Outputs of the operators, and the gradients of the loss with respect to them.
 	x, a1, a2, h, logits *tensor.Dense
@@ -48,26 +48,36 @@ type Network struct {
 	NumBatchesTracked int64
 }
 
-// New makes a network of the given sizes for batches of at most maxBatch images. Its
-// parameters are zero: call Init or SetState. seed is that of the dropout masks.
-func New(be Backend, c Config, maxBatch int, seed uint64) (*Network, error) {
+// Options are what a network has beside its sizes.
+type Options struct {
+	MaxBatch  int       // the most images of a batch
+	Seed      uint64    // of the dropout masks
+	Optimizer Optimizer // nil: DefaultAdam
+}
+
+// New makes a network of the given sizes. Its parameters are zero: call Init or SetState.
+func New(be Backend, c Config, o Options) (*Network, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if maxBatch < 1 {
-		return nil, &SizeError{"batch-size", maxBatch, "must be at least 1"}
+	if o.MaxBatch < 1 {
+		return nil, &SizeError{"batch-size", o.MaxBatch, "must be at least 1"}
+	}
+	if o.Optimizer == nil {
+		o.Optimizer = DefaultAdam
 	}
 	if p, ok := be.(Planner); ok {
-		if err := checkMemory(p, c, maxBatch); err != nil {
+		if err := checkMemory(p, c, o); err != nil {
 			return nil, err
 		}
 	}
-	return build(be, c, maxBatch, seed)
+	return build(be, c, o)
 }
 
 // build is New for sizes that are known to be possible.
-func build(be Backend, c Config, maxBatch int, seed uint64) (*Network, error) {
-	net := &Network{Config: c, Layout: c.Layout(), MaxBatch: maxBatch, be: be}
+func build(be Backend, c Config, o Options) (*Network, error) {
+	maxBatch := o.MaxBatch
+	net := &Network{Config: c, Layout: c.Layout(), MaxBatch: maxBatch, be: be, optimizer: o.Optimizer}
 	var err error
 	alloc := func(shape ...int) *tensor.Dense {
 		if err != nil {
@@ -79,8 +89,9 @@ func build(be Backend, c Config, maxBatch int, seed uint64) (*Network, error) {
 	}
 	net.Params = alloc(net.ParamLen)
 	net.Grads = alloc(net.ParamLen)
-	net.AdamM = alloc(net.ParamLen)
-	net.AdamV = alloc(net.ParamLen)
+	for range o.Optimizer.States() {
+		net.States = append(net.States, alloc(net.ParamLen))
+	}
 	net.Buffers = alloc(net.BufferLen)
 
 	height, width := c.ImageHeight, c.ImageWidth
@@ -107,10 +118,11 @@ func build(be Backend, c Config, maxBatch int, seed uint64) (*Network, error) {
 	grad := func(name string) *tensor.Dense { return view(net.Grads, net.Layout.Params, name) }
 	buffer := func(name string) *tensor.Dense { return view(net.Buffers, net.Layout.Buffers, name) }
 
-	convBlock := func(layer string, in, out, height, width int) ConvBlock {
+	convBlock := func(layer string, in, out, height, width int, x, y, dx, dy *tensor.Dense) ConvBlock {
 		spec := ConvBlockSpec{
 			MaxBatch: maxBatch, In: in, Out: out, Height: height, Width: width,
 			Kernel: c.Kernel, Eps: bnEps, Momentum: bnMomentum,
+			X: x, Y: y, DX: dx, DY: dy,
 			Weight: param(layer + ".0.weight"), Bias: param(layer + ".0.bias"),
 			Gamma: param(layer + ".1.weight"), Beta: param(layer + ".1.bias"),
 			RunningMean: buffer(layer + ".1.running_mean"), RunningVar: buffer(layer + ".1.running_var"),
@@ -124,12 +136,14 @@ func build(be Backend, c Config, maxBatch int, seed uint64) (*Network, error) {
 		block, err = be.NewConvBlock(spec)
 		return block
 	}
-	net.layer1 = convBlock("layer1", 1, c.Channels[0], height, width)
-	net.layer2 = convBlock("layer2", c.Channels[0], c.Channels[1], height/2, width/2)
+	net.layer1 = convBlock("layer1", 1, c.Channels[0], height, width, net.x, net.a1, nil, net.da1)
+	net.layer2 = convBlock("layer2", c.Channels[0], c.Channels[1], height/2, width/2, net.a1, net.a2, net.da1, net.da2)
 
+	// a2 [n,C,H/4,W/4] is read as a sequence [n,SeqLen,InputSize]: the same memory, row-major.
 	rnn := RNNSpec{
 		MaxBatch: maxBatch, Steps: c.SeqLen(), In: c.InputSize, Hidden: c.HiddenSize,
-		Dropout: c.Dropout, Seed: seed,
+		Dropout: c.Dropout, Seed: o.Seed,
+		X: net.a2, Y: net.h, DX: net.da2, DY: net.dh,
 	}
 	for i := range c.NumLayers {
 		name := func(s string) string { return fmt.Sprintf("rnn.%s_l%d", s, i) }
@@ -144,6 +158,7 @@ func build(be Backend, c Config, maxBatch int, seed uint64) (*Network, error) {
 		MaxBatch: maxBatch, In: c.HiddenSize, Classes: c.Classes,
 		Weight: param("fc.weight"), Bias: param("fc.bias"),
 		DWeight: grad("fc.weight"), DBias: grad("fc.bias"),
+		X: net.h, DX: net.dh, Logits: net.logits,
 	}
 	if err != nil {
 		return nil, err
@@ -160,70 +175,87 @@ func build(be Backend, c Config, maxBatch int, seed uint64) (*Network, error) {
 	return net, nil
 }
 
-// Step makes a training step on the images of the given indices, at most MaxBatch.
-func (net *Network) Step(images Images, indices []int32, adam AdamStep) {
-	net.be.Together(func() {
-		net.Gather(images, indices)
-		net.Forward(true)
-		net.Loss()
-		net.Backward()
+// Step makes a training step on the images of the given indices, at most MaxBatch, with learning
+// rate lr.
+func (net *Network) Step(images Images, indices []int32, lr float64) error {
+	p := net.Pass(len(indices), true)
+	return net.together(p, images, indices, func() {
+		net.Forward(p)
+		net.Loss(p)
+		net.Backward(p)
 		// Here the gradients of several machines would be summed: one all-reduce of the flat
 		// array Grads.
-		net.Adam(adam)
+		net.Update(lr)
 	})
 }
 
 // Evaluate runs the images of the given indices, at most MaxBatch, through the network in
 // eval mode: the totals and Logits have the results.
-func (net *Network) Evaluate(images Images, indices []int32) {
-	net.be.Together(func() {
-		net.Gather(images, indices)
-		net.Forward(false)
-		net.Loss()
+func (net *Network) Evaluate(images Images, indices []int32) error {
+	p := net.Pass(len(indices), false)
+	return net.together(p, images, indices, func() {
+		net.Forward(p)
+		net.Loss(p)
 	})
 }
 
-// Gather makes the images of the given indices, at most MaxBatch, the batch at hand.
-func (net *Network) Gather(images Images, indices []int32) {
-	net.n = len(indices)
-	images.Gather(indices, net.x, net.labels)
+// Predict is Evaluate without labels: the totals stay as they are.
+func (net *Network) Predict(images Images, indices []int32) error {
+	p := net.Pass(len(indices), false)
+	return net.together(p, images, indices, func() { net.Forward(p) })
 }
 
-// Forward computes the logits of the batch at hand. With train set, batch normalisation
-// uses the batch's statistics, dropout is on, and Backward may follow.
-func (net *Network) Forward(train bool) {
-	n := net.n
-	net.layer1.Forward(net.x, net.a1, n, train)
-	net.layer2.Forward(net.a1, net.a2, n, train)
-	// a2 [n,C,H/4,W/4] is read as a sequence [n,SeqLen,InputSize]: the same memory, row-major.
-	net.rnn.Forward(net.a2, net.h, n, train, net.step)
-	net.head.Forward(net.h, net.logits, n)
-	if train {
+// together runs what follows Gather as one.
+func (net *Network) together(p Pass, images Images, indices []int32, then func()) error {
+	var err error
+	net.be.Together(func() {
+		if err = net.Gather(p, images, indices); err == nil {
+			then()
+		}
+	})
+	return err
+}
+
+// Pass returns the pass of the next n images, which are a whole batch.
+func (net *Network) Pass(n int, train bool) Pass {
+	return Pass{Samples: n, Whole: n, Train: train, Step: uint64(net.step)}
+}
+
+// Gather makes the images of the given indices, one for each sample of the pass, the batch at hand.
+func (net *Network) Gather(p Pass, images Images, indices []int32) error {
+	return images.Gather(p, indices, net.x, net.labels)
+}
+
+// Forward computes the logits of the batch at hand.
+func (net *Network) Forward(p Pass) {
+	net.layer1.Forward(p)
+	net.layer2.Forward(p)
+	net.rnn.Forward(p)
+	net.head.Forward(p)
+	if p.Train {
 		net.NumBatchesTracked++
 	}
 }
 
 // Loss adds loss and hits of the batch at hand to the totals.
-func (net *Network) Loss() { net.head.Loss(net.logits, net.labels, net.n) }
+func (net *Network) Loss(p Pass) { net.head.Loss(p, net.labels) }
 
-// Backward computes Grads, the gradient of the batch's mean loss.
-func (net *Network) Backward() {
-	n := net.n
-	net.head.Backward(net.h, net.logits, net.labels, net.dh, n)
-	net.rnn.Backward(net.a2, net.dh, net.da2, n)
-	net.layer2.Backward(net.a1, net.da2, net.da1, n)
-	net.layer1.Backward(net.x, net.da1, nil, n)
+// Backward computes Grads, the gradient of the whole batch's mean loss.
+func (net *Network) Backward(p Pass) {
+	net.head.Backward(p, net.labels)
+	net.rnn.Backward(p)
+	net.layer2.Backward(p)
+	net.layer1.Backward(p)
 }
 
-// Adam moves the parameters against Grads and ends the step.
-func (net *Network) Adam(step AdamStep) {
-	net.be.Adam(net.Params, net.Grads, net.AdamM, net.AdamV, step)
-	net.step = uint64(step.Step)
+// Update moves the parameters against Grads with learning rate lr, and ends the step.
+func (net *Network) Update(lr float64) {
+	net.step++
+	net.optimizer.Update(net.be, net.Params, net.Grads, net.States, lr, net.step)
 }
 
-// SetStep says how many training steps were made before, 0 at the start: it chooses the
-// dropout masks of the next step.
-func (net *Network) SetStep(steps int64) { net.step = uint64(steps) }
+// SetStep says how many training steps were made before, 0 at the start.
+func (net *Network) SetStep(steps int64) { net.step = steps }
 
 // Totals returns loss and hits, summed over all samples since SetTotals.
 func (net *Network) Totals() (Totals, error) { return net.head.Totals() }
@@ -231,9 +263,12 @@ func (net *Network) Totals() (Totals, error) { return net.head.Totals() }
 // SetTotals sets the sums.
 func (net *Network) SetTotals(t Totals) error { return net.head.SetTotals(t) }
 
-// Logits returns the logits [n,Classes] of the batch at hand.
-func (net *Network) Logits() ([]float32, error) {
+// Logits returns the logits [n,Classes] of the first n samples of the batch at hand.
+func (net *Network) Logits(n int) ([]float32, error) {
+	if n < 0 || n > net.MaxBatch {
+		return nil, fmt.Errorf("logits of %d samples, expected at most %d, the largest batch", n, net.MaxBatch)
+	}
 	all := make([]float32, net.MaxBatch*net.Classes)
 	err := net.be.Download(all, net.logits)
-	return all[:net.n*net.Classes], err
+	return all[:n*net.Classes], err
 }

@@ -65,7 +65,7 @@ func (net *Network) State() (*State, error) {
 }
 
 // SetState makes the network's parameters and running statistics those of s, whose sizes
-// must be the network's. Adam's moments stay as they are.
+// must be the network's. What the optimiser keeps stays as it is.
 func (net *Network) SetState(s *State) error {
 	sizes := s.Config
 	sizes.Dropout = net.Dropout // no parameter depends on it
@@ -82,22 +82,31 @@ func (net *Network) SetState(s *State) error {
 	return nil
 }
 
-// Moments returns copies of Adam's first and second moments, flat like Params.
-func (net *Network) Moments() (m, v []float32, err error) {
-	m, v = make([]float32, net.ParamLen), make([]float32, net.ParamLen)
-	if err := net.be.Download(m, net.AdamM); err != nil {
-		return nil, nil, err
+// OptimizerState is a copy, in the host's memory, of what an optimiser keeps between steps: arrays
+// that are flat like the parameters, by name.
+type OptimizerState map[string][]float32
+
+// OptimizerState returns a copy of what the optimiser keeps.
+func (net *Network) OptimizerState() (OptimizerState, error) {
+	s := OptimizerState{}
+	for i, name := range net.optimizer.States() {
+		s[name] = make([]float32, net.ParamLen)
+		if err := net.be.Download(s[name], net.States[i]); err != nil {
+			return nil, err
+		}
 	}
-	if err := net.be.Download(v, net.AdamV); err != nil {
-		return nil, nil, err
-	}
-	return m, v, nil
+	return s, nil
 }
 
-// SetMoments sets Adam's first and second moments.
-func (net *Network) SetMoments(m, v []float32) error {
-	if err := net.be.Upload(net.AdamM, m); err != nil {
-		return err
+// SetOptimizerState sets what the optimiser keeps. Every array must be there.
+func (net *Network) SetOptimizerState(s OptimizerState) error {
+	for i, name := range net.optimizer.States() {
+		if len(s[name]) != net.ParamLen {
+			return fmt.Errorf("%s of the optimiser has %d elements, expected %d", name, len(s[name]), net.ParamLen)
+		}
+		if err := net.be.Upload(net.States[i], s[name]); err != nil {
+			return err
+		}
 	}
-	return net.be.Upload(net.AdamV, v)
+	return nil
 }

@@ -45,7 +45,7 @@ func (noLabels) NewLabels() (Labels, error) { return nil, nil }
 
 func newHostNetwork(t *testing.T, c Config) *Network {
 	t.Helper()
-	net, err := New(hostMemory{}, c, 1, 0)
+	net, err := New(hostMemory{}, c, Options{MaxBatch: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,21 +99,25 @@ func TestSetStateRefusesOtherSizes(t *testing.T) {
 	}
 }
 
-func TestMoments(t *testing.T) {
+func TestOptimizerState(t *testing.T) {
 	net := newHostNetwork(t, Default())
-	wantM, wantV := make([]float32, net.ParamLen), make([]float32, net.ParamLen)
-	for i := range wantM {
-		wantM[i], wantV[i] = float32(i), float32(-i)
+	want := OptimizerState{"adam_m": make([]float32, net.ParamLen), "adam_v": make([]float32, net.ParamLen)}
+	for i := range net.ParamLen {
+		want["adam_m"][i], want["adam_v"][i] = float32(i), float32(-i)
 	}
-	if err := net.SetMoments(wantM, wantV); err != nil {
+	if err := net.SetOptimizerState(want); err != nil {
 		t.Fatal(err)
 	}
-	m, v, err := net.Moments()
+	got, err := net.OptimizerState()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !cmp.Equal(m, wantM) || !cmp.Equal(v, wantV) {
-		t.Error("other moments came back")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	delete(want, "adam_v")
+	if err := net.SetOptimizerState(want); err == nil {
+		t.Error("a state without adam_v was taken")
 	}
 }
 

@@ -22,9 +22,9 @@ import (
 //	 4 bytes  checkpointVersion, little-endian
 //	 8 bytes  length of the body, little-endian
 //	32 bytes  SHA-256 of the body
-//	the body  a safetensors file: the tensors of the network led by "last.", Adam's moments
-//	          by "adam_m." and "adam_v.", the best model by "best.", and a checkpointRecord
-//	          as JSON in the metadata "run"
+//	the body  a safetensors file: the tensors of the network led by "last.", what the
+//	          optimiser keeps by its names ("adam_m.", "adam_v."), the best model by "best.",
+//	          and a checkpointRecord as JSON in the metadata "run"
 //
 // Its version changes when a program of the version before could not go on from it to the
 // same bits.
@@ -33,15 +33,18 @@ const (
 	checkpointVersion = 1
 )
 
+// optimizer is the one of every run.
+var optimizer model.Optimizer = model.DefaultAdam
+
 // Checkpoint is a run between two steps: all that it takes to go on to the same bits.
 type Checkpoint struct {
 	Config   Config
 	Progress Progress
 	DataID   string // of the data set, see dataID
 
-	Last         *model.State // the network
-	AdamM, AdamV []float32    // Adam's moments, flat like Last.Params
-	Best         *model.State // nil before the first epoch's end
+	Last      *model.State         // the network
+	Optimizer model.OptimizerState // what the optimiser keeps
+	Best      *model.State         // nil before the first epoch's end
 }
 
 // Progress is how far a run has come.
@@ -135,8 +138,9 @@ func encodeCheckpoint(w io.Writer, ck *Checkpoint) error {
 	layout := ck.Last.Layout()
 	f := safetensors.File{Metadata: map[string]string{"run": string(record)}}
 	f.Tensors = append(f.Tensors, ck.Last.Tensors("last.")...)
-	f.Tensors = append(f.Tensors, layout.ParamTensors("adam_m.", ck.AdamM)...)
-	f.Tensors = append(f.Tensors, layout.ParamTensors("adam_v.", ck.AdamV)...)
+	for _, name := range optimizer.States() {
+		f.Tensors = append(f.Tensors, layout.ParamTensors(name+".", ck.Optimizer[name])...)
+	}
 	if ck.Best != nil {
 		f.Tensors = append(f.Tensors, ck.Best.Tensors("best.")...)
 	}
@@ -251,17 +255,16 @@ func checkpointFrom(f *safetensors.File) (*Checkpoint, error) {
 	if !record.Progress.valid() {
 		return nil, errors.New("its record of the run holds impossible numbers")
 	}
-	ck := &Checkpoint{Config: record.Config, Progress: record.Progress, DataID: record.DataID}
+	ck := &Checkpoint{Config: record.Config, Progress: record.Progress, DataID: record.DataID, Optimizer: model.OptimizerState{}}
 	layout := record.Sizes.Layout()
 	var err error
 	if ck.Last, err = model.StateFrom(f, "last.", record.Sizes); err != nil {
 		return nil, err
 	}
-	if ck.AdamM, err = layout.ParamsFrom(f, "adam_m."); err != nil {
-		return nil, err
-	}
-	if ck.AdamV, err = layout.ParamsFrom(f, "adam_v."); err != nil {
-		return nil, err
+	for _, name := range optimizer.States() {
+		if ck.Optimizer[name], err = layout.ParamsFrom(f, name+"."); err != nil {
+			return nil, err
+		}
 	}
 	if ck.Progress.BestEpoch > 0 {
 		if ck.Best, err = model.StateFrom(f, "best.", record.Sizes); err != nil {

@@ -28,7 +28,7 @@ func testCheckpoint() *Checkpoint {
 	last.NumBatchesTracked, best.NumBatchesTracked = 19, 8
 	m, v := model.NewState(sizes, 3).Params, model.NewState(sizes, 4).Params
 	return &Checkpoint{
-		Config: c, DataID: "some data", Last: last, Best: best, AdamM: m, AdamV: v,
+		Config: c, DataID: "some data", Last: last, Best: best, Optimizer: model.OptimizerState{"adam_m": m, "adam_v": v},
 		Progress: Progress{
 			Step: 19, Epoch: 2, EpochSteps: 3, Totals: model.Totals{Loss: 1.0 / 3, Hits: 7, Count: 24}, Seconds: 0.25,
 			BestEpoch: 1, BestAccuracy: 100.0 / 3, BestLoss: 2.2250738585072014e-308, Waited: 1,

@@ -8,13 +8,6 @@ import (
 	"crnn/model"
 )
 
-// Adam's constants, PyTorch's defaults.
-const (
-	adamBeta1 = 0.9
-	adamBeta2 = 0.999
-	adamEps   = 1e-8
-)
-
 // epoch makes the steps that are left of the epoch at hand, and ends it.
 func (r *Runner) epoch(ctx context.Context) error {
 	began, before := time.Now(), r.Seconds
@@ -59,7 +52,9 @@ func (r *Runner) epoch(ctx context.Context) error {
 // runs on its own, a look waits for all steps sent off before.
 func (r *Runner) step(batch []int32, lr float64) error {
 	r.last = nil
-	r.net.Step(r.trainImages, batch, model.AdamStep{LR: lr, Beta1: adamBeta1, Beta2: adamBeta2, Eps: adamEps, Step: r.Step + 1})
+	if err := r.net.Step(r.trainImages, batch, lr); err != nil {
+		return err
+	}
 	r.Step++
 	r.EpochSteps++
 	r.unseen += len(batch)

@@ -38,8 +38,10 @@ func Evaluate(ctx context.Context, net *model.Network, images model.Images, labe
 		if err := ctx.Err(); err != nil {
 			return e, err
 		}
-		net.Evaluate(images, batch)
-		logits, err := net.Logits()
+		if err := net.Evaluate(images, batch); err != nil {
+			return Evaluation{}, err
+		}
+		logits, err := net.Logits(len(batch))
 		if err != nil {
 			return e, err
 		}

@@ -15,7 +15,7 @@ func evalNetwork(t *testing.T, be model.Backend, maxBatch int) *model.Network {
 	t.Helper()
 	sizes := model.Default()
 	sizes.InputSize, sizes.HiddenSize, sizes.NumLayers = 112, 16, 2
-	net, err := model.New(be, sizes, maxBatch, 1)
+	net, err := model.New(be, sizes, model.Options{MaxBatch: maxBatch, Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,9 +54,9 @@ type Runner struct {
 	looked time.Time // when it was
 
 	// The network as the last checkpoint has it or the next will; nil: made a step since.
-	last         *model.State
-	adamM, adamV []float32
-	best         *model.State
+	last      *model.State
+	optimizer model.OptimizerState
+	best      *model.State
 }
 
 // Run makes a run: it trains, validates after every epoch, and at the end tests the model
@@ -104,7 +104,7 @@ func (r *Runner) download() error {
 	if err := last.CheckFinite(); err != nil {
 		return notFinite(err.Error())
 	}
-	r.adamM, r.adamV, err = r.net.Moments()
+	r.optimizer, err = r.net.OptimizerState()
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (r *Runner) save() error {
 	}
 	err := r.Dir.writeCheckpoint(&Checkpoint{
 		Config: r.Config, Progress: r.Progress, DataID: r.dataID(),
-		Last: r.last, AdamM: r.adamM, AdamV: r.adamV, Best: r.best,
+		Last: r.last, Optimizer: r.optimizer, Best: r.best,
 	})
 	if err == nil {
 		r.saved = r.Step

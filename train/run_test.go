@@ -249,7 +249,7 @@ func TestBestModelIsTested(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	net, err := model.New(be, got.Result.Best.Config, EvalBatch, 0)
+	net, err := model.New(be, got.Result.Best.Config, model.Options{MaxBatch: EvalBatch})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -609,9 +609,9 @@ type spiedImages struct {
 	be *gatherSpy
 }
 
-func (s spiedImages) Gather(indices []int32, x *tensor.Dense, labels model.Labels) {
+func (s spiedImages) Gather(p model.Pass, indices []int32, x *tensor.Dense, labels model.Labels) error {
 	s.be.batches = append(s.be.batches, append([]int32(nil), indices...))
-	s.Images.Gather(indices, x, labels)
+	return s.Images.Gather(p, indices, x, labels)
 }
 
 // The recipe's learning rate makes no weight overflow; this one does at once.

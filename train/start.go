@@ -40,7 +40,7 @@ func New(job Job) (*Runner, error) {
 	sizes.Dropout = r.Config.Dropout
 	// A batch is never larger than the training set.
 	batch := min(r.Config.BatchSize, len(r.Plan.Train))
-	if r.net, err = model.New(r.Backend, sizes, maxBatch(sizes, batch), r.Config.Seed); err != nil {
+	if r.net, err = model.New(r.Backend, sizes, model.Options{MaxBatch: maxBatch(sizes, batch), Seed: r.Config.Seed}); err != nil {
 		if e := (*model.MemoryError)(nil); errors.As(err, &e) && e.Fits < maxBatch(sizes, 1) {
 			e.Fits = 0 // the evaluation's batches would not
 			err = fmt.Errorf("%w (an evaluation takes %d at a time)", err, maxBatch(sizes, 1))
@@ -50,11 +50,11 @@ func New(job Job) (*Runner, error) {
 	if err := r.net.SetState(r.last); err != nil {
 		return nil, err
 	}
-	if r.adamM != nil {
-		if err := r.net.SetMoments(r.adamM, r.adamV); err != nil {
+	if r.optimizer != nil {
+		if err := r.net.SetOptimizerState(r.optimizer); err != nil {
 			return nil, err
 		}
-	} else if r.adamM, r.adamV, err = r.net.Moments(); err != nil {
+	} else if r.optimizer, err = r.net.OptimizerState(); err != nil {
 		return nil, err
 	}
 	r.net.SetStep(r.Step)
@@ -150,7 +150,7 @@ func (r *Runner) adopt(sizes model.Config) error {
 func (r *Runner) restore() error {
 	ck := r.From
 	r.Config, r.Progress = ck.Config, ck.Progress
-	r.last, r.adamM, r.adamV, r.best = ck.Last, ck.AdamM, ck.AdamV, ck.Best
+	r.last, r.optimizer, r.best = ck.Last, ck.Optimizer, ck.Best
 	r.saved = ck.Progress.Step
 	if id := r.dataID(); id != ck.DataID {
 		return fmt.Errorf("%s: not the data that the run was started with (%s, expected %s); give its directory with --data", r.Data.Dir, id, ck.DataID)

@@ -158,8 +158,8 @@ type work struct {
 	order  []int32
 	mode   string
 
-	next, made int
-	indices    []int32
+	next    int
+	indices []int32
 }
 
 func newWork(be model.Backend, set *data.Set, batch int, mode string) (*work, error) {
@@ -170,7 +170,7 @@ func newWork(be model.Backend, set *data.Set, batch int, mode string) (*work, er
 	if w.images, err = be.NewImages(set.Images, set.Labels, set.Height, set.Width); err != nil {
 		return nil, err
 	}
-	if w.net, err = model.New(be, model.Default(), batch, seed); err != nil {
+	if w.net, err = model.New(be, model.Default(), model.Options{MaxBatch: batch, Seed: seed}); err != nil {
 		return nil, err
 	}
 	if err := w.net.Init(seed); err != nil {
@@ -187,14 +187,13 @@ func (w *work) step() error {
 		w.indices[i] = w.order[w.next%len(w.order)]
 		w.next++
 	}
-	w.made++
 	switch w.mode {
 	case "train":
-		w.net.Step(w.images, w.indices, model.AdamStep{LR: 0.0005, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: int64(w.made)})
+		return w.net.Step(w.images, w.indices, 0.0005)
 	case "eval":
-		w.net.Evaluate(w.images, w.indices)
+		return w.net.Evaluate(w.images, w.indices)
 	case "predict":
-		_, err := classify(w.be, w.net, w.images, w.indices)
+		_, err := classify(w.net, w.images, w.indices)
 		return err
 	}
 	return nil

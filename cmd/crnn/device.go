@@ -164,10 +164,9 @@ func shortly(err error) string {
 // load puts a trained network on the device, for batches of maxBatch images, or of as many as fit
 // into its memory.
 func (d *device) load(state *model.State, maxBatch int) (*model.Network, error) {
-	const seed = 0 // of dropout, which training alone has
-	net, err := model.New(d.Backend, state.Config, maxBatch, seed)
+	net, err := model.New(d.Backend, state.Config, model.Options{MaxBatch: maxBatch})
 	if e := (*model.MemoryError)(nil); errors.As(err, &e) && e.Fits > 0 {
-		net, err = model.New(d.Backend, state.Config, e.Fits, seed)
+		net, err = model.New(d.Backend, state.Config, model.Options{MaxBatch: e.Fits})
 	}
 	if err != nil {
 		return nil, err

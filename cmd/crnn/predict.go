@@ -97,7 +97,7 @@ func predict(c *cli.Context, device *device, state *model.State, files []string,
 		for i := first; i < min(first+net.MaxBatch, len(files)); i++ {
 			indices = append(indices, int32(i))
 		}
-		batch, err := classify(device, net, images, indices)
+		batch, err := classify(net, images, indices)
 		if err != nil {
 			return nil, err
 		}
@@ -111,12 +111,11 @@ func predict(c *cli.Context, device *device, state *model.State, files []string,
 
 // classify returns what the network makes of the images of the given indices, at most
 // net.MaxBatch; their files are left empty.
-func classify(be model.Backend, net *model.Network, images model.Images, indices []int32) ([]prediction, error) {
-	be.Together(func() {
-		net.Gather(images, indices)
-		net.Forward(false)
-	})
-	logits, err := net.Logits()
+func classify(net *model.Network, images model.Images, indices []int32) ([]prediction, error) {
+	if err := net.Predict(images, indices); err != nil {
+		return nil, err
+	}
+	logits, err := net.Logits(len(indices))
 	if err != nil {
 		return nil, err
 	}

@@ -47,6 +47,8 @@ func RunPrecision(t *testing.T, open Device, precision Precision) {
 	each("Network", "network", network)
 	t.Run("PartialBatch", func(t *testing.T) { partialBatch(t, open(t)) })
 	t.Run("Repeats", func(t *testing.T) { repeats(t, open) })
+	t.Run("Parts", func(t *testing.T) { parts(t, open(t), precision) })
+	t.Run("WhatDoesNotFit", func(t *testing.T) { whatDoesNotFit(t, open) })
 	t.Run("Together", func(t *testing.T) { together(t, open) })
 	t.Run("WeightsInForce", func(t *testing.T) { weightsInForce(t, open) })
 }
@@ -198,22 +200,22 @@ func convBlock(b *bench) {
 		RunningMean: b.upload("running_mean"), RunningVar: b.upload("running_var"),
 		DWeight: b.alloc(b.Shape("weight")...), DBias: b.alloc(out), DGamma: b.alloc(out), DBeta: b.alloc(out),
 	}
+	spec.X, spec.DY = b.upload("x"), b.upload("dy")
+	spec.Y, spec.DX = b.alloc(b.Shape("y")...), b.alloc(b.Shape("x")...)
 	block, err := b.be.NewConvBlock(spec)
 	b.must(err)
-	x, dy := b.upload("x"), b.upload("dy")
-	y, dx := b.alloc(b.Shape("y")...), b.alloc(b.Shape("x")...)
 
-	block.Forward(x, y, n, false)
-	b.check("y_eval", y)
+	block.Forward(pass(n, false))
+	b.check("y_eval", spec.Y)
 	for range 2 { // the second pass finds every buffer used
 		b.must(b.be.Upload(spec.RunningMean, b.F32("running_mean")))
 		b.must(b.be.Upload(spec.RunningVar, b.F32("running_var")))
-		block.Forward(x, y, n, true)
-		block.Backward(x, dy, dx, n)
-		b.check("y", y)
+		block.Forward(pass(n, true))
+		block.Backward(pass(n, true))
+		b.check("y", spec.Y)
 		b.check("running_mean_after", spec.RunningMean)
 		b.check("running_var_after", spec.RunningVar)
-		b.check("dx", dx)
+		b.check("dx", spec.DX)
 		b.check("dweight", spec.DWeight)
 		// Batch normalisation takes the bias away again: its gradient is 0, and what is left is
 		// the rounding of sums of some thousand terms below 1, or more in PyTorch's case.
@@ -222,7 +224,13 @@ func convBlock(b *bench) {
 		b.check("dbeta", spec.DBeta)
 	}
 	dw := b.download(spec.DWeight)
-	block.Backward(x, dy, nil, n) // as of the first block, whose dx nobody needs
+	spec.DX = nil // as of the first block, where nobody needs it
+	block, err = b.be.NewConvBlock(spec)
+	b.must(err)
+	b.must(b.be.Upload(spec.RunningMean, b.F32("running_mean")))
+	b.must(b.be.Upload(spec.RunningVar, b.F32("running_var")))
+	block.Forward(pass(n, true))
+	block.Backward(pass(n, true))
 	fixture.Compare(b, "dweight without dx", b.download(spec.DWeight), dw, 0)
 }
 
@@ -232,12 +240,12 @@ func rnn(b *bench) {
 		MaxBatch: n, Steps: b.int("steps"), In: b.int("in"), Hidden: b.int("hidden"),
 		Dropout: b.float("dropout"),
 	}
-	step := uint64(0)
+	train := pass(n, true)
 	if spec.Dropout > 0 {
 		var err error
 		spec.Seed, err = strconv.ParseUint(b.Meta("seed"), 10, 64)
 		b.must(err)
-		step, err = strconv.ParseUint(b.Meta("step"), 10, 64)
+		train.Step, err = strconv.ParseUint(b.Meta("step"), 10, 64)
 		b.must(err)
 	}
 	for l := range b.int("layers") {
@@ -249,19 +257,19 @@ func rnn(b *bench) {
 			DBiasIH: b.alloc(spec.Hidden), DBiasHH: b.alloc(spec.Hidden),
 		})
 	}
+	spec.X, spec.DY = b.upload("x"), b.upload("dy")
+	spec.Y, spec.DX = b.alloc(b.Shape("y")...), b.alloc(b.Shape("x")...)
 	r, err := b.be.NewRNN(spec)
 	b.must(err)
-	x, dy := b.upload("x"), b.upload("dy")
-	y, dx := b.alloc(b.Shape("y")...), b.alloc(b.Shape("x")...)
 	if spec.Dropout == 0 {
-		r.Forward(x, y, n, false, step)
-		b.check("y", y)
+		r.Forward(pass(n, false))
+		b.check("y", spec.Y)
 	}
 	for range 2 { // the second pass finds every buffer used
-		r.Forward(x, y, n, true, step)
-		r.Backward(x, dy, dx, n)
-		b.check("y", y)
-		b.check("dx", dx)
+		r.Forward(train)
+		r.Backward(train)
+		b.check("y", spec.Y)
+		b.check("dx", spec.DX)
 		for l, p := range spec.Layers {
 			name := func(s string) string { return "d" + s + "_l" + strconv.Itoa(l) }
 			b.check(name("weight_ih"), p.DWeightIH)
@@ -278,22 +286,21 @@ func head(b *bench) {
 		MaxBatch: n, In: b.int("in"), Classes: classes,
 		Weight: b.upload("weight"), Bias: b.upload("bias"),
 		DWeight: b.alloc(b.Shape("weight")...), DBias: b.alloc(classes),
+		X: b.upload("x"), DX: b.alloc(b.Shape("x")...), Logits: b.alloc(n, classes),
 	}
 	h, err := b.be.NewHead(spec)
 	b.must(err)
 	labels, err := h.NewLabels()
 	b.must(err)
 	b.gatherLabels(labels, b.U8("labels"))
-	x := b.upload("x")
-	logits, dx := b.alloc(n, classes), b.alloc(b.Shape("x")...)
 	b.must(h.SetTotals(model.Totals{Loss: 3, Hits: 5, Count: 7}))
-	h.Forward(x, logits, n)
-	h.Loss(logits, labels, n)
-	h.Backward(x, logits, labels, dx, n)
-	b.check("logits", logits)
+	h.Forward(pass(n, true))
+	h.Loss(pass(n, true), labels)
+	h.Backward(pass(n, true), labels)
+	b.check("logits", spec.Logits)
 	b.check("dweight", spec.DWeight)
 	b.check("dbias", spec.DBias)
-	b.check("dx", dx)
+	b.check("dx", spec.DX)
 	b.checkTotals(h, model.Totals{Loss: 3, Hits: 5, Count: 7}, n)
 }
 
@@ -317,6 +324,9 @@ func (b *bench) checkTotals(of totals, before model.Totals, n int) {
 	}
 }
 
+// pass returns the pass of n samples that are a whole batch, before the first step.
+func pass(n int, train bool) model.Pass { return model.Pass{Samples: n, Whole: n, Train: train} }
+
 // gatherLabels sets the labels of a batch, as Images.Gather does for images of 4x4 pixels.
 func (b *bench) gatherLabels(labels model.Labels, classes []uint8) {
 	b.Helper()
@@ -326,7 +336,7 @@ func (b *bench) gatherLabels(labels model.Labels, classes []uint8) {
 	for i := range indices {
 		indices[i] = int32(i)
 	}
-	images.Gather(indices, b.alloc(len(classes), 1, 4, 4), labels)
+	b.must(images.Gather(pass(len(classes), false), indices, b.alloc(len(classes), 1, 4, 4), labels))
 }
 
 func adam(b *bench) {

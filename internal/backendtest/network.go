@@ -13,9 +13,17 @@ import (
 	"crnn/rng"
 )
 
-// adamStep is the recipe's step t of Adam.
-func adamStep(t int) model.AdamStep {
-	return model.AdamStep{LR: 5e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Step: int64(t)}
+// lr is the recipe's learning rate.
+const lr = 5e-4
+
+// gradients gathers the images of the given indices and computes the network's gradients, operator by operator.
+func (b *bench) gradients(net *model.Network, images model.Images, indices []int32) {
+	b.Helper()
+	p := net.Pass(len(indices), true)
+	b.must(net.Gather(p, images, indices))
+	net.Forward(p)
+	net.Loss(p)
+	net.Backward(p)
 }
 
 // newNetwork returns a network without dropout that has the weights of a fixture.
@@ -24,7 +32,7 @@ func (b *bench) newNetwork(maxBatch int) *model.Network {
 	state, err := model.ReadWeights(fixture.Path(b, b.Meta("weights")))
 	b.must(err)
 	state.Dropout = 0
-	net, err := model.New(b.be, state.Config, maxBatch, 1)
+	net, err := model.New(b.be, state.Config, model.Options{MaxBatch: maxBatch, Seed: 1})
 	b.must(err)
 	b.must(net.SetState(state))
 	return net
@@ -41,11 +49,8 @@ func network(b *bench) {
 	for i := range indices {
 		indices[i] = int32(i)
 	}
-	net.Gather(images, indices)
-	net.Forward(true)
-	net.Loss()
-	net.Backward()
-	logits, err := net.Logits()
+	b.gradients(net, images, indices)
+	logits, err := net.Logits(n)
 	b.must(err)
 	b.checkValues("logits", logits)
 	b.checkTotals(net, model.Totals{}, n)
@@ -73,8 +78,8 @@ func network(b *bench) {
 	if want := b.I64("after.layer1.1.num_batches_tracked")[0]; state.NumBatchesTracked != want {
 		b.Errorf("num_batches_tracked %d, want %d", state.NumBatchesTracked, want)
 	}
-	net.Forward(false)
-	logits, err = net.Logits()
+	net.Forward(net.Pass(n, false))
+	logits, err = net.Logits(n)
 	b.must(err)
 	b.checkValues("logits_eval", logits)
 }
@@ -94,11 +99,8 @@ func Trajectory(t *testing.T, be model.Backend, set *data.Set, steps int) {
 			indices[j] = int32(i*n + j)
 		}
 		b.must(net.SetTotals(model.Totals{}))
-		net.Gather(images, indices)
-		net.Forward(true)
-		net.Loss()
-		net.Backward()
-		net.Adam(adamStep(i + 1))
+		b.gradients(net, images, indices)
+		net.Update(lr)
 		sum, err := net.Totals()
 		b.must(err)
 		loss := sum.Loss / float64(n)
@@ -119,7 +121,7 @@ func SameLosses(t *testing.T, open, other Device, set *data.Set) {
 	losses := func(be model.Backend) []float64 {
 		const n, seed = 50, 7
 		b := &bench{T: t, be: be}
-		net, err := model.New(be, model.Default(), n, seed)
+		net, err := model.New(be, model.Default(), model.Options{MaxBatch: n, Seed: seed})
 		b.must(err)
 		b.must(net.Init(seed))
 		images, err := be.NewImages(set.Images, set.Labels, set.Height, set.Width)
@@ -129,7 +131,7 @@ func SameLosses(t *testing.T, open, other Device, set *data.Set) {
 		var losses []float64
 		for i := range 20 {
 			b.must(net.SetTotals(model.Totals{}))
-			net.Step(images, order[i*n:][:n], adamStep(i+1))
+			b.must(net.Step(images, order[i*n:][:n], lr))
 			sum, err := net.Totals()
 			b.must(err)
 			losses = append(losses, sum.Loss/n)
@@ -199,17 +201,14 @@ func count(n int) []int32 {
 func finiteDifferences(t *testing.T, be model.Backend, c model.Config) {
 	b := &bench{T: t, be: be}
 	const n, seed, step = 4, 3, 11
-	net, err := model.New(be, c, n, seed)
+	net, err := model.New(be, c, model.Options{MaxBatch: n, Seed: seed})
 	b.must(err)
 	b.must(net.Init(5))
 	net.SetStep(step)
 	pixels, labels := randomImages(c, n)
 	images, err := be.NewImages(pixels, labels, c.ImageHeight, c.ImageWidth)
 	b.must(err)
-	net.Gather(images, count(n))
-	net.Forward(true)
-	net.Loss()
-	net.Backward()
+	b.gradients(net, images, count(n))
 
 	state, err := net.State()
 	b.must(err)
@@ -257,35 +256,33 @@ func finiteDifferences(t *testing.T, be model.Backend, c model.Config) {
 // came of them.
 func run(t testing.TB, be model.Backend, c model.Config, maxBatch, n int) []float32 {
 	b := &bench{T: t.(*testing.T), be: be}
-	net, err := model.New(be, c, maxBatch, 3)
+	net, err := model.New(be, c, model.Options{MaxBatch: maxBatch, Seed: 3})
 	b.must(err)
 	b.must(net.Init(5))
 	pixels, labels := randomImages(c, maxBatch)
 	images, err := be.NewImages(pixels, labels, c.ImageHeight, c.ImageWidth)
 	b.must(err)
 	if maxBatch > n { // leave something behind in the rest of every buffer
-		net.Gather(images, count(maxBatch))
-		net.Forward(true)
-		net.Backward()
+		all := net.Pass(maxBatch, true)
+		b.must(net.Gather(all, images, count(maxBatch)))
+		net.Forward(all)
+		net.Backward(all)
 		// A run that has diverged leaves NaN behind.
 		nan := make([]float32, net.ParamLen)
 		for i := range nan {
 			nan[i] = float32(math.NaN())
 		}
 		b.must(be.Upload(net.Params, nan))
-		net.Forward(true)
-		net.Backward()
+		net.Forward(all)
+		net.Backward(all)
 		b.must(net.Init(5))
 	}
-	for step := range 3 {
-		net.Gather(images, count(n))
-		net.Forward(true)
-		net.Loss()
-		net.Backward()
-		net.Adam(adamStep(step + 1))
+	for range 3 {
+		b.gradients(net, images, count(n))
+		net.Update(lr)
 	}
-	net.Forward(false)
-	logits, err := net.Logits()
+	net.Forward(net.Pass(n, false))
+	logits, err := net.Logits(n)
 	b.must(err)
 	return slices.Concat(b.download(net.Params), b.download(net.Grads), b.download(net.Buffers), logits)
 }
@@ -307,41 +304,44 @@ func repeats(t *testing.T, open Device) {
 // they give one by one.
 func together(t *testing.T, open Device) {
 	for _, c := range []model.Config{small(), smallest5()} {
-		results := func(step, evaluate func(net *model.Network, images model.Images, indices []int32)) (all []float32) {
+		type do func(b *bench, net *model.Network, images model.Images, indices []int32)
+		results := func(step, evaluate do) (all []float32) {
 			b := &bench{T: t, be: open(t)}
 			const most = 17
-			net, err := model.New(b.be, c, most, 3)
+			net, err := model.New(b.be, c, model.Options{MaxBatch: most, Seed: 3})
 			b.must(err)
 			b.must(net.Init(5))
 			pixels, labels := randomImages(c, most)
 			images, err := b.be.NewImages(pixels, labels, c.ImageHeight, c.ImageWidth)
 			b.must(err)
 			for _, n := range []int{most, 5, 9} {
-				evaluate(net, images, count(most)[most-n:])
-				logits, err := net.Logits()
+				evaluate(b, net, images, count(most)[most-n:])
+				logits, err := net.Logits(n)
 				b.must(err)
 				totals, err := net.Totals()
 				b.must(err)
 				all = append(append(all, logits...), float32(totals.Loss), float32(totals.Hits))
-				step(net, images, count(n))
+				step(b, net, images, count(n))
 			}
 			return append(all, b.download(net.Params)...)
 		}
 		got := results(
-			func(net *model.Network, images model.Images, indices []int32) { net.Step(images, indices, adamStep(1)) },
-			(*model.Network).Evaluate)
-		want := results(
-			func(net *model.Network, images model.Images, indices []int32) {
-				net.Gather(images, indices)
-				net.Forward(true)
-				net.Loss()
-				net.Backward()
-				net.Adam(adamStep(1))
+			func(b *bench, net *model.Network, images model.Images, indices []int32) {
+				b.must(net.Step(images, indices, lr))
 			},
-			func(net *model.Network, images model.Images, indices []int32) {
-				net.Gather(images, indices)
-				net.Forward(false)
-				net.Loss()
+			func(b *bench, net *model.Network, images model.Images, indices []int32) {
+				b.must(net.Evaluate(images, indices))
+			})
+		want := results(
+			func(b *bench, net *model.Network, images model.Images, indices []int32) {
+				b.gradients(net, images, indices)
+				net.Update(lr)
+			},
+			func(b *bench, net *model.Network, images model.Images, indices []int32) {
+				p := net.Pass(len(indices), false)
+				b.must(net.Gather(p, images, indices))
+				net.Forward(p)
+				net.Loss(p)
 			})
 		sameBits(t, got, want)
 	}
@@ -360,24 +360,25 @@ func weightsInForce(t *testing.T, open Device) {
 			images, err := be.NewImages(pixels, labels, c.ImageHeight, c.ImageWidth)
 			b.must(err)
 			for _, train := range []bool{false, true} {
-				net.Gather(images, count(n))
-				net.Forward(train)
-				values, err := net.Logits()
+				p := net.Pass(n, train)
+				b.must(net.Gather(p, images, count(n)))
+				net.Forward(p)
+				values, err := net.Logits(n)
 				b.must(err)
 				all = append(all, values...)
 			}
-			net.Step(images, count(n), adamStep(1))
+			b.must(net.Step(images, count(n), lr))
 			return
 		}
 		b := &bench{T: t, be: open(t)}
-		net, err := model.New(b.be, c, n, 3)
+		net, err := model.New(b.be, c, model.Options{MaxBatch: n, Seed: 3})
 		b.must(err)
 		b.must(net.Init(5))
 		for range 2 {
 			state, err := net.State()
 			b.must(err)
 			be := open(t)
-			fresh, err := model.New(be, c, n, 3)
+			fresh, err := model.New(be, c, model.Options{MaxBatch: n, Seed: 3})
 			b.must(err)
 			b.must(fresh.SetState(state))
 			sameBits(t, logits(net, b.be), logits(fresh, be))

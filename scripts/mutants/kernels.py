@@ -35,7 +35,9 @@ MUTATIONS = [
     ("kernels/batchnorm.cu", "slope = -scale * s.rstd * s.rstd * (gz / pixels);", "slope = -scale * s.rstd * (gz / pixels);",
      "batch normalisation backward: 1/std is missing once"),
     ("kernels/batchnorm.cu", "    __syncthreads();  // the last call's have been read\n", "", "batch normalisation: no barrier between two block sums"),
-    ("kernels/head.cu", "(is_label ? 1.0f : 0.0f)) / n;", "(is_label ? 1.0f : 0.0f));", "cross-entropy backward: the sum in place of the mean"),
+    ("kernels/head.cu", "(is_label ? 1.0f : 0.0f)) / whole;", "(is_label ? 1.0f : 0.0f));", "cross-entropy backward: the sum in place of the mean"),
+    ("kernels/head.cu", "t == labels[b], whole);", "t == labels[b], n);", "cross-entropy backward: the mean of a part of the batch"),
+    ("kernels/rnn.cuh", "dropout.first + index", "index", "dropout: a part of a batch takes the masks of the first samples"),
     ("kernels/head.cu", "if (z[j] > s.largest) s.largest", "if (z[j] >= s.largest) s.largest", "hits: the last of equal logits is the answer"),
     ("kernels/head.cu", """        __syncthreads();
         int count = min(256, n - start);""", """        int count = min(256, n - start);""", "linear layer backward: no barrier before the gradients are read"),

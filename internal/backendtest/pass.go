@@ -1,0 +1,218 @@
+package backendtest
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"gorgonia.org/tensor"
+
+	"crnn/model"
+	"crnn/rng"
+)
+
+// random returns an array of numbers in [-scale, scale).
+func (b *bench) random(stream *rng.Stream, scale float64, shape ...int) *tensor.Dense {
+	b.Helper()
+	a := b.alloc(shape...)
+	values := make([]float32, a.DataSize())
+	for i := range values {
+		values[i] = float32(scale * (2*float64(stream.Float32()) - 1))
+	}
+	b.must(b.be.Upload(a, values))
+	return a
+}
+
+// parts runs a batch as a whole and in two parts of it: the masks and the mean of the loss are those of
+// the whole batch, so the parts give its outputs, and gradients that sum up to its gradients.
+func parts(t *testing.T, be model.Backend, precision Precision) {
+	b := &bench{T: t, be: be, precision: precision}
+	const n, first, steps, in, hidden, classes = 7, 3, 4, 6, 12, 5
+	stream := rng.Stream{Seed: 8}
+	rnn := model.RNNSpec{
+		MaxBatch: n, Steps: steps, In: in, Hidden: hidden, Dropout: 0.4, Seed: 11,
+		X: b.alloc(n, steps, in), DX: b.alloc(n, steps, in), Y: b.alloc(n, hidden), DY: b.alloc(n, hidden),
+	}
+	for l := range 3 {
+		width := hidden
+		if l == 0 {
+			width = in
+		}
+		rnn.Layers = append(rnn.Layers, model.RNNLayer{
+			WeightIH: b.random(&stream, 0.3, hidden, width), WeightHH: b.random(&stream, 0.3, hidden, hidden),
+			BiasIH: b.random(&stream, 0.3, hidden), BiasHH: b.random(&stream, 0.3, hidden),
+			DWeightIH: b.alloc(hidden, width), DWeightHH: b.alloc(hidden, hidden), DBiasIH: b.alloc(hidden), DBiasHH: b.alloc(hidden),
+		})
+	}
+	head := model.HeadSpec{
+		MaxBatch: n, In: hidden, Classes: classes, X: rnn.Y, DX: rnn.DY, Logits: b.alloc(n, classes),
+		Weight: b.random(&stream, 0.3, classes, hidden), Bias: b.random(&stream, 0.3, classes),
+		DWeight: b.alloc(classes, hidden), DBias: b.alloc(classes),
+	}
+	r, err := be.NewRNN(rnn)
+	b.must(err)
+	h, err := be.NewHead(head)
+	b.must(err)
+	labels, err := h.NewLabels()
+	b.must(err)
+	x, classesOf := make([]float32, n*steps*in), []uint8{0, 4, 2, 2, 1, 3, 0}
+	for i := range x {
+		x[i] = 2*stream.Float32() - 1
+	}
+
+	// run returns what has a row for each sample, and what is a sum over samples.
+	run := func(p model.Pass) (rows, sums [][]float32) {
+		padded := make([]float32, len(x))
+		copy(padded, x[p.First*steps*in:])
+		b.must(be.Upload(rnn.X, padded))
+		b.gatherLabels(labels, classesOf[p.First:][:p.Samples])
+		r.Forward(p)
+		h.Forward(p)
+		h.Backward(p, labels)
+		r.Backward(p)
+		for _, a := range []*tensor.Dense{rnn.Y, head.Logits, rnn.DY, rnn.DX} {
+			v := b.download(a)
+			rows = append(rows, v[:len(v)/n*p.Samples])
+		}
+		sums = append(sums, b.download(head.DWeight), b.download(head.DBias))
+		for _, l := range rnn.Layers {
+			for _, a := range []*tensor.Dense{l.DWeightIH, l.DWeightHH, l.DBiasIH, l.DBiasHH} {
+				sums = append(sums, b.download(a))
+			}
+		}
+		return rows, sums
+	}
+	const step = 1<<33 + 5
+	rows, sums := run(model.Pass{Samples: n, Whole: n, Train: true, Step: step})
+	left, leftSums := run(model.Pass{Samples: first, Whole: n, Train: true, Step: step})
+	right, rightSums := run(model.Pass{Samples: n - first, First: first, Whole: n, Train: true, Step: step})
+	for i, want := range rows {
+		// A sample's own values do not depend on the others, but a device may take another way to them
+		// for another number of samples. A wrong mask or mean is off by a third or more.
+		near(t, fmt.Sprintf("row %d", i), append(left[i], right[i]...), want, 8*float64(precision))
+	}
+	for i, want := range sums {
+		got := leftSums[i]
+		for j, v := range rightSums[i] {
+			got[j] += v
+		}
+		near(t, fmt.Sprintf("sum %d", i), got, want, 8*float64(precision))
+	}
+}
+
+// near fails if an array differs from another by more than a part of its largest magnitude.
+func near(t *testing.T, what string, got, want []float32, part float64) {
+	t.Helper()
+	largest := 0.0
+	for _, v := range want {
+		largest = max(largest, math.Abs(float64(v)))
+	}
+	if len(got) != len(want) || largest == 0 {
+		t.Fatalf("%s: %d values, want %d, the largest %v", what, len(got), len(want), largest)
+	}
+	for i, v := range want {
+		if !(math.Abs(float64(got[i])-float64(v)) <= part*largest) {
+			t.Fatalf("%s: value %d is %v, want %v", what, i, got[i], v)
+		}
+	}
+}
+
+// whatDoesNotFit hands over what must be refused: with an error that says what was expected, and
+// without a write outside of an array.
+func whatDoesNotFit(t *testing.T, open Device) {
+	b := &bench{T: t, be: open(t)}
+	const n = 3
+	c := small()
+	net, err := model.New(b.be, c, model.Options{MaxBatch: n, Seed: 1})
+	b.must(err)
+	b.must(net.Init(1))
+	images := func(count, height, width int, label uint8) model.Images {
+		labels := make([]uint8, count)
+		labels[count-1] = label
+		s, err := b.be.NewImages(make([]uint8, count*height*width), labels, height, width)
+		b.must(err)
+		return s
+	}
+	right := images(9, c.ImageHeight, c.ImageWidth, uint8(c.Classes-1))
+	b.must(net.Step(right, []int32{0, 8, 8}, lr))
+	before := b.download(net.Params)
+
+	refused := func(what, want string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one with %q", what, err, want)
+		}
+	}
+	for _, c := range []struct {
+		what    string
+		images  model.Images
+		indices []int32
+		want    string
+	}{
+		{"images of another size", images(9, 16, 12, 0), []int32{0}, "images of 16x12 pixels, expected 8x12"},
+		{"a label too large", images(9, c.ImageHeight, c.ImageWidth, uint8(c.Classes)), []int32{0}, "expected labels below 4"},
+		{"an index too large", right, []int32{0, 9}, "image 9 of 9, expected from 0 to 8"},
+		{"a negative index", right, []int32{-1}, "image -1 of 9, expected from 0 to 8"},
+		{"a batch too large", right, []int32{0, 1, 2, 3}, "gather of 4 samples, expected from 1 to 3"},
+		{"an empty batch", right, nil, "gather of 0 samples"},
+	} {
+		refused(c.what+", training", c.want, net.Step(c.images, c.indices, lr))
+		refused(c.what+", evaluated", c.want, net.Evaluate(c.images, c.indices))
+		refused(c.what+", predicted", c.want, net.Predict(c.images, c.indices))
+	}
+	refused("indices for another pass", "2 indices of images for a pass of 1", net.Gather(net.Pass(1, false), right, []int32{0, 1}))
+	sameBits(t, b.download(net.Params), before) // nothing was trained
+
+	_, err = b.be.NewImages(make([]uint8, 50), make([]uint8, 2), 5, 6)
+	refused("pixels for other images", "50 pixels", err)
+	_, err = b.be.NewImages(nil, make([]uint8, 2), 0, 6)
+	refused("images without pixels", "0x6", err)
+	_, err = net.Logits(n + 1)
+	refused("logits of too many", "4 samples, expected at most 3", err)
+	refused("an optimiser's state of another length", "expected", net.SetOptimizerState(model.OptimizerState{"adam_m": {1}}))
+
+	conv := model.ConvBlockSpec{
+		MaxBatch: 2, In: 1, Out: 3, Height: 4, Width: 6, Kernel: 3, Eps: 1e-5, Momentum: 0.1,
+		X: b.alloc(2, 1, 4, 6), Y: b.alloc(2, 3, 2, 3), DY: b.alloc(2, 3, 2, 3),
+		Weight: b.alloc(3, 1, 3, 3), Bias: b.alloc(3), Gamma: b.alloc(3), Beta: b.alloc(3), RunningMean: b.alloc(3), RunningVar: b.alloc(3),
+		DWeight: b.alloc(3, 1, 3, 3), DBias: b.alloc(3), DGamma: b.alloc(3), DBeta: b.alloc(3),
+	}
+	for want, change := range map[string]func(s *model.ConvBlockSpec){
+		"X has shape [2 1 4 4], expected [2 1 4 6]":    func(s *model.ConvBlockSpec) { s.X = b.alloc(2, 1, 4, 4) },
+		"Y has shape [1 3 2 3], expected [2 3 2 3]":    func(s *model.ConvBlockSpec) { s.Y = b.alloc(1, 3, 2, 3) },
+		"DX has shape [24], expected [2 1 4 6]":        func(s *model.ConvBlockSpec) { s.DX = b.alloc(24) },
+		"Gamma has shape [1], expected [3]":            func(s *model.ConvBlockSpec) { s.Gamma = b.alloc(1) },
+		"DBeta is missing, expected an array of shape": func(s *model.ConvBlockSpec) { s.DBeta = nil },
+		"expected an odd number":                       func(s *model.ConvBlockSpec) { s.Kernel = 4 },
+		"expected even sides":                          func(s *model.ConvBlockSpec) { s.Width = 5 },
+	} {
+		s := conv
+		change(&s)
+		_, err := b.be.NewConvBlock(s)
+		refused("convolution block", "convolution block 1→3: ", err)
+		refused("convolution block", want, err)
+	}
+	_, err = b.be.NewRNN(model.RNNSpec{MaxBatch: 1, Steps: 2, In: 3, Hidden: 4, Layers: make([]model.RNNLayer, 1), X: b.alloc(1, 5)})
+	refused("RNN", "RNN: X has shape [1 5], expected [1 2 3]", err)
+	_, err = b.be.NewHead(model.HeadSpec{MaxBatch: 1, In: 3, Classes: 300})
+	refused("head", "head: Classes is 300, expected from 1 to 256", err)
+
+	// An operator by itself is refused too: by the next call that returns an error.
+	for what, p := range map[string]model.Pass{
+		"more than the largest batch": {Samples: 3, Whole: 3, Train: true},
+		"beyond the whole batch":      {Samples: 2, First: 1, Whole: 2},
+	} {
+		be := open(t)
+		b := &bench{T: t, be: be}
+		s := conv
+		for _, a := range []**tensor.Dense{&s.X, &s.Y, &s.DY, &s.Weight, &s.Bias, &s.Gamma, &s.Beta, &s.RunningMean, &s.RunningVar,
+			&s.DWeight, &s.DBias, &s.DGamma, &s.DBeta} {
+			*a = b.alloc((*a).Shape()...)
+		}
+		block, err := be.NewConvBlock(s)
+		b.must(err)
+		block.Forward(p)
+		refused(what, "convolution block 1→3 forward of ", be.Sync())
+	}
+}

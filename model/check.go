@@ -1,0 +1,178 @@
+package model
+
+import (
+	"fmt"
+
+	"gorgonia.org/tensor"
+)
+
+// checker collects the first error of a check.
+type checker struct {
+	what string // that is checked
+	err  error
+}
+
+func (c *checker) failf(format string, args ...any) {
+	if c.err == nil {
+		c.err = fmt.Errorf(c.what+": "+format, args...)
+	}
+}
+
+// atLeast checks sizes, given by their names.
+func (c *checker) atLeast(least int, name string, size int) {
+	if size < least {
+		c.failf("%s is %d, expected at least %d", name, size, least)
+	}
+}
+
+// shape checks that the array of a name is there and has a shape.
+func (c *checker) shape(name string, a *tensor.Dense, want ...int) {
+	if a == nil {
+		c.failf("%s is missing, expected an array of shape %v", name, want)
+	} else if !a.Shape().Eq(tensor.Shape(want)) {
+		c.failf("%s has shape %v, expected %v", name, []int(a.Shape()), want)
+	}
+}
+
+// sequence checks that an array has the elements of a shape, in a shape that begins with the same
+// number of samples: operators may read the same memory in another shape.
+func (c *checker) sequence(name string, a *tensor.Dense, want ...int) {
+	if a != nil && a.Dims() > 0 && a.Shape()[0] == want[0] && a.DataSize() == tensor.Shape(want).TotalSize() {
+		return
+	}
+	c.shape(name, a, want...)
+}
+
+// Check returns an error if the sizes or the arrays do not fit together.
+func (s *ConvBlockSpec) Check() error {
+	c := checker{what: fmt.Sprintf("convolution block %d→%d", s.In, s.Out)}
+	c.atLeast(1, "MaxBatch", s.MaxBatch)
+	c.atLeast(1, "In", s.In)
+	c.atLeast(1, "Out", s.Out)
+	c.atLeast(2, "Height", s.Height)
+	c.atLeast(2, "Width", s.Width)
+	c.atLeast(1, "Kernel", s.Kernel)
+	if s.Height%2 != 0 || s.Width%2 != 0 {
+		c.failf("images of %dx%d, expected even sides", s.Height, s.Width)
+	}
+	if s.Kernel%2 == 0 {
+		c.failf("Kernel is %d, expected an odd number", s.Kernel)
+	}
+	c.shape("X", s.X, s.MaxBatch, s.In, s.Height, s.Width)
+	c.shape("Y", s.Y, s.MaxBatch, s.Out, s.Height/2, s.Width/2)
+	c.shape("DY", s.DY, s.MaxBatch, s.Out, s.Height/2, s.Width/2)
+	if s.DX != nil {
+		c.shape("DX", s.DX, s.MaxBatch, s.In, s.Height, s.Width)
+	}
+	c.shape("Weight", s.Weight, s.Out, s.In, s.Kernel, s.Kernel)
+	c.shape("DWeight", s.DWeight, s.Out, s.In, s.Kernel, s.Kernel)
+	for _, a := range []struct {
+		name  string
+		array *tensor.Dense
+	}{
+		{"Bias", s.Bias}, {"Gamma", s.Gamma}, {"Beta", s.Beta}, {"RunningMean", s.RunningMean}, {"RunningVar", s.RunningVar},
+		{"DBias", s.DBias}, {"DGamma", s.DGamma}, {"DBeta", s.DBeta},
+	} {
+		c.shape(a.name, a.array, s.Out)
+	}
+	return c.err
+}
+
+// Check returns an error if the sizes or the arrays do not fit together.
+func (s *RNNSpec) Check() error {
+	c := checker{what: "RNN"}
+	c.atLeast(1, "MaxBatch", s.MaxBatch)
+	c.atLeast(1, "Steps", s.Steps)
+	c.atLeast(1, "In", s.In)
+	c.atLeast(1, "Hidden", s.Hidden)
+	c.atLeast(1, "number of Layers", len(s.Layers))
+	if !(s.Dropout >= 0 && s.Dropout < 1) {
+		c.failf("Dropout is %v, expected a number in [0, 1)", s.Dropout)
+	}
+	c.sequence("X", s.X, s.MaxBatch, s.Steps, s.In)
+	c.sequence("DX", s.DX, s.MaxBatch, s.Steps, s.In)
+	c.shape("Y", s.Y, s.MaxBatch, s.Hidden)
+	c.shape("DY", s.DY, s.MaxBatch, s.Hidden)
+	in := s.In
+	for i, l := range s.Layers {
+		for _, a := range []struct {
+			name  string
+			array *tensor.Dense
+			shape []int
+		}{
+			{"WeightIH", l.WeightIH, []int{s.Hidden, in}}, {"WeightHH", l.WeightHH, []int{s.Hidden, s.Hidden}},
+			{"BiasIH", l.BiasIH, []int{s.Hidden}}, {"BiasHH", l.BiasHH, []int{s.Hidden}},
+			{"DWeightIH", l.DWeightIH, []int{s.Hidden, in}}, {"DWeightHH", l.DWeightHH, []int{s.Hidden, s.Hidden}},
+			{"DBiasIH", l.DBiasIH, []int{s.Hidden}}, {"DBiasHH", l.DBiasHH, []int{s.Hidden}},
+		} {
+			c.shape(fmt.Sprintf("%s of layer %d", a.name, i), a.array, a.shape...)
+		}
+		in = s.Hidden
+	}
+	return c.err
+}
+
+// Check returns an error if the sizes or the arrays do not fit together.
+func (s *HeadSpec) Check() error {
+	c := checker{what: "head"}
+	c.atLeast(1, "MaxBatch", s.MaxBatch)
+	c.atLeast(1, "In", s.In)
+	if s.Classes < 1 || s.Classes > 256 {
+		c.failf("Classes is %d, expected from 1 to 256", s.Classes)
+	}
+	c.shape("X", s.X, s.MaxBatch, s.In)
+	c.shape("DX", s.DX, s.MaxBatch, s.In)
+	c.shape("Logits", s.Logits, s.MaxBatch, s.Classes)
+	c.shape("Weight", s.Weight, s.Classes, s.In)
+	c.shape("DWeight", s.DWeight, s.Classes, s.In)
+	c.shape("Bias", s.Bias, s.Classes)
+	c.shape("DBias", s.DBias, s.Classes)
+	return c.err
+}
+
+// Check returns an error if the sizes do not fit the bytes that are given for them.
+func (s ImageSet) Check(pixels, labels []uint8) error {
+	if s.Height < 1 || s.Width < 1 {
+		return fmt.Errorf("images of %dx%d pixels, expected at least one", s.Height, s.Width)
+	}
+	if len(pixels) != s.Count*s.Height*s.Width || len(labels) != s.Count {
+		return fmt.Errorf("%d pixels and %d labels for %d images of %dx%d", len(pixels), len(labels), s.Count, s.Height, s.Width)
+	}
+	return nil
+}
+
+// NewImageSet describes images of height x width bytes and their labels.
+func NewImageSet(pixels, labels []uint8, height, width int) (ImageSet, error) {
+	s := ImageSet{Count: len(labels), Height: height, Width: width}
+	for _, label := range labels {
+		s.Classes = max(s.Classes, int(label)+1)
+	}
+	return s, s.Check(pixels, labels)
+}
+
+// CheckGather returns an error if the images of these indices cannot become the batch of p: in x
+// [n,1,H,W], with labels of so many classes.
+func (s ImageSet) CheckGather(p Pass, indices []int32, x *tensor.Dense, classes int) error {
+	shape := x.Shape()
+	if len(shape) != 4 || shape[1] != 1 {
+		return fmt.Errorf("images for an array of shape %v, expected [n 1 %d %d]", []int(shape), s.Height, s.Width)
+	}
+	if shape[2] != s.Height || shape[3] != s.Width {
+		return fmt.Errorf("images of %dx%d pixels, expected %dx%d, the size that the network takes", s.Height, s.Width, shape[2], shape[3])
+	}
+	if err := p.Check("gather", shape[0]); err != nil {
+		return err
+	}
+	if len(indices) != p.Samples {
+		return fmt.Errorf("%d indices of images for a pass of %d samples", len(indices), p.Samples)
+	}
+	if s.Classes > classes {
+		return fmt.Errorf("labels up to %d for a network of %d classes, expected labels below %d", s.Classes-1, classes, classes)
+	}
+	for _, i := range indices {
+		if i < 0 || int(i) >= s.Count {
+			return fmt.Errorf("image %d of %d, expected from 0 to %d", i, s.Count, s.Count-1)
+		}
+	}
+	return nil
+}
