@@ -14,15 +14,40 @@ import (
 // trackedNames are the keys of the batch normalisations' counters, int64 scalars.
 var trackedNames = [...]string{"layer1.1.num_batches_tracked", "layer2.1.num_batches_tracked"}
 
+// imageKey is the metadata of weights for images of another size than Default's, such as 32x24x1:
+// height, width and channels, which the shapes of the tensors do not show.
+const imageKey = "crnn.image"
+
 // WriteWeights writes s as a safetensors file under PyTorch's state_dict keys, byte for
 // byte as PyTorch users write it. The file is replaced as a whole.
 func WriteWeights(path string, s *State) error {
+	metadata := map[string]string{"format": "pt"} // some loaders ask for it
+	if d := Default(); s.ImageHeight != d.ImageHeight || s.ImageWidth != d.ImageWidth {
+		metadata[imageKey] = fmt.Sprintf("%dx%dx1", s.ImageHeight, s.ImageWidth)
+	}
 	return atomicfile.Write(path, 0o644, func(w io.Writer) error {
-		return safetensors.Write(w, &safetensors.File{
-			Metadata: map[string]string{"format": "pt"}, // some loaders ask for it
-			Tensors:  s.Tensors(""),
-		})
+		return safetensors.Write(w, &safetensors.File{Metadata: metadata, Tensors: s.Tensors("")})
 	})
+}
+
+// readImageSize sets the size of images that the metadata give.
+func readImageSize(f *safetensors.File, c *Config) error {
+	text, ok := f.Metadata[imageKey]
+	if !ok {
+		return nil
+	}
+	parts, sizes := strings.Split(text, "x"), [3]int{}
+	for i := range sizes {
+		err := error(nil)
+		if i < len(parts) {
+			sizes[i], err = strconv.Atoi(parts[i])
+		}
+		if err != nil || len(parts) != len(sizes) || sizes[i] < 1 || sizes[i] > maxDimension || sizes[2] > 1 {
+			return fmt.Errorf("metadata %q is %.40q, expected height, width and 1 channel, such as 28x28x1", imageKey, text)
+		}
+	}
+	c.ImageHeight, c.ImageWidth = sizes[0], sizes[1]
+	return nil
 }
 
 // Tensors returns the state_dict of s, every name led by prefix.
@@ -50,8 +75,8 @@ func tensors(prefix string, params []Param, flat []float32) []safetensors.Tensor
 }
 
 // ReadWeights reads a safetensors file under PyTorch's state_dict keys, as WriteWeights
-// or PyTorch writes it. The network's sizes are those of the tensors' shapes, for images
-// of 28x28; Dropout, which leaves no trace in weights, is 0. Exactly the network's tensors
+// or PyTorch writes it. The network's sizes are those of the tensors' shapes, and the images' of the
+// metadata, or else 28x28; Dropout, which leaves no trace in weights, is 0. Exactly the network's tensors
 // must be there, float32 (the counters int64) and finite. An error names file and tensor.
 func ReadWeights(path string) (*State, error) {
 	f, err := safetensors.ReadFile(path)
@@ -160,6 +185,9 @@ func find(f *safetensors.File, name string, shape []int) (*safetensors.Tensor, e
 func inferConfig(f *safetensors.File) (Config, error) {
 	c := Default()
 	c.Dropout = 0
+	if err := readImageSize(f, &c); err != nil {
+		return c, err
+	}
 	for _, s := range []struct {
 		name  string
 		shape []*int // what each dimension tells, nil: nothing

@@ -21,7 +21,9 @@ func smallConfig(t *rapid.T) Config {
 	c.Dropout = 0
 	c.Channels = [2]int{rapid.IntRange(1, 5).Draw(t, "channels 1"), rapid.IntRange(1, 5).Draw(t, "channels 2")}
 	c.Kernel = 2*rapid.IntRange(0, 2).Draw(t, "kernel/2") + 1
-	c.InputSize = 7 * rapid.SampledFrom([]int{1, 7}).Draw(t, "input/7")
+	c.ImageHeight = 4 * rapid.SampledFrom([]int{7, 1, 8}).Draw(t, "height/4")
+	c.ImageWidth = 4 * rapid.SampledFrom([]int{7, 3, 8}).Draw(t, "width/4")
+	c.InputSize = c.ImageWidth / 4 * rapid.SampledFrom([]int{1, c.ImageHeight / 4}).Draw(t, "input/width")
 	c.HiddenSize = rapid.IntRange(1, 9).Draw(t, "hidden")
 	c.NumLayers = rapid.IntRange(1, 12).Draw(t, "layers")
 	c.Classes = rapid.IntRange(2, 11).Draw(t, "classes")
@@ -45,6 +47,36 @@ func TestWeightsRoundTrip(t *testing.T) {
 			t.Fatal(diff)
 		}
 	})
+}
+
+// Weights for images of another size say so: nothing else in them would.
+func TestWeightsOfAnotherImageSize(t *testing.T) {
+	c := Default()
+	c.ImageHeight, c.ImageWidth, c.InputSize, c.Dropout = 32, 24, 64, 0
+	path := filepath.Join(t.TempDir(), "w.safetensors")
+	if err := WriteWeights(path, NewState(c, 1)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := safetensors.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := f.Metadata[imageKey]; got != "32x24x1" {
+		t.Errorf("metadata %q, want 32x24x1", got)
+	}
+	state, err := ReadWeights(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := newHostNetwork(t, Default()).SetState(state); err == nil {
+		t.Error("a network for images of 28x28 took weights for 32x24")
+	}
+	for _, bad := range []string{"", "32", "32x24", "32x24x3", "32x24x1x1", "0x24x1", "32x-4x1", "32x24xone", "99999999x24x1"} {
+		f.Metadata[imageKey] = bad
+		if _, err := stateOf(f); err == nil || !strings.Contains(err.Error(), imageKey) {
+			t.Errorf("%q: error %v, want one with %s", bad, err, imageKey)
+		}
+	}
 }
 
 // The weights that PyTorch wrote are read, and written again to the same bytes.
