@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"crnn/internal/atomicfile"
+	"crnn/internal/osfile"
 
 	"github.com/gofrs/flock"
 	"github.com/hashicorp/go-retryablehttp"
@@ -251,5 +252,5 @@ func writeError(path string, err error) error {
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS):
 		remedy = "make it writable, or " + remedy
 	}
-	return &localError{fmt.Errorf("cannot write %s: %w: %s (XDG_CACHE_HOME is the user's cache)", path, cause(err), remedy)}
+	return &localError{fmt.Errorf("cannot write %s: %w: %s (XDG_CACHE_HOME is the user's cache)", path, osfile.Cause(err), remedy)}
 }

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"crnn/internal/osfile"
 )
 
 // dataFile is one of the four files of a data set.
@@ -35,7 +37,7 @@ func (f dataFile) find(dir string) (string, error) {
 		case err == nil:
 			return path, nil
 		case !errors.Is(err, fs.ErrNotExist):
-			return "", fmt.Errorf("%s: %w", path, cause(err))
+			return "", fmt.Errorf("%s: %w", path, osfile.Cause(err))
 		}
 	}
 	return "", notFoundError(fmt.Sprintf(
@@ -49,49 +51,16 @@ func checkDir(dir string) error {
 		return notFoundError(fmt.Sprintf(
 			"there is no directory %s, expected the one that holds the data set; crnn data fetch gets Fashion-MNIST", dir))
 	case err != nil:
-		return fmt.Errorf("%s: %w", dir, cause(err))
+		return fmt.Errorf("%s: %w", dir, osfile.Cause(err))
 	case !info.IsDir():
 		return fmt.Errorf("%s: not a directory, expected the one that holds the data set", dir)
 	}
 	return nil
 }
 
-// openFile opens a file for reading. What is no regular file is refused, since reading it
-// may fail in odd ways or, with a pipe, never end.
-func openFile(path string) (*os.File, fs.FileInfo, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, cause(err))
-	}
-	if info.IsDir() {
-		return nil, nil, fmt.Errorf("%s: a directory, expected a file", path)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s: not a regular file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, cause(err))
-	}
-	return f, info, nil
-}
-
-// cause is err without the operation and the path that package os puts before it.
-func cause(err error) error {
-	var path *fs.PathError
-	var link *os.LinkError
-	switch {
-	case errors.As(err, &path):
-		return path.Err
-	case errors.As(err, &link):
-		return link.Err
-	}
-	return err
-}
-
 // decompressed opens the file at path and returns its decompressed bytes.
 func decompressed(path string) (io.ReadCloser, error) {
-	f, _, err := openFile(path)
+	f, _, err := osfile.Open(path, "a file")
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,8 @@ import (
 	"math"
 	"strings"
 
+	"crnn/internal/osfile"
+
 	"golang.org/x/image/draw"
 )
 
@@ -42,14 +44,14 @@ const (
 // gray bytes, row-major, bright on dark. See DecodePicture. Errors are one line that
 // begins with the path.
 func LoadPicture(path string) ([]uint8, error) {
-	f, info, err := openFile(path)
+	f, info, err := osfile.Open(path, "a file")
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	picture, err := DecodePicture(f, info.Size())
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, cause(err))
+		return nil, fmt.Errorf("%s: %w", path, osfile.Cause(err))
 	}
 	return picture, nil
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+
+	"crnn/internal/osfile"
 )
 
 // State is what checking a file of a data set has shown.
@@ -86,7 +88,7 @@ func (f dataFile) read(dir string, labels *content) (*content, FileStatus) {
 }
 
 func (f dataFile) readPath(path string, labels *content) (*content, error) {
-	file, info, err := openFile(path)
+	file, info, err := osfile.Open(path, "a file")
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +99,7 @@ func (f dataFile) readPath(path string, labels *content) (*content, error) {
 	}
 	c, err := readIDX(file, info.Size(), f.kind, count)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; replace the file (crnn data fetch gets the original)", path, cause(err))
+		return nil, fmt.Errorf("%s: %w; replace the file (crnn data fetch gets the original)", path, osfile.Cause(err))
 	}
 	return c, nil
 }

@@ -15,13 +15,12 @@ import (
 	"crnn/train"
 )
 
-// MetricsFile is the name, in the directory of a run, of the file that holds its events:
-// one JSON object a line, of which "event" says what it is. A number that is not finite,
-// such as the loss of a run that diverged, is written as null, and null is read as NaN.
-const MetricsFile = "metrics.jsonl"
-
 // Metrics are the events of a run, each kind in order. What is read from a file has no
 // confusion matrices.
+//
+// The file is train.MetricsFile: one JSON object a line, of which "event" says what it is. A
+// number that is not finite, such as the loss of a run that diverged, is written as null, and
+// null is read as NaN.
 type Metrics struct {
 	Steps  []train.Step
 	Epochs []train.Epoch
@@ -65,7 +64,7 @@ type MetricsWriter struct{ f *os.File }
 // OpenMetrics opens the metrics of the run in dir for appending, and makes them if they
 // do not exist.
 func OpenMetrics(dir string) (*MetricsWriter, error) {
-	f, err := os.OpenFile(filepath.Join(dir, MetricsFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	f, err := os.OpenFile(filepath.Join(dir, train.MetricsFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -125,11 +124,11 @@ func openMetrics(dir string) (*os.File, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("%s is a file: give the directory of a run, as crnn train makes it", dir)
 	}
-	path := filepath.Join(dir, MetricsFile)
+	path := filepath.Join(dir, train.MetricsFile)
 	info, err = os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s is not the directory of a run: it holds no %s", dir, MetricsFile)
+		return nil, fmt.Errorf("%s is not the directory of a run: it holds no %s", dir, train.MetricsFile)
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
@@ -142,7 +141,7 @@ func openMetrics(dir string) (*os.File, error) {
 // order to resume it from there: later steps and epochs are dropped, and so is every
 // test. The file is replaced as a whole. A run without the file has nothing to drop.
 func TruncateMetrics(dir string, step int64) error {
-	path := filepath.Join(dir, MetricsFile)
+	path := filepath.Join(dir, train.MetricsFile)
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

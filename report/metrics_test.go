@@ -26,7 +26,7 @@ func TestMetricsLines(t *testing.T) {
 		},
 		Tests: []train.Test{{Loss: 0.25, Accuracy: 90.25, Epoch: 1, Confusion: train.Confusion{{1}}}},
 	})
-	got, err := os.ReadFile(filepath.Join(dir, MetricsFile))
+	got, err := os.ReadFile(filepath.Join(dir, train.MetricsFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestReadMetricsOfACutFile(t *testing.T) {
 	m := recipe(3)
 	m.Steps = []train.Step{{Step: 1, Epoch: 1, Loss: 2.5, LR: 0.0005}}
 	dir := writeRun(t, t.TempDir(), "run", "", m)
-	path := filepath.Join(dir, MetricsFile)
+	path := filepath.Join(dir, train.MetricsFile)
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +162,7 @@ func TestReadMetricsNamesTheDamagedLine(t *testing.T) {
 		`{"event":"step","x":"` + strings.Repeat("x", maxLine) + `"}`:                                            "longer than",
 	} {
 		dir := t.TempDir()
-		path := filepath.Join(dir, MetricsFile)
+		path := filepath.Join(dir, train.MetricsFile)
 		if err := os.WriteFile(path, []byte(good+"\n"+line+"\n"+good+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +180,7 @@ func TestReadMetricsNamesTheDamagedLine(t *testing.T) {
 func TestReadMetricsSkipsUnknownEvents(t *testing.T) {
 	dir := t.TempDir()
 	text := `{"event":"new","step":{}}` + "\r\n" + `{"event":"step","step":1,"epoch":1,"loss":2.5,"lr":0.0005,"more":1}` + "\r\n"
-	if err := os.WriteFile(filepath.Join(dir, MetricsFile), []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, train.MetricsFile), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	got, err := ReadMetrics(dir)
@@ -199,14 +199,14 @@ func TestReadMetricsOfNoRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	folder := filepath.Join(base, "folder")
-	if err := os.MkdirAll(filepath.Join(folder, MetricsFile), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(folder, train.MetricsFile), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for dir, want := range map[string]string{
 		base:                          base + " is not the directory of a run: it holds no metrics.jsonl",
 		file:                          file + " is a file: give the directory of a run, as crnn train makes it",
 		filepath.Join(base, "absent"): filepath.Join(base, "absent") + " does not exist: give the directory of a run, as crnn train makes it",
-		folder:                        filepath.Join(folder, MetricsFile) + " is not a file: give the directory of a run, as crnn train makes it",
+		folder:                        filepath.Join(folder, train.MetricsFile) + " is not a file: give the directory of a run, as crnn train makes it",
 	} {
 		if _, err := ReadMetrics(dir); err == nil || err.Error() != want {
 			t.Errorf("%s: error %v, want %s", dir, err, want)
@@ -237,7 +237,7 @@ func TestTruncateMetrics(t *testing.T) {
 		damage := rapid.SampledFrom([]string{"", `{"event":"st`, "\x00\x00\x00"}).Draw(rt, "damage")
 		dir := writeRun(t, base, "run", "", m)
 		defer os.RemoveAll(dir)
-		f, err := os.OpenFile(filepath.Join(dir, MetricsFile), os.O_WRONLY|os.O_APPEND, 0)
+		f, err := os.OpenFile(filepath.Join(dir, train.MetricsFile), os.O_WRONLY|os.O_APPEND, 0)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -266,7 +266,7 @@ func TestTruncateMetrics(t *testing.T) {
 			rt.Error(diff)
 		}
 		// What is appended now begins a line of its own.
-		text, err := os.ReadFile(filepath.Join(dir, MetricsFile))
+		text, err := os.ReadFile(filepath.Join(dir, train.MetricsFile))
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -278,7 +278,7 @@ func TestTruncateMetrics(t *testing.T) {
 
 func TestTruncateMetricsOfDamagedLines(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, MetricsFile)
+	path := filepath.Join(dir, train.MetricsFile)
 	if err := TruncateMetrics(dir, 1); err != nil {
 		t.Errorf("without a file: %v", err)
 	}

@@ -70,7 +70,7 @@ func writeRun(t *testing.T, dir, name, config string, m Metrics) string {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, ConfigFile), []byte(config), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, train.ConfigFile), []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return dir

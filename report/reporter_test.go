@@ -101,7 +101,7 @@ func TestReporterIsUpToDateAfterAnEpoch(t *testing.T) {
 	dir := t.TempDir()
 	observe(t, dir, 0, logSteps, wholeRun()[:3])
 	content := files(t, dir)
-	if n := strings.Count(content[MetricsFile], "\n"); n != 3 {
+	if n := strings.Count(content[train.MetricsFile], "\n"); n != 3 {
 		t.Errorf("metrics hold %d lines, want 3", n)
 	}
 	if content[CurvesFile] != string(pngOf(t, Curves(recipe(1)))) {
@@ -166,10 +166,10 @@ func TestReporterErrors(t *testing.T) {
 	}
 
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, MetricsFile), []byte("damage\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, train.MetricsFile), []byte("damage\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf("%s:1: damaged: ", filepath.Join(dir, MetricsFile))
+	want := fmt.Sprintf("%s:1: damaged: ", filepath.Join(dir, train.MetricsFile))
 	if _, err := NewReporter(dir, 1, logSteps, p); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("error %v, want %s", err, want)
 	}

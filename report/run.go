@@ -10,13 +10,12 @@ import (
 	"strconv"
 	"unicode"
 
+	"crnn/train"
+
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 )
-
-// ConfigFile is the name, in the directory of a run, of the file that holds its settings.
-const ConfigFile = "config.yaml"
 
 // Run is what is known of a run, finished or not.
 type Run struct {
@@ -35,7 +34,7 @@ func ReadRuns(dirs []string) ([]Run, error) {
 		if err != nil {
 			return nil, err
 		}
-		settings, err := readSettings(filepath.Join(dir, ConfigFile))
+		settings, err := readSettings(filepath.Join(dir, train.ConfigFile))
 		if err != nil {
 			return nil, err
 		}

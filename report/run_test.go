@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"crnn/train"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -15,7 +17,7 @@ func TestReadRuns(t *testing.T) {
 	a := writeRun(t, base, "a", "epochs: 15\n", recipe(2))
 	b := writeRun(t, base, "b", "", recipe(0))
 	otherA := writeRun(t, filepath.Join(base, "other"), "a", "lr: 0.1\n", recipe(1))
-	if err := os.Remove(filepath.Join(b, ConfigFile)); err != nil {
+	if err := os.Remove(filepath.Join(b, train.ConfigFile)); err != nil {
 		t.Fatal(err)
 	}
 	names := func(dirs ...string) []string {
@@ -67,7 +69,7 @@ func TestParseSettings(t *testing.T) {
 }
 
 func TestReadSettingsNamesTheDamagedLine(t *testing.T) {
-	path := filepath.Join(t.TempDir(), ConfigFile)
+	path := filepath.Join(t.TempDir(), train.ConfigFile)
 	for text, want := range map[string]string{
 		"lr: 1\nlr: 2\n":                 path + ":2: damaged: ",
 		"lr: 1\nb: [1\n":                 path + ":2: damaged: ",

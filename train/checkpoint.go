@@ -9,9 +9,9 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 
 	"crnn/internal/atomicfile"
+	"crnn/internal/osfile"
 	"crnn/model"
 	"crnn/model/safetensors"
 )
@@ -173,14 +173,7 @@ func (n *byteCount) Write(b []byte) (int, error) {
 // ReadCheckpoint reads the file at path. The error of one that is cut or changed wraps
 // ErrDamaged.
 func ReadCheckpoint(path string) (*Checkpoint, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() { // before it is opened: with a pipe that may never end
-		return nil, fmt.Errorf("%s: expected a checkpoint, but it is no regular file", path)
-	}
-	f, err := os.Open(path)
+	f, info, err := osfile.Open(path, "a checkpoint")
 	if err != nil {
 		return nil, err
 	}

@@ -15,5 +15,5 @@ func TestPipeIsNoCheckpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := ReadCheckpoint(path)
-	expectError(t, err, path, "no regular file")
+	expectError(t, err, path, "not a regular file")
 }

@@ -12,10 +12,12 @@ import (
 	"github.com/gofrs/flock"
 
 	"crnn/internal/atomicfile"
+	"crnn/internal/osfile"
 	"crnn/model"
 )
 
-// The files of a run that this package writes, in its directory.
+// The files of a run, in its directory. Package report writes MetricsFile, one event a line, and
+// figures.
 const (
 	ConfigFile         = "config.yaml"
 	BestFile           = "best.safetensors"
@@ -23,7 +25,7 @@ const (
 	checkpointFile     = "checkpoint"
 	previousCheckpoint = "checkpoint.previous"
 	lockFile           = ".lock"
-	metricsFile        = "metrics.jsonl" // that package report writes
+	MetricsFile        = "metrics.jsonl"
 )
 
 // runsDir is the folder of the runs that were given no directory of their own, and the
@@ -89,7 +91,7 @@ func (d *Dir) checkEmpty() error {
 	for _, e := range entries {
 		name := e.Name()
 		taken := name == ConfigFile || filepath.Ext(name) == filepath.Ext(BestFile)
-		if name == metricsFile {
+		if name == MetricsFile {
 			info, err := e.Info()
 			taken = err != nil || info.Size() > 0
 		}
@@ -237,19 +239,11 @@ func (d *Dir) writeWeights(last, best *model.State) error {
 // cannotWrite returns the error of the file at path that was not written because of err,
 // which names a temporary file.
 func (d *Dir) cannotWrite(path string, err error) error {
-	var of *fs.PathError
-	var link *os.LinkError
-	switch {
-	case errors.As(err, &of):
-		err = of.Err
-	case errors.As(err, &link):
-		err = link.Err
-	}
 	remedy := "give a directory with room, that can be written, with --out"
 	if d.holdsRun() {
 		remedy = fmt.Sprintf("once there is room and the right to write, `crnn train --resume %s` goes on from the last checkpoint", d.path)
 	}
-	return fmt.Errorf("cannot write %s: %w; %s", path, err, remedy)
+	return fmt.Errorf("cannot write %s: %w; %s", path, osfile.Cause(err), remedy)
 }
 
 // LinkLatest makes runs/latest lead to the run, if it lies in a folder named runs. An error

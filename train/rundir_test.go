@@ -73,7 +73,7 @@ func TestOneRunInADirectory(t *testing.T) {
 
 // What is left of a run is not written over, and a directory that is refused stays as it is.
 func TestCreateDirRefusesFilesOfARun(t *testing.T) {
-	for name, content := range map[string]string{ConfigFile: "", BestFile: "", "other.safetensors": "", metricsFile: "{}\n"} {
+	for name, content := range map[string]string{ConfigFile: "", BestFile: "", "other.safetensors": "", MetricsFile: "{}\n"} {
 		path := t.TempDir()
 		if err := os.WriteFile(filepath.Join(path, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -85,7 +85,7 @@ func TestCreateDirRefusesFilesOfARun(t *testing.T) {
 		}
 	}
 	path := t.TempDir()
-	for _, name := range []string{metricsFile, "notes.txt"} { // the former empty
+	for _, name := range []string{MetricsFile, "notes.txt"} { // the former empty
 		if err := os.WriteFile(filepath.Join(path, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -1,15 +1,14 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"crnn/internal/osfile"
 	"crnn/report"
 )
 
@@ -22,16 +21,7 @@ func saveFigure(c *cli.Context, f report.Figure, path string) error {
 		return fmt.Errorf("cannot write %s: a directory, expected the name of a file", path)
 	}
 	if err := f.Save(path); err != nil {
-		// The errors of package os name a temporary file.
-		var ofPath *fs.PathError
-		var ofLink *os.LinkError
-		switch {
-		case errors.As(err, &ofPath):
-			err = ofPath.Err
-		case errors.As(err, &ofLink):
-			err = ofLink.Err
-		}
-		return fmt.Errorf("cannot write %s: %w", path, err)
+		return fmt.Errorf("cannot write %s: %w", path, osfile.Cause(err))
 	}
 	fmt.Fprintln(c.App.ErrWriter, "wrote", path)
 	return nil

@@ -197,7 +197,7 @@ func resumeRun(c *cli.Context, config *train.Config, path string, options []*opt
 
 // checkMetrics returns an error if the metrics of a run that is to go on are damaged.
 func checkMetrics(dir *train.Dir) error {
-	if _, err := os.Stat(dir.File(report.MetricsFile)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(dir.File(train.MetricsFile)); errors.Is(err, fs.ErrNotExist) {
 		return nil // moved away
 	}
 	_, err := report.ReadMetrics(dir.Path())
@@ -209,7 +209,7 @@ func explainMetrics(dir *train.Dir, err error) error {
 	if err == nil {
 		return nil
 	}
-	path := dir.File(report.MetricsFile)
+	path := dir.File(train.MetricsFile)
 	return fmt.Errorf("%w; to go on without what they hold so far, `mv %s %s.damaged` and resume again", err, path, path)
 }
 

@@ -16,7 +16,7 @@ func TestReadFileRefusesPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := ReadFile(path)
-	if err == nil || !strings.Contains(err.Error(), path+": expected a safetensors file") {
-		t.Errorf("error %v, want one of no regular file", err)
+	if err == nil || !strings.Contains(err.Error(), path+": not a regular file, expected a safetensors file") {
+		t.Errorf("error %v, want one of not a regular file", err)
 	}
 }

@@ -9,10 +9,11 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"unicode/utf8"
+
+	"crnn/internal/osfile"
 )
 
 // maxHeader is the largest header that the format allows.
@@ -22,14 +23,7 @@ const maxHeader = 100_000_000
 // refuses duplicate names and unknown fields in the header. An error names the file and,
 // where there is one, the offset of what is wrong in it.
 func ReadFile(path string) (*File, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() { // before it is opened: with a pipe that may never end
-		return nil, fmt.Errorf("%s: expected a safetensors file, but it is no regular file", path)
-	}
-	f, err := os.Open(path)
+	f, info, err := osfile.Open(path, "a safetensors file")
 	if err != nil {
 		return nil, err
 	}
