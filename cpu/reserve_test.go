@@ -62,7 +62,8 @@ func TestReserveCountsWhatIsAllocated(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(net.Step(images, make([]int32, c.batch), 0), net.Evaluate(images, make([]int32, c.batch))); err != nil {
+			indices := make([]int32, c.batch)
+			if err := errors.Join(net.Step(images, indices, 0), net.Evaluate(images, indices)); err != nil {
 				t.Fatal(err)
 			}
 			allocated := alive() - before

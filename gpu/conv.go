@@ -213,7 +213,8 @@ func (c *convBlock) Forward(p model.Pass) {
 	}
 	n := p.Samples
 	count, in, out, height, width, kernel := c.sizes(n)
-	c.be.launch(c.out.forward(f32(c.X), f32(c.Weight), f32(c.Bias), c.taps, c.z, c.moments, count, in, out, height, width, kernel),
+	c.be.launch(c.out.forward(f32(c.X), f32(c.Weight), f32(c.Bias), c.taps, c.z, c.moments,
+		count, in, out, height, width, kernel),
 		dim{c.tiles(n), ceil(c.Out, c.out.rows), 1}, dim{256, 1, 1})
 
 	samples, shares := c.shares(n)

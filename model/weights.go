@@ -75,9 +75,10 @@ func tensors(prefix string, params []Param, flat []float32) []safetensors.Tensor
 }
 
 // ReadWeights reads a safetensors file under PyTorch's state_dict keys, as WriteWeights
-// or PyTorch writes it. The network's sizes are those of the tensors' shapes, and the images' of the
-// metadata, or else 28x28; Dropout, which leaves no trace in weights, is 0. Exactly the network's tensors
-// must be there, float32 (the counters int64) and finite. An error names file and tensor.
+// or PyTorch writes it. The shapes of the tensors give the sizes of the network, the metadata
+// the size of its images, 28x28 without any. Dropout, which leaves no trace in weights, is 0.
+// Exactly the network's tensors must be there, float32 (the counters int64) and finite. An error
+// names file and tensor.
 func ReadWeights(path string) (*State, error) {
 	f, err := safetensors.ReadFile(path)
 	if err != nil {
