@@ -181,6 +181,9 @@ func (be *Backend) View(a *tensor.Dense, offset int, shape ...int) (*tensor.Dens
 func (be *Backend) Upload(dst *tensor.Dense, src []float32) error {
 	be.pool.flush()
 	be.weights++
+	if be.err != nil {
+		return be.err
+	}
 	if len(src) != dst.DataSize() {
 		return fmt.Errorf("upload of %d elements into an array of %d", len(src), dst.DataSize())
 	}
@@ -226,7 +229,7 @@ func (be *Backend) Laps() ([]time.Duration, error) {
 		times = append(times, be.laps[i].Sub(be.laps[i-1]))
 	}
 	be.laps = nil
-	return times, nil
+	return times, be.err
 }
 
 // Sync has nothing to wait for: every operator has run when its call, or Together, returns.
@@ -235,11 +238,13 @@ func (be *Backend) Sync() error { return be.err }
 // Close does nothing: memory is the garbage collector's, and threads end when nothing comes.
 func (be *Backend) Close() error { return nil }
 
-// begin reports whether an operator, which was made for at most maxBatch samples, can run for p, and
-// says that it calls kernels from now on. If not, the next call that returns an error says why.
-func (be *Backend) begin(operator string, p model.Pass, maxBatch int) bool {
-	if err := p.Check(operator, maxBatch); err != nil && be.err == nil {
-		be.err = err
+// begin says that an operator calls kernels from now on, and reports whether it can, given the
+// results of its checks. If not, the next call that returns an error says why.
+func (be *Backend) begin(operator string, checks ...error) bool {
+	for _, err := range checks {
+		if be.err == nil {
+			be.err = err
+		}
 	}
 	be.operator(operator)
 	return be.err == nil

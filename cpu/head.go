@@ -29,8 +29,9 @@ type labels struct {
 	classes int
 }
 
-// Classes implements model.Labels.
+// Classes and Len implement model.Labels.
 func (l *labels) Classes() int { return l.classes }
+func (l *labels) Len() int     { return len(l.of) }
 
 // NewHead implements model.Backend.
 func (be *Backend) NewHead(spec model.HeadSpec) (model.Head, error) {
@@ -68,7 +69,7 @@ func (h *head) pack() {
 
 // Forward implements model.Head.
 func (h *head) Forward(p model.Pass) {
-	if !h.be.begin("head forward", p, h.MaxBatch) {
+	if !h.be.begin("head forward", p.Check("head forward", h.MaxBatch)) {
 		return
 	}
 	h.pack()
@@ -97,7 +98,7 @@ func softmax(z []float32) (largest float64, first int, sum float64) {
 
 // Loss implements model.Head.
 func (h *head) Loss(p model.Pass, l model.Labels) {
-	if !h.be.begin("loss", p, h.MaxBatch) {
+	if !h.be.begin("loss", p.Check("loss", h.MaxBatch), model.CheckLabels("loss", p, l, h.Classes)) {
 		return
 	}
 	h.be.pool.flush()
@@ -114,7 +115,7 @@ func (h *head) Loss(p model.Pass, l model.Labels) {
 
 // Backward implements model.Head.
 func (h *head) Backward(p model.Pass, l model.Labels) {
-	if !h.be.begin("head backward", p, h.MaxBatch) {
+	if !h.be.begin("head backward", p.CheckBackward("head backward", h.MaxBatch), model.CheckLabels("head backward", p, l, h.Classes)) {
 		return
 	}
 	h.be.pool.flush()
@@ -156,5 +157,5 @@ func (h *head) Totals() (model.Totals, error) { return h.totals, h.be.err }
 // SetTotals implements model.Head.
 func (h *head) SetTotals(t model.Totals) error {
 	h.totals = t
-	return nil
+	return h.be.err
 }

@@ -35,8 +35,11 @@ var byteToUnit = func() (table [256]float32) {
 
 // Gather implements model.Images.
 func (s *images) Gather(p model.Pass, indices []int32, x *tensor.Dense, l model.Labels) error {
-	if err := s.set.CheckGather(p, indices, x, l.Classes()); err != nil {
+	if err := s.set.CheckGather(p, indices, x, l); err != nil {
 		return err
+	}
+	if s.be.err != nil {
+		return s.be.err
 	}
 	s.be.operator("gather")
 	xv, classes, size := values(x), l.(*labels).of, s.set.Height*s.set.Width

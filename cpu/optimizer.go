@@ -11,7 +11,9 @@ import (
 // update runs a kernel of an optimiser over flat arrays of one length, the parameters first. Packed
 // copies of weights are stale from then on.
 func (be *Backend) update(operator string, kernel func(k kernels, arrays [][]float32), arrays ...*tensor.Dense) {
-	be.operator(operator)
+	if !be.begin(operator, model.CheckUpdate(operator, arrays...)) {
+		return
+	}
 	be.weights++
 	all := make([][]float32, len(arrays))
 	for i, a := range arrays {

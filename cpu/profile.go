@@ -86,7 +86,7 @@ func (be *Backend) Profile(body func()) ([]model.KernelTime, error) {
 	}
 	be.kernels, be.profile = plain, nil
 	be.peak = max(be.peak, be.measurePeak())
-	return times, nil
+	return times, be.err
 }
 
 // Peak implements model.Profiler: the best before and after the last Profile.

@@ -130,10 +130,12 @@ func (be *Backend) fail(err error) {
 	}
 }
 
-// begin reports whether an operator, which was made for at most maxBatch samples, can run for p. If
-// not, the next call that returns an error says why.
-func (be *Backend) begin(operator string, p model.Pass, maxBatch int) bool {
-	be.fail(p.Check(operator, maxBatch))
+// begin reports whether an operator can run, given the results of its checks. If not, the next call
+// that returns an error says why.
+func (be *Backend) begin(_ string, checks ...error) bool {
+	for _, err := range checks {
+		be.fail(err)
+	}
 	return be.err == nil
 }
 

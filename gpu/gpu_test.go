@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"crnn/cpu"
@@ -35,9 +36,11 @@ func openTest(t testing.TB, precision string) *Backend {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		// Another error than the driver's is of an operator that the test called wrongly, on purpose.
 		err := be.Close()
-		if e := (*Error)(nil); errors.As(err, &e) {
+		if e := (*Error)(nil); !errors.As(err, &e) && strings.HasSuffix(t.Name(), "/WhatDoesNotFit") {
+			return // it calls operators wrongly on purpose
+		}
+		if err != nil {
 			t.Error(err)
 			endIfRuined(t, err)
 		}

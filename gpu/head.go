@@ -18,12 +18,13 @@ type head struct {
 
 // labels are the classes of a batch's samples, of so many.
 type labels struct {
-	of      kernels.U8
-	classes int
+	of            kernels.U8
+	room, classes int
 }
 
-// Classes implements model.Labels.
+// Classes and Len implement model.Labels.
 func (l *labels) Classes() int { return l.classes }
+func (l *labels) Len() int     { return l.room }
 
 // deviceTotals is the struct Totals of kernels/head.cu.
 type deviceTotals struct {
@@ -49,12 +50,12 @@ func (h *head) NewLabels() (model.Labels, error) {
 		return nil, err
 	}
 	address, err := h.be.alloc(int64(h.MaxBatch))
-	return &labels{kernels.U8(address), h.Classes}, err
+	return &labels{kernels.U8(address), h.MaxBatch, h.Classes}, err
 }
 
 // Forward implements model.Head.
 func (h *head) Forward(p model.Pass) {
-	if !h.be.begin("head forward", p, h.MaxBatch) {
+	if !h.be.begin("head forward", p.Check("head forward", h.MaxBatch)) {
 		return
 	}
 	h.be.launch(kernels.HeadForward(f32(h.X), f32(h.Weight), f32(h.Bias), f32(h.Logits), int32(h.In), int32(h.Classes)),
@@ -63,7 +64,7 @@ func (h *head) Forward(p model.Pass) {
 
 // Loss implements model.Head.
 func (h *head) Loss(p model.Pass, l model.Labels) {
-	if !h.be.begin("loss", p, h.MaxBatch) {
+	if !h.be.begin("loss", p.Check("loss", h.MaxBatch), model.CheckLabels("loss", p, l, h.Classes)) {
 		return
 	}
 	h.be.launch(kernels.HeadLoss(f32(h.Logits), l.(*labels).of, h.totals, int32(p.Samples), int32(h.Classes)),
@@ -72,7 +73,7 @@ func (h *head) Loss(p model.Pass, l model.Labels) {
 
 // Backward implements model.Head.
 func (h *head) Backward(p model.Pass, l model.Labels) {
-	if !h.be.begin("head backward", p, h.MaxBatch) {
+	if !h.be.begin("head backward", p.CheckBackward("head backward", h.MaxBatch), model.CheckLabels("head backward", p, l, h.Classes)) {
 		return
 	}
 	blocks := p.Samples + h.Classes*((h.In+31)/32)

@@ -48,7 +48,7 @@ func (be *Backend) NewImages(pixels, labels []uint8, height, width int) (model.I
 // Gather implements model.Images.
 func (s *images) Gather(p model.Pass, indices []int32, x *tensor.Dense, l model.Labels) error {
 	be := s.be
-	if err := s.set.CheckGather(p, indices, x, l.Classes()); err != nil {
+	if err := s.set.CheckGather(p, indices, x, l); err != nil {
 		return err
 	}
 	if be.err != nil {

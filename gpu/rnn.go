@@ -184,14 +184,14 @@ func (r *rnn) blockSamples(n int) int {
 
 // Forward implements model.RNN.
 func (r *rnn) Forward(p model.Pass) {
-	if !r.be.begin("RNN forward", p, r.MaxBatch) {
+	if !r.be.begin("RNN forward", p.Check("RNN forward", r.MaxBatch)) {
 		return
 	}
 	n := p.Samples
 	r.dropping = 0
 	if p.Train {
 		r.dropping = r.threshold
-		r.be.setDropout(p.Step, uint32(p.First*r.Steps*ceil(r.Hidden, 8)))
+		r.setMasks(p)
 	}
 	if r.inClusters(n) {
 		r.be.launch(r.clusterForward(f32(r.X), f32(r.Y), n),
@@ -204,6 +204,11 @@ func (r *rnn) Forward(p model.Pass) {
 		dim{ceil(n, samples), 1, 1}, dim{blockThreads, 1, 1})
 }
 
+// setMasks makes the masks those of p: another network of the Backend may have set its own.
+func (r *rnn) setMasks(p model.Pass) {
+	r.be.setDropout(p.Step, uint32(p.First*r.Steps*ceil(r.Hidden, 8)))
+}
+
 func (r *rnn) clusterForward(x, y kernels.F32, n int) kernels.Call {
 	return r.kernels.clusterForward(r.layers, x, r.h, y, r.be.step, r.Seed, r.dropping, r.keepScale,
 		int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden))
@@ -211,9 +216,10 @@ func (r *rnn) clusterForward(x, y kernels.F32, n int) kernels.Call {
 
 // Backward implements model.RNN.
 func (r *rnn) Backward(p model.Pass) {
-	if !r.be.begin("RNN backward", p, r.MaxBatch) {
+	if !r.be.begin("RNN backward", p.CheckBackward("RNN backward", r.MaxBatch)) {
 		return
 	}
+	r.setMasks(p)
 	n := p.Samples
 	if r.inClusters(n) {
 		r.be.launch(r.clusterBackward(f32(r.DY), f32(r.DX), n),

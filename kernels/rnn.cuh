@@ -44,7 +44,8 @@ static __device__ __forceinline__ Dropout dropout_of(const Step *step, unsigned 
 }
 
 // keep_bits returns eight elements of the mask of a layer's output: bit i is set if element
-// 8 c + i of a row is kept, row being sample * steps + step and index row * ceil(hidden/8) + c.
+// 8 c + i of a row is kept, row being sample * steps + step, of the samples here, and index
+// row * ceil(hidden/8) + c.
 static __device__ __forceinline__ unsigned keep_bits(const Dropout &dropout, int layer, unsigned index) {
     uint4 random = philox(dropout.seed, DROPOUT | (unsigned)layer << 8, dropout.step, dropout.first + index);
     unsigned words[4] = {random.x, random.y, random.z, random.w};

@@ -16,7 +16,8 @@ import (
 // for at most MaxBatch samples, which is the first size of their arrays, and use the first n rows.
 //
 // Operators may run asynchronously in the order in which they are called. What
-// fails on the way, a pass of too many samples too, is returned by the next call that returns an error.
+// fails on the way, a pass of too many samples too, is returned by the next call that returns an
+// error, and by all later ones: nothing is computed any more.
 //
 // The same calls with the same inputs give the same bits, whatever the number
 // of threads.
@@ -51,8 +52,8 @@ type Backend interface {
 	//	p = p - LR/(1-β1^t) · m / (√v/√(1-β2^t) + ε)
 	Adam(p, g, m, v *tensor.Dense, step AdamStep)
 
-	// Together runs body, which calls operators of this Backend and nothing else of it. A
-	// device may send them off as one: what it does is the same as without Together.
+	// Together runs body, which calls operators of this Backend, for one pass, and nothing else of
+	// it. A device may send them off as one: what it does is the same as without Together.
 	Together(body func())
 
 	// Lap notes when the operators called so far will have run. Laps waits for that, returns
@@ -92,7 +93,8 @@ type Images interface {
 	Set() ImageSet
 	// Gather writes the images of the given indices into x [n,1,H,W] as pixel/255
 	// and makes their labels those of the batch at hand in labels. Inside Together, indices
-	// must stay as they are until it returns. What does not fit is an error, and nothing is written.
+	// must stay as they are until it returns. What does not fit is an error, and nothing is written:
+	// an index beyond the set, or a set with labels that labels has no class for.
 	Gather(p Pass, indices []int32, x *tensor.Dense, labels Labels) error
 }
 
@@ -107,6 +109,8 @@ type ImageSet struct {
 type Labels interface {
 	// Classes is the number of classes: labels are below it.
 	Classes() int
+	// Len is the number of samples that there is room for.
+	Len() int
 }
 
 // ConvBlockSpec describes convolution, batch normalisation, ReLU and max pooling

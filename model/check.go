@@ -150,9 +150,30 @@ func NewImageSet(pixels, labels []uint8, height, width int) (ImageSet, error) {
 	return s, s.Check(pixels, labels)
 }
 
+// CheckLabels returns an error if an operator for a number of classes cannot run for p with labels.
+func CheckLabels(operator string, p Pass, labels Labels, classes int) error {
+	if labels.Len() < p.Samples {
+		return fmt.Errorf("%s of %d samples with room for the labels of %d", operator, p.Samples, labels.Len())
+	}
+	if labels.Classes() > classes {
+		return fmt.Errorf("%s of %d classes with labels of %d", operator, classes, labels.Classes())
+	}
+	return nil
+}
+
+// CheckUpdate returns an error if the arrays of an optimiser, the parameters first, differ in length.
+func CheckUpdate(optimizer string, arrays ...*tensor.Dense) error {
+	for _, a := range arrays {
+		if want := arrays[0].DataSize(); a.DataSize() != want {
+			return fmt.Errorf("%s of %d parameters with an array of %d elements", optimizer, want, a.DataSize())
+		}
+	}
+	return nil
+}
+
 // CheckGather returns an error if the images of these indices cannot become the batch of p: in x
-// [n,1,H,W], with labels of so many classes.
-func (s ImageSet) CheckGather(p Pass, indices []int32, x *tensor.Dense, classes int) error {
+// [n,1,H,W] and labels.
+func (s ImageSet) CheckGather(p Pass, indices []int32, x *tensor.Dense, labels Labels) error {
 	shape := x.Shape()
 	if len(shape) != 4 || shape[1] != 1 {
 		return fmt.Errorf("images for an array of shape %v, expected [n 1 %d %d]", []int(shape), s.Height, s.Width)
@@ -166,7 +187,10 @@ func (s ImageSet) CheckGather(p Pass, indices []int32, x *tensor.Dense, classes 
 	if len(indices) != p.Samples {
 		return fmt.Errorf("%d indices of images for a pass of %d samples", len(indices), p.Samples)
 	}
-	if s.Classes > classes {
+	if err := CheckLabels("gather", p, labels, labels.Classes()); err != nil {
+		return err
+	}
+	if classes := labels.Classes(); s.Classes > classes {
 		return fmt.Errorf("labels up to %d for a network of %d classes, expected labels below %d", s.Classes-1, classes, classes)
 	}
 	for _, i := range indices {

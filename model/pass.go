@@ -25,3 +25,11 @@ func (p Pass) Check(operator string, maxBatch int) error {
 	}
 	return nil
 }
+
+// CheckBackward is Check for Backward, which only a pass of training has.
+func (p Pass) CheckBackward(operator string, maxBatch int) error {
+	if !p.Train {
+		return fmt.Errorf("%s for a pass that is not one of training", operator)
+	}
+	return p.Check(operator, maxBatch)
+}

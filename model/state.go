@@ -100,10 +100,12 @@ func (net *Network) OptimizerState() (OptimizerState, error) {
 
 // SetOptimizerState sets what the optimiser keeps. Every array must be there.
 func (net *Network) SetOptimizerState(s OptimizerState) error {
-	for i, name := range net.optimizer.States() {
+	for _, name := range net.optimizer.States() {
 		if len(s[name]) != net.ParamLen {
 			return fmt.Errorf("%s of the optimiser has %d elements, expected %d", name, len(s[name]), net.ParamLen)
 		}
+	}
+	for i, name := range net.optimizer.States() {
 		if err := net.be.Upload(net.States[i], s[name]); err != nil {
 			return err
 		}

@@ -46,6 +46,9 @@ func readImageSize(f *safetensors.File, c *Config) error {
 			return fmt.Errorf("metadata %q is %.40q, expected height, width and 1 channel, such as 28x28x1", imageKey, text)
 		}
 	}
+	if sizes[0]%4 != 0 || sizes[1]%4 != 0 {
+		return fmt.Errorf("metadata %q is %.40q, expected a height and a width that are multiples of 4", imageKey, text)
+	}
 	c.ImageHeight, c.ImageWidth = sizes[0], sizes[1]
 	return nil
 }

@@ -71,7 +71,7 @@ func TestWeightsOfAnotherImageSize(t *testing.T) {
 	if err := newHostNetwork(t, Default()).SetState(state); err == nil {
 		t.Error("a network for images of 28x28 took weights for 32x24")
 	}
-	for _, bad := range []string{"", "32", "32x24", "32x24x3", "32x24x1x1", "0x24x1", "32x-4x1", "32x24xone", "99999999x24x1"} {
+	for _, bad := range []string{"", "32", "32x24", "32x24x3", "32x24x1x1", "0x24x1", "32x-4x1", "32x24xone", "30x24x1", "99999999x24x1"} {
 		f.Metadata[imageKey] = bad
 		if _, err := stateOf(f); err == nil || !strings.Contains(err.Error(), imageKey) {
 			t.Errorf("%q: error %v, want one with %s", bad, err, imageKey)

@@ -40,7 +40,7 @@ func New(job Job) (*Runner, error) {
 	sizes.Dropout = r.Config.Dropout
 	// A batch is never larger than the training set.
 	batch := min(r.Config.BatchSize, len(r.Plan.Train))
-	if r.net, err = model.New(r.Backend, sizes, model.Options{MaxBatch: maxBatch(sizes, batch), Seed: r.Config.Seed}); err != nil {
+	if r.net, err = model.New(r.Backend, sizes, model.Options{MaxBatch: maxBatch(sizes, batch), Seed: r.Config.Seed, Optimizer: optimizer}); err != nil {
 		if e := (*model.MemoryError)(nil); errors.As(err, &e) && e.Fits < maxBatch(sizes, 1) {
 			e.Fits = 0 // the evaluation's batches would not
 			err = fmt.Errorf("%w (an evaluation takes %d at a time)", err, maxBatch(sizes, 1))
@@ -139,6 +139,10 @@ func (r *Runner) adopt(sizes model.Config) error {
 			return &FieldError{s.field, *s.size, fmt.Sprintf("must be left out or be %d, the size of the weights in %s", s.given, c.Init)}
 		}
 		*s.size = s.given
+	}
+	if train := r.Data.Train; sizes.ImageHeight != train.Height || sizes.ImageWidth != train.Width {
+		return &FieldError{"init", c.Init, fmt.Sprintf("must hold weights for images of %dx%d, as the data has, but they are for %dx%d",
+			train.Height, train.Width, sizes.ImageHeight, sizes.ImageWidth)}
 	}
 	if n := len(data.ClassNames); sizes.Classes != n {
 		return &FieldError{"init", c.Init, fmt.Sprintf("must hold weights that tell %d classes apart, as many as the data has, but they tell %d", n, sizes.Classes)}

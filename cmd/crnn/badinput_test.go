@@ -261,6 +261,16 @@ func TestBadWeights(t *testing.T) {
 			}
 		})
 	}
+	// As many pixels, in another shape.
+	tall := model.Default()
+	tall.ImageHeight, tall.ImageWidth, tall.InputSize = 196, 4, 49
+	path := filepath.Join(t.TempDir(), "w.safetensors")
+	if err := model.WriteWeights(path, model.NewState(tall, 1)); err != nil {
+		t.Fatal(err)
+	}
+	want := path + ": weights for images of 196x4, expected 28x28"
+	lastLineNames(t, 1, want, "eval", "--weights", path, "--data", smallData(t))
+	lastLineNames(t, 1, want, "predict", "--weights", path, "../../docs/pullover.png")
 	process{args: []string{"eval", "--weights", "/does/not/exist"}}.refused(t, 1, "/does/not/exist: no such file")
 	process{args: []string{"eval", "--weights", t.TempDir()}}.refused(t, 1, "crnn: ")
 	// Opening a pipe into which nobody writes would wait for ever.

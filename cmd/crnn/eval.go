@@ -72,6 +72,9 @@ func evaluate(c *cli.Context, config train.Config, weights, split string) (evalu
 		return e, err
 	}
 	set, indices := imagesOf(dataset, split, config)
+	if err := checkImageSize(weights, state, set.Height, set.Width); err != nil {
+		return e, err
+	}
 	if len(indices) == 0 {
 		return e, usagef("--split %s: --val-fraction %g of %d images leaves none to evaluate on", split, config.ValFraction, set.Count)
 	}

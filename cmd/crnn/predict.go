@@ -53,6 +53,11 @@ func predictCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			// LoadPicture gives the recipe's size.
+			size := model.Default()
+			if err := checkImageSize(weights, state, size.ImageHeight, size.ImageWidth); err != nil {
+				return err
+			}
 			var pixels []uint8
 			for _, file := range c.Args().Slice() {
 				picture, err := data.LoadPicture(file)
@@ -78,7 +83,7 @@ func predictCommand() *cli.Command {
 // predict runs the network over the pictures of the given files.
 func predict(c *cli.Context, device *device, state *model.State, files []string, pixels []uint8) ([]prediction, error) {
 	const maxBatch = 64
-	labels := make([]uint8, len(files)) // unknown, and not looked at
+	labels := make([]uint8, len(files)) // unknown: only probabilities are wanted
 	images, err := device.NewImages(pixels, labels, state.ImageHeight, state.ImageWidth)
 	if err != nil {
 		return nil, err

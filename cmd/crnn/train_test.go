@@ -163,11 +163,13 @@ func TestRefusedRunLeavesNothing(t *testing.T) {
 	}
 	nine := weights(func(c *model.Config) { c.Classes = 9 })
 	narrow := weights(func(c *model.Config) { c.HiddenSize = 16 })
+	tall := weights(func(c *model.Config) { c.ImageHeight, c.ImageWidth, c.InputSize = 196, 4, 49 })
 	for _, c := range []struct {
 		want string
 		args []string
 	}{
 		{"--init " + nine + ": must hold weights that tell 10 classes apart", []string{"--init", nine}},
+		{"--init " + tall + ": must hold weights for images of 28x28, as the data has, but they are for 196x4", []string{"--init", tall}},
 		{"--hidden-size 128: must be left out or be 16", []string{"--init", narrow, "--hidden-size", "128"}},
 		{"--val-fraction 0.0001", []string{"--val-fraction", "0.0001"}},
 	} {

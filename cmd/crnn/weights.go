@@ -16,6 +16,15 @@ func weightsOption(path *string) *option {
 		value: "FILE", usage: "weights in a .safetensors file, from crnn train or PyTorch (keys of its state_dict)"}
 }
 
+// checkImageSize returns an error if the weights of a file are for images of another size.
+func checkImageSize(path string, state *model.State, height, width int) error {
+	if state.ImageHeight == height && state.ImageWidth == width {
+		return nil
+	}
+	return fmt.Errorf("%s: weights for images of %dx%d, expected %dx%d, as the images have here",
+		path, state.ImageHeight, state.ImageWidth, height, width)
+}
+
 // readWeights reads the file of --weights.
 func readWeights(c *cli.Context, path string) (*model.State, error) {
 	if path == "" {

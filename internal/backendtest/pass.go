@@ -27,14 +27,23 @@ func (b *bench) random(stream *rng.Stream, scale float64, shape ...int) *tensor.
 // parts runs a batch as a whole and in two parts of it: the masks and the mean of the loss are those of
 // the whole batch, so the parts give its outputs, and gradients that sum up to its gradients.
 func parts(t *testing.T, be model.Backend, precision Precision) {
-	b := &bench{T: t, be: be, precision: precision}
+	// A GPU has kernels of its own for five layers.
+	for _, layers := range []int{3, 5} {
+		for _, together := range []bool{false, true} {
+			partsOf(&bench{T: t, be: be, precision: precision}, layers, together)
+		}
+	}
+}
+
+func partsOf(b *bench, layers int, together bool) {
+	t, be := b.T, b.be
 	const n, first, steps, in, hidden, classes = 7, 3, 4, 6, 12, 5
 	stream := rng.Stream{Seed: 8}
 	rnn := model.RNNSpec{
 		MaxBatch: n, Steps: steps, In: in, Hidden: hidden, Dropout: 0.4, Seed: 11,
 		X: b.alloc(n, steps, in), DX: b.alloc(n, steps, in), Y: b.alloc(n, hidden), DY: b.alloc(n, hidden),
 	}
-	for l := range 3 {
+	for l := range layers {
 		width := hidden
 		if l == 0 {
 			width = in
@@ -67,10 +76,22 @@ func parts(t *testing.T, be model.Backend, precision Precision) {
 		copy(padded, x[p.First*steps*in:])
 		b.must(be.Upload(rnn.X, padded))
 		b.gatherLabels(labels, classesOf[p.First:][:p.Samples])
-		r.Forward(p)
-		h.Forward(p)
-		h.Backward(p, labels)
-		r.Backward(p)
+		do := func() {
+			r.Forward(p)
+			h.Forward(p)
+			h.Loss(p, labels)
+			h.Backward(p, labels)
+			r.Backward(p)
+		}
+		b.must(h.SetTotals(model.Totals{}))
+		if together {
+			be.Together(do)
+		} else {
+			do()
+		}
+		totals, err := h.Totals()
+		b.must(err)
+		sums = append(sums, []float32{float32(totals.Loss), float32(totals.Hits), float32(totals.Count)})
 		for _, a := range []*tensor.Dense{rnn.Y, head.Logits, rnn.DY, rnn.DX} {
 			v := b.download(a)
 			rows = append(rows, v[:len(v)/n*p.Samples])
@@ -90,14 +111,14 @@ func parts(t *testing.T, be model.Backend, precision Precision) {
 	for i, want := range rows {
 		// A sample's own values do not depend on the others, but a device may take another way to them
 		// for another number of samples. A wrong mask or mean is off by a third or more.
-		near(t, fmt.Sprintf("row %d", i), append(left[i], right[i]...), want, 8*float64(precision))
+		near(t, fmt.Sprintf("%d layers, together %v: rows of %d", layers, together, i), append(left[i], right[i]...), want, 8*float64(b.precision))
 	}
 	for i, want := range sums {
 		got := leftSums[i]
 		for j, v := range rightSums[i] {
 			got[j] += v
 		}
-		near(t, fmt.Sprintf("sum %d", i), got, want, 8*float64(precision))
+		near(t, fmt.Sprintf("%d layers, together %v: sum %d", layers, together, i), got, want, 8*float64(b.precision))
 	}
 }
 
@@ -199,20 +220,81 @@ func whatDoesNotFit(t *testing.T, open Device) {
 	refused("head", "head: Classes is 300, expected from 1 to 256", err)
 
 	// An operator by itself is refused too: by the next call that returns an error.
-	for what, p := range map[string]model.Pass{
-		"more than the largest batch": {Samples: 3, Whole: 3, Train: true},
-		"beyond the whole batch":      {Samples: 2, First: 1, Whole: 2},
+	eval, one := model.Pass{Samples: 1, Whole: 1}, model.Pass{Samples: 1, Whole: 1, Train: true}
+	most, beyond := model.Pass{Samples: n + 1, Whole: n + 1, Train: true}, model.Pass{Samples: 2, First: 1, Whole: 2, Train: true}
+	for want, do := range map[string]func(o operators){
+		"convolution block 1→3 forward of 4 samples, expected from 1 to 3": func(o operators) { o.conv.Forward(most) },
+		"convolution block 1→3 forward of samples 1 to 2 of a batch of 2":  func(o operators) { o.conv.Forward(beyond) },
+		"convolution block 1→3 backward of 4 samples":                      func(o operators) { o.conv.Forward(one); o.conv.Backward(most) },
+		"convolution block 1→3 backward for a pass that is not one of":     func(o operators) { o.conv.Forward(one); o.conv.Backward(eval) },
+		"RNN forward of 4 samples":                                         func(o operators) { o.rnn.Forward(most) },
+		"RNN backward of 4 samples":                                        func(o operators) { o.rnn.Forward(one); o.rnn.Backward(most) },
+		"RNN backward for a pass that is not one of training":              func(o operators) { o.rnn.Forward(one); o.rnn.Backward(eval) },
+		"head forward of 4 samples":                                        func(o operators) { o.head.Forward(most) },
+		"loss of 4 samples":                                                func(o operators) { o.head.Loss(most, o.labels) },
+		"loss of 3 samples with room for the labels of 2":                  func(o operators) { o.head.Loss(pass(n, true), o.few) },
+		"loss of 4 classes with labels of 5":                               func(o operators) { o.head.Loss(one, o.more) },
+		"head backward of 4 samples":                                       func(o operators) { o.head.Backward(most, o.labels) },
+		"head backward of 3 samples with room for the labels of 2":         func(o operators) { o.head.Backward(pass(n, true), o.few) },
+		"Adam of 6 parameters with an array of 5 elements": func(o operators) {
+			o.be.Adam(o.flat, o.flat, o.flat, o.shorter, model.AdamStep{Step: 1})
+		},
 	} {
 		be := open(t)
-		b := &bench{T: t, be: be}
-		s := conv
-		for _, a := range []**tensor.Dense{&s.X, &s.Y, &s.DY, &s.Weight, &s.Bias, &s.Gamma, &s.Beta, &s.RunningMean, &s.RunningVar,
-			&s.DWeight, &s.DBias, &s.DGamma, &s.DBeta} {
-			*a = b.alloc((*a).Shape()...)
-		}
-		block, err := be.NewConvBlock(s)
-		b.must(err)
-		block.Forward(p)
-		refused(what, "convolution block 1→3 forward of ", be.Sync())
+		o := newOperators(t, be, n)
+		do(o)
+		refused("one by itself", want, be.Sync())
+		refused("all that follows", want, be.Upload(o.flat, make([]float32, 6)))
+		refused("all that follows", want, be.Download(make([]float32, 6), o.flat))
 	}
+	// Labels with room for fewer samples than the images' array.
+	o := newOperators(t, b.be, n)
+	refused("few labels", "gather of 3 samples with room for the labels of 2",
+		right.Gather(pass(n, false), []int32{0, 1, 2}, b.alloc(n, 1, c.ImageHeight, c.ImageWidth), o.few))
+}
+
+// operators are one of each kind.
+type operators struct {
+	be                model.Backend
+	conv              model.ConvBlock
+	rnn               model.RNN
+	head              model.Head
+	labels, few, more model.Labels // the head's; with room for fewer samples, and of more classes
+	flat, shorter     *tensor.Dense
+}
+
+func newOperators(t *testing.T, be model.Backend, n int) operators {
+	b := &bench{T: t, be: be}
+	conv, err := be.NewConvBlock(model.ConvBlockSpec{
+		MaxBatch: n, In: 1, Out: 3, Height: 4, Width: 6, Kernel: 3, Eps: 1e-5, Momentum: 0.1,
+		X: b.alloc(n, 1, 4, 6), Y: b.alloc(n, 3, 2, 3), DY: b.alloc(n, 3, 2, 3),
+		Weight: b.alloc(3, 1, 3, 3), Bias: b.alloc(3), Gamma: b.alloc(3), Beta: b.alloc(3),
+		RunningMean: b.alloc(3), RunningVar: b.alloc(3),
+		DWeight: b.alloc(3, 1, 3, 3), DBias: b.alloc(3), DGamma: b.alloc(3), DBeta: b.alloc(3),
+	})
+	b.must(err)
+	rnn, err := be.NewRNN(model.RNNSpec{
+		MaxBatch: n, Steps: 2, In: 3, Hidden: 4, Layers: []model.RNNLayer{{
+			WeightIH: b.alloc(4, 3), WeightHH: b.alloc(4, 4), BiasIH: b.alloc(4), BiasHH: b.alloc(4),
+			DWeightIH: b.alloc(4, 3), DWeightHH: b.alloc(4, 4), DBiasIH: b.alloc(4), DBiasHH: b.alloc(4),
+		}},
+		X: b.alloc(n, 2, 3), DX: b.alloc(n, 2, 3), Y: b.alloc(n, 4), DY: b.alloc(n, 4),
+	})
+	b.must(err)
+	head := func(maxBatch, classes int) (model.Head, model.Labels) {
+		h, err := be.NewHead(model.HeadSpec{
+			MaxBatch: maxBatch, In: 4, Classes: classes, X: b.alloc(maxBatch, 4), DX: b.alloc(maxBatch, 4),
+			Logits: b.alloc(maxBatch, classes), Weight: b.alloc(classes, 4), Bias: b.alloc(classes),
+			DWeight: b.alloc(classes, 4), DBias: b.alloc(classes),
+		})
+		b.must(err)
+		labels, err := h.NewLabels()
+		b.must(err)
+		return h, labels
+	}
+	o := operators{be: be, conv: conv, rnn: rnn, flat: b.alloc(6), shorter: b.alloc(5)}
+	o.head, o.labels = head(n, 4)
+	_, o.few = head(n-1, 4)
+	_, o.more = head(n, 5)
+	return o
 }
