@@ -204,7 +204,7 @@ func (r *rnn) Forward(p model.Pass) {
 		dim{ceil(n, samples), 1, 1}, dim{blockThreads, 1, 1})
 }
 
-// setMasks makes the masks those of p: another network of the Backend may have set its own.
+// setMasks sets step and first block of the masks: another network of the Backend may have set its own.
 func (r *rnn) setMasks(p model.Pass) {
 	r.be.setDropout(p.Step, uint32(p.First*r.Steps*ceil(r.Hidden, 8)))
 }

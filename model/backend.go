@@ -109,7 +109,7 @@ type ImageSet struct {
 type Labels interface {
 	// Classes is the number of classes: labels are below it.
 	Classes() int
-	// Len is the number of samples that there is room for.
+	// Len is the number of samples that fit.
 	Len() int
 }
 
@@ -135,7 +135,7 @@ type ConvBlockSpec struct {
 
 // ConvBlock is the operator of a ConvBlockSpec.
 type ConvBlock interface {
-	// Forward computes y, the first n samples of Y, from x, those of X:
+	// Forward computes y from x, the first n samples of Y and X:
 	//
 	//	z[b,o,i,j] = Bias[o] + Σ_{c,u,v} Weight[o,c,u,v] · x[b,c,i+u-P,j+v-P]      (x = 0 outside)
 	//	u = Gamma (z - mean) / √(var + Eps) + Beta

@@ -169,7 +169,7 @@ func TestRefusedRunLeavesNothing(t *testing.T) {
 		args []string
 	}{
 		{"--init " + nine + ": must hold weights that tell 10 classes apart", []string{"--init", nine}},
-		{"--init " + tall + ": must hold weights for images of 28x28, as the data has, but they are for 196x4", []string{"--init", tall}},
+		{"--init " + tall + ": must hold weights for images of 28x28, as the data has", []string{"--init", tall}},
 		{"--hidden-size 128: must be left out or be 16", []string{"--init", narrow, "--hidden-size", "128"}},
 		{"--val-fraction 0.0001", []string{"--val-fraction", "0.0001"}},
 	} {

@@ -24,8 +24,8 @@ func (b *bench) random(stream *rng.Stream, scale float64, shape ...int) *tensor.
 	return a
 }
 
-// parts runs a batch as a whole and in two parts of it: the masks and the mean of the loss are those of
-// the whole batch, so the parts give its outputs, and gradients that sum up to its gradients.
+// parts runs a batch as a whole and in two parts. Masks and the mean of the loss follow the whole
+// batch, so the parts give its outputs, and gradients that sum up to its gradients.
 func parts(t *testing.T, be model.Backend, precision Precision) {
 	// A GPU has kernels of its own for five layers.
 	for _, layers := range []int{3, 5} {
