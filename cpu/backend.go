@@ -242,8 +242,8 @@ func (be *Backend) Close() error { return nil }
 // results of its checks. If not, the next call that returns an error says why.
 func (be *Backend) begin(operator string, checks ...error) bool {
 	for _, err := range checks {
-		if be.err == nil {
-			be.err = err
+		if err != nil && be.err == nil {
+			be.err = fmt.Errorf("%s %w", operator, err)
 		}
 	}
 	be.operator(operator)

@@ -159,7 +159,7 @@ func (c *convBlock) pooledSize() int { return c.imageSize() / 4 }
 // Forward implements model.ConvBlock.
 func (c *convBlock) Forward(p model.Pass) {
 	be, xv, yv, n := c.be, values(c.X), values(c.Y), p.Samples
-	if !be.begin(c.name+" forward", p.Check(c.name+" forward", c.MaxBatch)) {
+	if !be.begin(c.name+" forward", p.Check(c.MaxBatch)) {
 		return
 	}
 	packed := &c.evalPack
@@ -244,7 +244,7 @@ func (c *convBlock) normaliseByBatch(n int) {
 // Backward implements model.ConvBlock.
 func (c *convBlock) Backward(p model.Pass) {
 	be, xv, dyv, n := c.be, values(c.X), values(c.DY), p.Samples
-	if !be.begin(c.name+" backward", p.CheckBackward(c.name+" backward", c.MaxBatch)) {
+	if !be.begin(c.name+" backward", p.CheckBackward(c.MaxBatch)) {
 		return
 	}
 	for _, a := range []*[]float32{&c.sumG, &c.sumGZ, &c.sumDZ} {

@@ -69,7 +69,7 @@ func (h *head) pack() {
 
 // Forward implements model.Head.
 func (h *head) Forward(p model.Pass) {
-	if !h.be.begin("head forward", p.Check("head forward", h.MaxBatch)) {
+	if !h.be.begin("head forward", p.Check(h.MaxBatch)) {
 		return
 	}
 	h.pack()
@@ -98,7 +98,7 @@ func softmax(z []float32) (largest float64, first int, sum float64) {
 
 // Loss implements model.Head.
 func (h *head) Loss(p model.Pass, l model.Labels) {
-	if !h.be.begin("loss", p.Check("loss", h.MaxBatch), model.CheckLabels("loss", p, l, h.Classes)) {
+	if !h.be.begin("loss", p.Check(h.MaxBatch), p.CheckLabels(l, h.Classes)) {
 		return
 	}
 	h.be.pool.flush()
@@ -115,7 +115,7 @@ func (h *head) Loss(p model.Pass, l model.Labels) {
 
 // Backward implements model.Head.
 func (h *head) Backward(p model.Pass, l model.Labels) {
-	if !h.be.begin("head backward", p.CheckBackward("head backward", h.MaxBatch), model.CheckLabels("head backward", p, l, h.Classes)) {
+	if !h.be.begin("head backward", p.CheckBackward(h.MaxBatch), p.CheckLabels(l, h.Classes)) {
 		return
 	}
 	h.be.pool.flush()

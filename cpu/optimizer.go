@@ -11,7 +11,7 @@ import (
 // update runs a kernel of an optimiser over flat arrays of one length, the parameters first. Packed
 // copies of weights are stale from then on.
 func (be *Backend) update(operator string, kernel func(k kernels, arrays [][]float32), arrays ...*tensor.Dense) {
-	if !be.begin(operator, model.CheckUpdate(operator, arrays...)) {
+	if !be.begin(operator, model.CheckUpdate(arrays...)) {
 		return
 	}
 	be.weights++

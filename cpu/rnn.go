@@ -281,7 +281,7 @@ func (c *rnnChunk) product(a []float32, width, outWidth int, p *panels, add int6
 
 // Forward implements model.RNN.
 func (r *rnn) Forward(p model.Pass) {
-	if !r.be.begin("RNN forward", p.Check("RNN forward", r.MaxBatch)) {
+	if !r.be.begin("RNN forward", p.Check(r.MaxBatch)) {
 		return
 	}
 	if p.Train {
@@ -332,7 +332,7 @@ func (c *rnnChunk) forward(i int, p model.Pass) {
 
 // Backward implements model.RNN.
 func (r *rnn) Backward(p model.Pass) {
-	if !r.be.begin("RNN backward", p.CheckBackward("RNN backward", r.MaxBatch)) {
+	if !r.be.begin("RNN backward", p.CheckBackward(r.MaxBatch)) {
 		return
 	}
 	dyv, dxv, n := values(r.DY), values(r.DX), p.Samples

@@ -174,7 +174,7 @@ func (c *tiledChunk) grow() {
 
 // Forward implements model.RNN.
 func (r *tiledRNN) Forward(p model.Pass) {
-	if !r.be.begin("RNN forward", p.Check("RNN forward", r.MaxBatch)) {
+	if !r.be.begin("RNN forward", p.Check(r.MaxBatch)) {
 		return
 	}
 	if p.Train {
@@ -217,7 +217,7 @@ func (c *tiledChunk) forward(i int, p model.Pass) []float32 {
 
 // Backward implements model.RNN.
 func (r *tiledRNN) Backward(p model.Pass) {
-	if !r.be.begin("RNN backward", p.CheckBackward("RNN backward", r.MaxBatch)) {
+	if !r.be.begin("RNN backward", p.CheckBackward(r.MaxBatch)) {
 		return
 	}
 	xv, dyv, dxv, n := values(r.X), values(r.DY), values(r.DX), p.Samples

@@ -13,7 +13,7 @@ import (
 
 // Adam implements model.Backend. The factors that depend on the step are computed in float64.
 func (be *Backend) Adam(p, g, m, v *tensor.Dense, s model.AdamStep) {
-	if !be.begin("Adam", model.CheckUpdate("Adam", p, g, m, v)) {
+	if !be.begin("Adam", model.CheckUpdate(p, g, m, v)) {
 		return
 	}
 	t := float64(s.Step)

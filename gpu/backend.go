@@ -132,9 +132,11 @@ func (be *Backend) fail(err error) {
 
 // begin reports whether an operator can run, given the results of its checks. If not, the next call
 // that returns an error says why.
-func (be *Backend) begin(_ string, checks ...error) bool {
+func (be *Backend) begin(operator string, checks ...error) bool {
 	for _, err := range checks {
-		be.fail(err)
+		if err != nil {
+			be.fail(fmt.Errorf("%s %w", operator, err))
+		}
 	}
 	return be.err == nil
 }

@@ -208,7 +208,7 @@ func (c *convBlock) weightShares(n int) (share, shares int) {
 
 // Forward implements model.ConvBlock.
 func (c *convBlock) Forward(p model.Pass) {
-	if !c.be.begin(c.name()+" forward", p.Check(c.name()+" forward", c.MaxBatch)) {
+	if !c.be.begin(c.name()+" forward", p.Check(c.MaxBatch)) {
 		return
 	}
 	n := p.Samples
@@ -229,7 +229,7 @@ func (c *convBlock) Forward(p model.Pass) {
 
 // Backward implements model.ConvBlock.
 func (c *convBlock) Backward(p model.Pass) {
-	if !c.be.begin(c.name()+" backward", p.CheckBackward(c.name()+" backward", c.MaxBatch)) {
+	if !c.be.begin(c.name()+" backward", p.CheckBackward(c.MaxBatch)) {
 		return
 	}
 	c.backwardNorm(p.Samples)

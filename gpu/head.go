@@ -55,7 +55,7 @@ func (h *head) NewLabels() (model.Labels, error) {
 
 // Forward implements model.Head.
 func (h *head) Forward(p model.Pass) {
-	if !h.be.begin("head forward", p.Check("head forward", h.MaxBatch)) {
+	if !h.be.begin("head forward", p.Check(h.MaxBatch)) {
 		return
 	}
 	h.be.launch(kernels.HeadForward(f32(h.X), f32(h.Weight), f32(h.Bias), f32(h.Logits), int32(h.In), int32(h.Classes)),
@@ -64,7 +64,7 @@ func (h *head) Forward(p model.Pass) {
 
 // Loss implements model.Head.
 func (h *head) Loss(p model.Pass, l model.Labels) {
-	if !h.be.begin("loss", p.Check("loss", h.MaxBatch), model.CheckLabels("loss", p, l, h.Classes)) {
+	if !h.be.begin("loss", p.Check(h.MaxBatch), p.CheckLabels(l, h.Classes)) {
 		return
 	}
 	h.be.launch(kernels.HeadLoss(f32(h.Logits), l.(*labels).of, h.totals, int32(p.Samples), int32(h.Classes)),
@@ -73,7 +73,7 @@ func (h *head) Loss(p model.Pass, l model.Labels) {
 
 // Backward implements model.Head.
 func (h *head) Backward(p model.Pass, l model.Labels) {
-	if !h.be.begin("head backward", p.CheckBackward("head backward", h.MaxBatch), model.CheckLabels("head backward", p, l, h.Classes)) {
+	if !h.be.begin("head backward", p.CheckBackward(h.MaxBatch), p.CheckLabels(l, h.Classes)) {
 		return
 	}
 	blocks := p.Samples + h.Classes*((h.In+31)/32)

@@ -184,7 +184,7 @@ func (r *rnn) blockSamples(n int) int {
 
 // Forward implements model.RNN.
 func (r *rnn) Forward(p model.Pass) {
-	if !r.be.begin("RNN forward", p.Check("RNN forward", r.MaxBatch)) {
+	if !r.be.begin("RNN forward", p.Check(r.MaxBatch)) {
 		return
 	}
 	n := p.Samples
@@ -216,7 +216,7 @@ func (r *rnn) clusterForward(x, y kernels.F32, n int) kernels.Call {
 
 // Backward implements model.RNN.
 func (r *rnn) Backward(p model.Pass) {
-	if !r.be.begin("RNN backward", p.CheckBackward("RNN backward", r.MaxBatch)) {
+	if !r.be.begin("RNN backward", p.CheckBackward(r.MaxBatch)) {
 		return
 	}
 	r.setMasks(p)

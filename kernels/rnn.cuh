@@ -35,7 +35,7 @@ struct Dropout {
     unsigned long long seed, step;
     unsigned threshold;  // of a 16-bit word: below it an element is dropped
     float scale;         // of what is kept
-    unsigned first;      // number of the first block: that of the first sample here
+    unsigned first;      // number of the block of the first sample here
 };
 
 static __device__ __forceinline__ Dropout dropout_of(const Step *step, unsigned long long seed, unsigned threshold,

@@ -150,22 +150,11 @@ func NewImageSet(pixels, labels []uint8, height, width int) (ImageSet, error) {
 	return s, s.Check(pixels, labels)
 }
 
-// CheckLabels returns an error if an operator for a number of classes cannot run for p with labels.
-func CheckLabels(operator string, p Pass, labels Labels, classes int) error {
-	if labels.Len() < p.Samples {
-		return fmt.Errorf("%s of %d samples with room for the labels of %d", operator, p.Samples, labels.Len())
-	}
-	if labels.Classes() > classes {
-		return fmt.Errorf("%s of %d classes with labels of %d", operator, classes, labels.Classes())
-	}
-	return nil
-}
-
 // CheckUpdate returns an error if the arrays of an optimiser, the parameters first, differ in length.
-func CheckUpdate(optimizer string, arrays ...*tensor.Dense) error {
+func CheckUpdate(arrays ...*tensor.Dense) error {
 	for _, a := range arrays {
 		if want := arrays[0].DataSize(); a.DataSize() != want {
-			return fmt.Errorf("%s of %d parameters with an array of %d elements", optimizer, want, a.DataSize())
+			return fmt.Errorf("of %d parameters with an array of %d elements", want, a.DataSize())
 		}
 	}
 	return nil
@@ -181,14 +170,13 @@ func (s ImageSet) CheckGather(p Pass, indices []int32, x *tensor.Dense, labels L
 	if shape[2] != s.Height || shape[3] != s.Width {
 		return fmt.Errorf("images of %dx%d pixels, expected %dx%d, the size that the network takes", s.Height, s.Width, shape[2], shape[3])
 	}
-	if err := p.Check("gather", shape[0]); err != nil {
-		return err
+	for _, err := range []error{p.Check(shape[0]), p.CheckLabels(labels, labels.Classes())} {
+		if err != nil {
+			return fmt.Errorf("gather %w", err)
+		}
 	}
 	if len(indices) != p.Samples {
 		return fmt.Errorf("%d indices of images for a pass of %d samples", len(indices), p.Samples)
-	}
-	if err := CheckLabels("gather", p, labels, labels.Classes()); err != nil {
-		return err
 	}
 	if classes := labels.Classes(); s.Classes > classes {
 		return fmt.Errorf("labels up to %d for a network of %d classes, expected labels below %d", s.Classes-1, classes, classes)

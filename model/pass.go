@@ -1,6 +1,9 @@
 package model
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Pass says what the operators of a network are run for: some samples of a batch, forward and back.
 //
@@ -15,21 +18,33 @@ type Pass struct {
 	Step    uint64 // training steps made before: it chooses the dropout masks
 }
 
-// Check returns an error if operator, which was made for at most maxBatch samples, cannot run for p.
-func (p Pass) Check(operator string, maxBatch int) error {
+// Check returns an error if an operator that was made for at most maxBatch samples cannot run for p.
+// The caller puts the operator's name before it, as before the errors of the other checks of a pass.
+func (p Pass) Check(maxBatch int) error {
 	if p.Samples < 1 || p.Samples > maxBatch {
-		return fmt.Errorf("%s of %d samples, expected from 1 to %d, its largest batch", operator, p.Samples, maxBatch)
+		return fmt.Errorf("of %d samples, expected from 1 to %d, its largest batch", p.Samples, maxBatch)
 	}
 	if p.First < 0 || p.Whole-p.First < p.Samples {
-		return fmt.Errorf("%s of samples %d to %d of a batch of %d", operator, p.First, p.First+p.Samples-1, p.Whole)
+		return fmt.Errorf("of samples %d to %d of a batch of %d", p.First, p.First+p.Samples-1, p.Whole)
 	}
 	return nil
 }
 
 // CheckBackward is Check for Backward, which only a pass of training has.
-func (p Pass) CheckBackward(operator string, maxBatch int) error {
+func (p Pass) CheckBackward(maxBatch int) error {
 	if !p.Train {
-		return fmt.Errorf("%s for a pass that is not one of training", operator)
+		return errors.New("for a pass that is not one of training")
 	}
-	return p.Check(operator, maxBatch)
+	return p.Check(maxBatch)
+}
+
+// CheckLabels returns an error if an operator for a number of classes cannot run for p with labels.
+func (p Pass) CheckLabels(labels Labels, classes int) error {
+	if labels.Len() < p.Samples {
+		return fmt.Errorf("of %d samples with room for the labels of %d", p.Samples, labels.Len())
+	}
+	if labels.Classes() > classes {
+		return fmt.Errorf("of %d classes with labels of %d", classes, labels.Classes())
+	}
+	return nil
 }

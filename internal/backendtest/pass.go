@@ -51,7 +51,8 @@ func partsOf(b *bench, layers int, together bool) {
 		rnn.Layers = append(rnn.Layers, model.RNNLayer{
 			WeightIH: b.random(&stream, 0.3, hidden, width), WeightHH: b.random(&stream, 0.3, hidden, hidden),
 			BiasIH: b.random(&stream, 0.3, hidden), BiasHH: b.random(&stream, 0.3, hidden),
-			DWeightIH: b.alloc(hidden, width), DWeightHH: b.alloc(hidden, hidden), DBiasIH: b.alloc(hidden), DBiasHH: b.alloc(hidden),
+			DWeightIH: b.alloc(hidden, width), DWeightHH: b.alloc(hidden, hidden),
+			DBiasIH: b.alloc(hidden), DBiasHH: b.alloc(hidden),
 		})
 	}
 	head := model.HeadSpec{
