@@ -10,8 +10,8 @@ import (
 
 	"crnn/cpu"
 	"crnn/data"
-	"crnn/internal/backendtest"
 	"crnn/model"
+	"crnn/tests/backendtest"
 )
 
 func device(kernels string, threads int) backendtest.Device {

@@ -51,14 +51,26 @@ const (
 	// The batch normalisation's kernels have about as many blocks as an H100 holds at once,
 	// eight on each multiprocessor.
 	normBlocks = 1056
+
+	sumColumns = 32 // that a block of conv_backward_weight_sum adds
 )
 
-// convolution is the kernels that make tiles of a number of rows, in one precision.
+// The kernels of kernels/conv.cu and conv_mma.cu, in one precision and for tiles of one height.
+type (
+	convForward func(x, weight, bias kernels.F32, taps kernels.Ptr, z kernels.F32, moments kernels.Ptr,
+		n, in, out, height, width, kernel int32) kernels.Call
+	convBackwardData func(dz, weight kernels.F32, taps kernels.Ptr, dx kernels.F32,
+		n, in, out, height, width, kernel int32) kernels.Call
+	convBackwardWeight func(x, dz kernels.F32, taps kernels.Ptr, partials kernels.F32,
+		n, in, out, height, width, kernel, share int32) kernels.Call
+)
+
+// convolution holds the kernels whose tiles have a number of rows.
 type convolution struct {
 	rows     int
-	forward  func(x, weight, bias kernels.F32, taps kernels.Ptr, z kernels.F32, moments kernels.Ptr, n, in, out, height, width, kernel int32) kernels.Call
-	toData   func(dz, weight kernels.F32, taps kernels.Ptr, dx kernels.F32, n, in, out, height, width, kernel int32) kernels.Call
-	toWeight func(x, dz kernels.F32, taps kernels.Ptr, partials kernels.F32, n, in, out, height, width, kernel, share int32) kernels.Call
+	forward  convForward
+	toData   convBackwardData
+	toWeight convBackwardWeight
 }
 
 // convolutions are all of them, by precision: for at most 32 channels and for more.
@@ -215,7 +227,7 @@ func (c *convBlock) Forward(p model.Pass) {
 	count, in, out, height, width, kernel := c.sizes(n)
 	c.be.launch(c.out.forward(f32(c.X), f32(c.Weight), f32(c.Bias), c.taps, c.z, c.moments,
 		count, in, out, height, width, kernel),
-		dim{c.tiles(n), ceil(c.Out, c.out.rows), 1}, dim{256, 1, 1})
+		grid{c.tiles(n), ceil(c.Out, c.out.rows), 1})
 
 	samples, shares := c.shares(n)
 	training := int32(0)
@@ -224,7 +236,7 @@ func (c *convBlock) Forward(p model.Pass) {
 	}
 	c.be.launch(kernels.BatchnormPoolForward(c.z, c.moments, f32(c.Gamma), f32(c.Beta), f32(c.RunningMean), f32(c.RunningVar),
 		c.statistics, f32(c.Y), count, out, height, width, int32(samples), float32(c.Eps), float32(c.Momentum), training),
-		dim{shares, c.Out, 1}, dim{256, 1, 1})
+		grid{shares, c.Out, 1})
 }
 
 // Backward implements model.ConvBlock.
@@ -242,10 +254,10 @@ func (c *convBlock) backwardNorm(n int) {
 	samples, shares := c.shares(n)
 	c.be.launch(kernels.BatchnormPoolSums(c.z, f32(c.DY), c.statistics, f32(c.Gamma), f32(c.Beta), c.gradientSums,
 		count, out, height, width, int32(samples)),
-		dim{shares, c.Out, 1}, dim{256, 1, 1})
+		grid{shares, c.Out, 1})
 	c.be.launch(kernels.BatchnormBackward(c.z, f32(c.DY), c.statistics, f32(c.Gamma), f32(c.Beta), c.gradientSums,
 		f32(c.DGamma), f32(c.DBeta), c.dz, c.dzSums, count, out, height, width, int32(samples)),
-		dim{shares, c.Out, 1}, dim{256, 1, 1})
+		grid{shares, c.Out, 1})
 }
 
 // backwardConvolution computes DWeight, DBias and DX, unless it is nil, from dz and its sums.
@@ -253,18 +265,18 @@ func (c *convBlock) backwardConvolution(n int) {
 	count, in, out, height, width, kernel := c.sizes(n)
 	if c.DX != nil {
 		c.be.launch(c.in.toData(c.dz, f32(c.Weight), c.turnedTaps, f32(c.DX), count, in, out, height, width, kernel),
-			dim{c.tiles(n), ceil(c.In, c.in.rows), 1}, dim{256, 1, 1})
+			grid{c.tiles(n), ceil(c.In, c.in.rows), 1})
 	}
 
 	across, down := c.weightTiles()
 	share, weightShares := c.weightShares(n)
 	_, biasShares := c.shares(n)
 	c.be.launch(c.out.toWeight(f32(c.X), c.dz, c.taps, c.partials, count, in, out, height, width, kernel, int32(share)),
-		dim{across, down, weightShares}, dim{256, 1, 1})
+		grid{across, down, weightShares})
 	weights := c.Out * c.In * c.Kernel * c.Kernel
 	c.be.launch(kernels.ConvBackwardWeightSum(c.partials, c.dzSums, f32(c.DWeight), f32(c.DBias),
 		int32(weightShares), int32(weights), int32(biasShares), out),
-		dim{ceil(weights, 32) + ceil(c.Out, 32), 1, 1}, dim{256, 1, 1})
+		grid{ceil(weights, sumColumns) + ceil(c.Out, sumColumns), 1, 1})
 }
 
 // sizes returns the sizes of n samples as the kernels take them.

@@ -75,8 +75,8 @@ func (c *convTest) im2col(x kernels.F32, channels int) []float32 {
 	c.Helper()
 	rows, columns := channels*c.Kernel*c.Kernel, c.n*c.Height*c.Width
 	p := c.alloc(c.be, rows*columns)
-	c.be.launch(kernels.Im2col(x, f32(p), int32(c.n), int32(channels), int32(c.Height), int32(c.Width), int32(c.Kernel)),
-		dim{ceil(columns, 256), rows, 1}, dim{256, 1, 1})
+	call := kernels.Im2col(x, f32(p), int32(c.n), int32(channels), int32(c.Height), int32(c.Width), int32(c.Kernel))
+	c.be.launch(call, grid{ceil(columns, call.Threads), rows, 1})
 	return c.get(f32(p), rows*columns)
 }
 
@@ -84,8 +84,8 @@ func (c *convTest) im2col(x kernels.F32, channels int) []float32 {
 func (c *convTest) product(a, b []float32, m, n, k int) []float32 {
 	c.Helper()
 	out := c.alloc(c.be, m*n)
-	c.be.launch(kernels.Matmul(f32(c.put(a)), f32(c.put(b)), f32(out), int32(m), int32(n), int32(k)),
-		dim{ceil(n, 256), m, 1}, dim{256, 1, 1})
+	call := kernels.Matmul(f32(c.put(a)), f32(c.put(b)), f32(out), int32(m), int32(n), int32(k))
+	c.be.launch(call, grid{ceil(n, call.Threads), m, 1})
 	return c.get(f32(out), m*n)
 }
 

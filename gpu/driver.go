@@ -25,6 +25,8 @@ import (
 	"unsafe"
 
 	"gorgonia.org/cu"
+
+	"crnn/kernels"
 )
 
 // driverError is a code of the driver from a call of our own.
@@ -153,11 +155,12 @@ func (p pinned) free() error {
 	return failed("cuMemFreeHost", result(C.cuMemFreeHost(unsafe.Pointer(unsafe.SliceData(p)))))
 }
 
-// residentClusters returns how many clusters of a kernel the card can run at the same time.
-func residentClusters(f cu.Function, cluster int, block dim) (int, error) {
+// residentClusters returns how many clusters of a kernel the card can run at the same time. f is the
+// kernel of the call.
+func residentClusters(f cu.Function, call kernels.Call) (int, error) {
 	var attribute C.CUlaunchAttribute
 	attribute.id = C.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
-	*(*[3]C.uint)(unsafe.Pointer(&attribute.value)) = [3]C.uint{C.uint(cluster), 1, 1}
+	*(*[3]C.uint)(unsafe.Pointer(&attribute.value)) = [3]C.uint{C.uint(call.Cluster), 1, 1}
 	// The configuration points to the attribute, so both lie in C memory for the call.
 	type memory struct {
 		config    C.CUlaunchConfig
@@ -167,8 +170,8 @@ func residentClusters(f cu.Function, cluster int, block dim) (int, error) {
 	defer C.free(unsafe.Pointer(m))
 	*m = memory{
 		config: C.CUlaunchConfig{
-			gridDimX: C.uint(cluster), gridDimY: 1, gridDimZ: 1,
-			blockDimX: C.uint(block[0]), blockDimY: C.uint(block[1]), blockDimZ: C.uint(block[2]),
+			gridDimX: C.uint(call.Cluster), gridDimY: 1, gridDimZ: 1,
+			blockDimX: C.uint(call.Threads), blockDimY: 1, blockDimZ: 1,
 			attrs: &m.attribute, numAttrs: 1,
 		},
 		attribute: attribute,

@@ -11,8 +11,8 @@ import (
 
 	"crnn/cpu"
 	"crnn/data"
-	"crnn/internal/backendtest"
 	"crnn/model"
+	"crnn/tests/backendtest"
 )
 
 // open returns a Device that opens GPU 0 with a precision.

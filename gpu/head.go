@@ -16,6 +16,9 @@ type head struct {
 	totals kernels.Ptr // a deviceTotals
 }
 
+// gradientColumns is how many columns of the weights' gradient a block of head_backward computes.
+const gradientColumns = 32
+
 // labels are the classes of a batch's samples, of so many.
 type labels struct {
 	of            kernels.U8
@@ -59,7 +62,7 @@ func (h *head) Forward(p model.Pass) {
 		return
 	}
 	h.be.launch(kernels.HeadForward(f32(h.X), f32(h.Weight), f32(h.Bias), f32(h.Logits), int32(h.In), int32(h.Classes)),
-		dim{p.Samples, 1, 1}, dim{128, 1, 1})
+		grid{p.Samples, 1, 1})
 }
 
 // Loss implements model.Head.
@@ -68,7 +71,7 @@ func (h *head) Loss(p model.Pass, l model.Labels) {
 		return
 	}
 	h.be.launch(kernels.HeadLoss(f32(h.Logits), l.(*labels).of, h.totals, int32(p.Samples), int32(h.Classes)),
-		dim{1, 1, 1}, dim{256, 1, 1})
+		grid{1, 1, 1})
 }
 
 // Backward implements model.Head.
@@ -76,10 +79,10 @@ func (h *head) Backward(p model.Pass, l model.Labels) {
 	if !h.be.begin("head backward", p.CheckBackward(h.MaxBatch), p.CheckLabels(l, h.Classes)) {
 		return
 	}
-	blocks := p.Samples + h.Classes*((h.In+31)/32)
+	blocks := p.Samples + h.Classes*ceil(h.In, gradientColumns)
 	h.be.launch(kernels.HeadBackward(f32(h.X), f32(h.Logits), l.(*labels).of, f32(h.Weight),
 		f32(h.DX), f32(h.DWeight), f32(h.DBias), int32(p.Samples), int32(p.Whole), int32(h.In), int32(h.Classes)),
-		dim{blocks, 1, 1}, dim{256, 1, 1})
+		grid{blocks, 1, 1})
 }
 
 // Totals implements model.Head.

@@ -57,6 +57,6 @@ func (s *images) Gather(p model.Pass, indices []int32, x *tensor.Dense, l model.
 	be.set(stepHeader, bytesOf(indices))
 	be.launch(kernels.GatherBatch(s.pixels, s.classes, be.indices(), f32(x), l.(*labels).of,
 		int32(s.set.Height*s.set.Width)),
-		dim{len(indices), 1, 1}, dim{256, 1, 1})
+		grid{len(indices), 1, 1})
 	return nil
 }

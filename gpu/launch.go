@@ -9,13 +9,13 @@ import (
 	"crnn/kernels"
 )
 
-// dim are the sizes of a grid, in blocks, or of a block, in threads.
-type dim [3]int
+// grid is the size of a grid, in blocks.
+type grid [3]int
 
-// launch is a kernel to run, with all that its launch is made of: two that are equal do the same.
+// launch is a kernel to run, with everything that its launch depends on: equal launches do the same.
 type launch struct {
-	call        kernels.Call
-	grid, block dim
+	call kernels.Call
+	grid grid
 }
 
 // program is the code on the card and the graphs made of it.
@@ -52,12 +52,22 @@ func (p *program) close() error {
 	return first
 }
 
+// launchEach runs a kernel with a thread for each of n elements.
+func (be *Backend) launchEach(n int, call kernels.Call) {
+	be.launch(call, grid{ceil(n, call.Threads), 1, 1})
+}
+
+// launchClusters runs a kernel with a number of clusters.
+func (be *Backend) launchClusters(n int, call kernels.Call) {
+	be.launch(call, grid{n * call.Cluster, 1, 1})
+}
+
 // launch runs a kernel, or notes it for the graph in the making.
-func (be *Backend) launch(call kernels.Call, grid, block dim) {
+func (be *Backend) launch(call kernels.Call, blocks grid) {
 	if be.err != nil || be.plan {
 		return
 	}
-	l := launch{call, grid, block}
+	l := launch{call, blocks}
 	if be.recording {
 		be.list = append(be.list, l)
 		return
@@ -80,7 +90,7 @@ func (be *Backend) submit(l launch) error {
 	if err != nil {
 		return err
 	}
-	err = f.Launch(l.grid[0], l.grid[1], l.grid[2], l.block[0], l.block[1], l.block[2], 0, be.stream, args)
+	err = f.Launch(l.grid[0], l.grid[1], l.grid[2], l.call.Threads, 1, 1, 0, be.stream, args)
 	return failed("cuLaunchKernel of "+l.call.Name, err)
 }
 

@@ -106,7 +106,7 @@ func BenchmarkClusters(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				count, err := residentClusters(f, clusterLayers, dim{r.kernels.clusterThreads, 1, 1})
+				count, err := residentClusters(f, call)
 				if err != nil {
 					b.Skip(err)
 				}

@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"crnn/kernels"
-	"crnn/kernels/probe"
 	"crnn/model"
+	"crnn/tests/probe"
 )
 
 // What a card takes for launches, and for the hand-over between the blocks of the RNN. On a machine
@@ -98,16 +98,17 @@ func (p *probing) lacks(t testing.TB, w way) string {
 			version/1000, version%1000/10, w.name, needed/1000, needed%1000/10)
 	}
 	defer p.enter()()
-	f, err := p.function(w.source, w.call(0, 0, 0, 0, 0).Name)
+	call := w.call(0, 0, 0, 0, 0)
+	f, err := p.function(w.source, call.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var chains int
 	if w.clusters {
-		chains, err = residentClusters(f, probe.Layers, dim{probe.Threads, 1, 1})
+		chains, err = residentClusters(f, call)
 	} else {
 		var blocks int
-		blocks, err = f.MaxActiveBlocksPerMultiProcessor(probe.Threads, 0)
+		blocks, err = f.MaxActiveBlocksPerMultiProcessor(call.Threads, 0)
 		chains = blocks * p.card.multiprocessors / probe.Layers
 	}
 	if err != nil {
@@ -122,7 +123,7 @@ func (p *probing) lacks(t testing.TB, w way) string {
 // run starts a kernel of a way.
 func (p *probing) run(w way, seed uint32, steps int) {
 	p.launch(w.call(p.out, p.ring, p.flags, seed, int32(steps)),
-		dim{probe.Layers * p.chains, 1, 1}, dim{probe.Threads, 1, 1})
+		grid{probe.Layers * p.chains, 1, 1})
 }
 
 // check runs a way and compares its result.
@@ -209,6 +210,7 @@ func emptyStep(t testing.TB, be *Backend) []launch {
 		} else {
 			list[i].call = probe.Empty()
 		}
+		list[i].call.Threads = l.call.Threads // those have the largest blocks that there are
 	}
 	be.sources = probe.Built.PTX
 	return list

@@ -32,41 +32,56 @@ type rnn struct {
 // deviceLayer is the struct RNNLayer of kernels/rnn.cuh.
 type deviceLayer [8]kernels.F32
 
+// The kernels of kernels/rnn.cu and rnn_gradients.cu, in one precision. h is [layers,n,steps,hidden],
+// and so is da, the gradient before tanh.
+type (
+	rnnForward func(layers kernels.Ptr, x, h, y kernels.F32, step kernels.Ptr, seed uint64, threshold uint32,
+		keepScale float32, samples, n, steps, in, hidden, layerCount int32) kernels.Call
+	rnnBackward func(layers kernels.Ptr, h, dy, da, dx kernels.F32, step kernels.Ptr, seed uint64, threshold uint32,
+		keepScale float32, samples, n, steps, in, hidden, layerCount int32) kernels.Call
+	rnnGradients func(layers kernels.Ptr, x, h, da, parts kernels.F32, step kernels.Ptr, seed uint64, threshold uint32,
+		keepScale float32, n, steps, in, hidden, layerCount int32) kernels.Call
+)
+
+// Those of kernels/rnn_cluster.cu.
+type (
+	rnnClusterForward func(layers kernels.Ptr, x, h, y kernels.F32, step kernels.Ptr, seed uint64, threshold uint32,
+		keepScale float32, n, steps, in, hidden int32) kernels.Call
+	rnnClusterBackward func(layers kernels.Ptr, h, dy, da, dx kernels.F32, step kernels.Ptr, seed uint64, threshold uint32,
+		keepScale float32, n, steps, in, hidden int32) kernels.Call
+)
+
 // rnnKernels are the kernels of one precision.
 type rnnKernels struct {
-	forward   func(layers kernels.Ptr, x, h, y kernels.F32, step kernels.Ptr, seed uint64, threshold uint32, keepScale float32, samples, n, steps, in, hidden, layerCount int32) kernels.Call
-	backward  func(layers kernels.Ptr, h, dy, da, dx kernels.F32, step kernels.Ptr, seed uint64, threshold uint32, keepScale float32, samples, n, steps, in, hidden, layerCount int32) kernels.Call
-	gradients func(layers kernels.Ptr, x, h, da, parts kernels.F32, step kernels.Ptr, seed uint64, threshold uint32, keepScale float32, n, steps, in, hidden, layerCount int32) kernels.Call
-
-	clusterForward  func(layers kernels.Ptr, x, h, y kernels.F32, step kernels.Ptr, seed uint64, threshold uint32, keepScale float32, n, steps, in, hidden int32) kernels.Call
-	clusterBackward func(layers kernels.Ptr, h, dy, da, dx kernels.F32, step kernels.Ptr, seed uint64, threshold uint32, keepScale float32, n, steps, in, hidden int32) kernels.Call
-	clusterThreads  int
+	forward         rnnForward
+	backward        rnnBackward
+	gradients       rnnGradients
+	clusterForward  rnnClusterForward
+	clusterBackward rnnClusterBackward
 }
 
 var rnnKernelsOf = map[string]rnnKernels{
 	"fp32": {
 		kernels.RnnForward, kernels.RnnBackward, kernels.RnnGradients,
-		kernels.RnnClusterForward, kernels.RnnClusterBackward, 512,
+		kernels.RnnClusterForward, kernels.RnnClusterBackward,
 	},
 	"tf32": {
 		kernels.RnnForwardTf32, kernels.RnnBackwardTf32, kernels.RnnGradientsTf32,
-		kernels.RnnClusterForwardTf32, kernels.RnnClusterBackwardTf32, 256,
+		kernels.RnnClusterForwardTf32, kernels.RnnClusterBackwardTf32,
 	},
 	"bf16": {
 		kernels.RnnForwardBf16, kernels.RnnBackwardBf16, kernels.RnnGradientsBf16,
-		kernels.RnnClusterForwardBf16, kernels.RnnClusterBackwardBf16, 256,
+		kernels.RnnClusterForwardBf16, kernels.RnnClusterBackwardBf16,
 	},
 }
 
 const (
-	blockThreads    = 256 // of rnn.cu
-	maxBlockSamples = 8
-	clusterLayers   = 5 // of rnn_cluster.cu
-	clusterSamples  = 3
+	maxBlockSamples = 8   // of rnn.cu
+	clusterSamples  = 3   // of rnn_cluster.cu
 	clusterWidth    = 128 // of input and hidden units at most
 
 	// Pieces of the weight gradients, as kernels/rnn_gradients.cuh cuts them.
-	pieceRows, pieceColumns, pieceThreads = 128, 64, 128
+	pieceRows, pieceColumns = 128, 64
 	// The rows of the sequences are cut into as many parts as make the blocks of an H100's 132
 	// multiprocessors, two for each, but parts have some rows at least. The numbers are the
 	// same on every card, and so are the sums.
@@ -131,13 +146,13 @@ func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 // inClusters says whether n samples are computed by rnn_cluster.cu: if its clusters do not have
 // to take turns. If they do, blocks that take more samples are faster.
 func (r *rnn) inClusters(n int) bool {
-	if !r.be.card.clusters || len(r.Layers) != clusterLayers || max(r.In, r.Hidden) > clusterWidth {
+	if !r.be.card.clusters || len(r.Layers) != r.clusterForward(0, 0, 0).Cluster || max(r.In, r.Hidden) > clusterWidth {
 		return false
 	}
 	needed := ceil(n, clusterSamples)
 	// A block takes the registers of a multiprocessor. The code is loaded, and its clusters counted, for
 	// a batch that may fit.
-	if needed > r.be.card.multiprocessors/clusterLayers {
+	if needed > r.be.card.multiprocessors/len(r.Layers) {
 		return false
 	}
 	if !r.counted {
@@ -163,7 +178,7 @@ func (r *rnn) countClusters() {
 			be.fail(err)
 			return
 		}
-		count, err := residentClusters(f, clusterLayers, dim{r.kernels.clusterThreads, 1, 1})
+		count, err := residentClusters(f, call)
 		if err != nil {
 			return
 		}
@@ -194,14 +209,13 @@ func (r *rnn) Forward(p model.Pass) {
 		r.setMasks(p)
 	}
 	if r.inClusters(n) {
-		r.be.launch(r.clusterForward(f32(r.X), f32(r.Y), n),
-			dim{clusterLayers * ceil(n, clusterSamples), 1, 1}, dim{r.kernels.clusterThreads, 1, 1})
+		r.be.launchClusters(ceil(n, clusterSamples), r.clusterForward(f32(r.X), f32(r.Y), n))
 		return
 	}
 	samples := r.blockSamples(n)
 	r.be.launch(r.kernels.forward(r.layers, f32(r.X), r.h, f32(r.Y), r.be.step, r.Seed, r.dropping, r.keepScale,
 		int32(samples), int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden), int32(len(r.Layers))),
-		dim{ceil(n, samples), 1, 1}, dim{blockThreads, 1, 1})
+		grid{ceil(n, samples), 1, 1})
 }
 
 // setMasks sets step and first block of the masks: another network of the Backend may have set its own.
@@ -222,13 +236,12 @@ func (r *rnn) Backward(p model.Pass) {
 	r.setMasks(p)
 	n := p.Samples
 	if r.inClusters(n) {
-		r.be.launch(r.clusterBackward(f32(r.DY), f32(r.DX), n),
-			dim{clusterLayers * ceil(n, clusterSamples), 1, 1}, dim{r.kernels.clusterThreads, 1, 1})
+		r.be.launchClusters(ceil(n, clusterSamples), r.clusterBackward(f32(r.DY), f32(r.DX), n))
 	} else {
 		samples := r.blockSamples(n)
 		r.be.launch(r.kernels.backward(r.layers, r.h, f32(r.DY), r.da, f32(r.DX), r.be.step, r.Seed, r.dropping, r.keepScale,
 			int32(samples), int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden), int32(len(r.Layers))),
-			dim{ceil(n, samples), 1, 1}, dim{blockThreads, 1, 1})
+			grid{ceil(n, samples), 1, 1})
 	}
 	r.gradients(n)
 }
@@ -254,9 +267,9 @@ func (r *rnn) gradients(n int) {
 	parts, layers := r.gradientParts(n), int32(len(r.Layers))
 	r.be.launch(r.kernels.gradients(r.layers, f32(r.X), r.h, r.da, r.parts, r.be.step, r.Seed, r.dropping, r.keepScale,
 		int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden), layers),
-		dim{r.gradientPieces(), parts, 1}, dim{pieceThreads, 1, 1})
+		grid{r.gradientPieces(), parts, 1})
 	if parts > 1 {
-		r.be.launch(kernels.RnnGradientsSum(r.layers, r.parts, int32(parts), int32(r.In), int32(r.Hidden), layers),
-			dim{int((r.slice + 255) / 256), 1, 1}, dim{256, 1, 1})
+		r.be.launchEach(int(r.slice),
+			kernels.RnnGradientsSum(r.layers, r.parts, int32(parts), int32(r.In), int32(r.Hidden), layers))
 	}
 }

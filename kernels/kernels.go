@@ -7,6 +7,7 @@ import (
 	"embed"
 	"io/fs"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,12 +31,15 @@ type (
 // MaxArgs is the number of arguments that a Call has room for.
 const MaxArgs = 24
 
-// Call is a kernel with its arguments, all but its launch geometry. Calls compare with ==.
+// Call is a kernel with its arguments and the size of its blocks: all but the size of its grid.
+// Calls compare with ==.
 type Call struct {
-	Source string          // the file that it is in: "conv" for conv.cu and its PTX
-	Name   string          // the kernel's name in the PTX
-	Args   [MaxArgs]uint64 // the first Count; a value of 4 bytes in the lower half, the rest zero
-	Count  int
+	Source  string          // the file that it is in: "conv" for conv.cu and its PTX
+	Name    string          // the kernel's name in the PTX
+	Threads int             // of a block, from __launch_bounds__
+	Cluster int             // blocks of a cluster, from __cluster_dims__; 0 without clusters
+	Args    [MaxArgs]uint64 // the first Count; a value of 4 bytes in the lower half, the rest zero
+	Count   int
 }
 
 // Built is the PTX of a folder of sources, as scripts/ptx builds it.
@@ -44,20 +48,20 @@ type Built struct {
 	architectures map[string][]int // by source, ascending; 80 stands for compute capability 8.0
 }
 
-//go:embed *.ptx
+//go:embed ptx
 var files embed.FS
 
 var built = Embedded(files)
 
-// Embedded returns the PTX in files, which are named SOURCE.sm_NN.ptx.
+// Embedded returns the PTX in files, which are named ptx/SOURCE.sm_NN.ptx.
 func Embedded(files embed.FS) Built {
-	names, _ := fs.Glob(files, "*.ptx") // an error would be one of the pattern
+	names, _ := fs.Glob(files, "ptx/*.ptx") // an error would be one of the pattern
 	b := Built{files, map[string][]int{}}
 	for _, name := range names {
-		source, architecture, _ := strings.Cut(strings.TrimSuffix(name, ".ptx"), ".sm_")
+		source, architecture, _ := strings.Cut(strings.TrimSuffix(path.Base(name), ".ptx"), ".sm_")
 		number, err := strconv.Atoi(architecture)
 		if err != nil {
-			panic("kernels: " + name + " is not named SOURCE.sm_NN.ptx")
+			panic("kernels: " + name + " is not named ptx/SOURCE.sm_NN.ptx")
 		}
 		b.architectures[source] = append(b.architectures[source], number)
 	}
@@ -97,7 +101,7 @@ func (b Built) PTX(source string, capability int) (text string, architecture int
 	if architecture == 0 {
 		return "", 0, false
 	}
-	code, err := b.files.ReadFile(source + ".sm_" + strconv.Itoa(architecture) + ".ptx")
+	code, err := b.files.ReadFile("ptx/" + source + ".sm_" + strconv.Itoa(architecture) + ".ptx")
 	if err != nil {
 		return "", 0, false
 	}

@@ -20,8 +20,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"crnn/internal/fixture"
 	"crnn/model"
+	"crnn/tests/fixture"
 )
 
 // tinyTrain and tinyTest are the numbers of images of tiny's data set.
