@@ -6,12 +6,11 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// lanes is the granularity of the innermost dimension: channels and hidden units are
-// padded to a multiple of it with zeros, so that kernels need no tails. It is the
-// widest vector of any instruction set.
-const lanes = 16
-
+// padded returns n padded to a multiple of lanes, so that kernels need no tails.
 func padded(n int) int { return (n + lanes - 1) / lanes * lanes }
+
+// inTiles returns n padded to a multiple of tileTerms.
+func inTiles(n int) int { return (n + tileTerms - 1) / tileTerms * tileTerms }
 
 // values returns the elements of an array.
 func values(a *tensor.Dense) []float32 { return a.Data().([]float32) }

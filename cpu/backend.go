@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"math"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -62,41 +61,6 @@ var (
 	_ model.Backend  = (*Backend)(nil)
 	_ model.Profiler = (*Backend)(nil)
 )
-
-// forTests are kernels that a build with the tag emulateamx adds to those that can be named. None of
-// them is ever chosen otherwise.
-var forTests []kernels
-
-// Kernels lists the kernels that this build holds and this processor runs, the fastest in fp32
-// first; the last is always "go".
-func Kernels() []string {
-	var names []string
-	for _, k := range slices.Concat(forTests, available()) {
-		names = append(names, k.name())
-	}
-	return names
-}
-
-// kernelsFor returns the kernels of that name or, without one, the fastest for fp32 or bf16. It is nil if
-// there are none.
-func kernelsFor(name string, bf16 bool) kernels {
-	list := available()
-	if name != "" {
-		list = slices.Concat(forTests, list)
-	}
-	for _, k := range list {
-		if k.name() == name || name == "" && k.hasTiles() && bf16 {
-			return k
-		}
-	}
-	if name == "" {
-		return list[0]
-	}
-	return nil
-}
-
-// DefaultKernels returns the name of the kernels that New takes unless Options name some.
-func DefaultKernels(bf16 bool) string { return kernelsFor("", bf16).name() }
 
 // New returns the CPU with the given options.
 func New(o Options) (*Backend, error) {
@@ -246,6 +210,18 @@ func (be *Backend) begin(operator string, checks ...error) bool {
 			be.err = fmt.Errorf("%s %w", operator, err)
 		}
 	}
-	be.operator(operator)
+	be.profile.begin(operator)
 	return be.err == nil
+}
+
+// sumGroups adds the sums of all groups, size elements each, to the first group's and returns it.
+func (be *Backend) sumGroups(sums []float32, size, groups int) []float32 {
+	const chunk = 1 << 12
+	be.pool.run((size+chunk-1)/chunk, func(_, i int) {
+		lo, hi := i*chunk, min((i+1)*chunk, size)
+		for g := 1; g < groups; g++ {
+			be.sumRows(sums[lo:], sums[g*size+lo:], 1, size, hi-lo)
+		}
+	})
+	return sums[:size]
 }

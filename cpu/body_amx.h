@@ -212,7 +212,7 @@ BF16_INLINE void NAME(tile_words)(const struct tile_pack *s, int64_t row, int64_
 	}
 }
 
-BF16_KERNEL void NAME(tile_pack)(const struct tile_pack *s, uint32_t *dst, const void *src, const uint8_t *keep) {
+BF16_KERNEL void NAME(tile_pack)(const struct tile_pack *s, uint32_t *dst, const float *src, const uint8_t *keep) {
 	const int64_t high = s->pair_columns ? 16 : 32, wide = s->pair_columns ? 32 : 16; // of a tile, in src
 	for (int64_t r = 0; r < s->rows; r += high) {
 		if (!s->transposed && !s->pair_columns && r >= s->zero_rows && r + high <= s->rows && s->columns % 16 == 0) {

@@ -62,7 +62,7 @@ func (h *head) pack() {
 		return
 	}
 	h.weights = h.be.weights
-	h.be.packTransposed(h.forward, values(h.Weight), h.Classes)
+	h.forward.packTransposed(h.be, values(h.Weight), h.Classes)
 	h.back.pack(values(h.Weight), h.In)
 	copy(h.bias, values(h.Bias))
 }
@@ -75,7 +75,7 @@ func (h *head) Forward(p model.Pass) {
 	h.pack()
 	x, logits := values(h.X), values(h.Logits)
 	h.be.samples(p.Samples, func(_, lo, hi int) {
-		h.be.product(h.xRow[lo:hi], h.logitsRow[lo:hi], x, h.forward, addBias, h.bias, h.out)
+		h.forward.product(h.be, h.xRow[lo:hi], h.logitsRow[lo:hi], x, addBias, h.bias, h.out)
 		for b := lo; b < hi; b++ {
 			copy(logits[b*h.Classes:][:h.Classes], h.out[b*h.classesP:])
 		}
@@ -132,7 +132,7 @@ func (h *head) Backward(p model.Pass, l model.Labels) {
 		}
 		copy(h.in[b*h.inP:], values(h.X)[b*h.In:][:h.In])
 	}
-	h.be.product(h.logitsRow[:n], h.inRow[:n], h.d, h.back, addNothing, nil, h.dIn)
+	h.back.product(h.be, h.logitsRow[:n], h.inRow[:n], h.d, addNothing, nil, h.dIn)
 	s := matmulShape{
 		m: int64(h.Classes), n: int64(h.inP),
 		count:   [3]int64{1, 1, int64(n)},
@@ -147,7 +147,7 @@ func (h *head) Backward(p model.Pass, l model.Labels) {
 		copy(values(h.DWeight)[j*h.In:][:h.In], h.dWeight[j*h.inP:])
 	}
 	dBias := make([]float32, h.classesP)
-	h.be.sumRows(dBias, h.d, n, h.classesP)
+	h.be.sumRows(dBias, h.d, n, h.classesP, h.classesP)
 	copy(values(h.DBias), dBias)
 }
 

@@ -41,7 +41,7 @@ func (s *images) Gather(p model.Pass, indices []int32, x *tensor.Dense, l model.
 	if s.be.err != nil {
 		return s.be.err
 	}
-	s.be.operator("gather")
+	s.be.profile.begin("gather")
 	xv, classes, size := values(x), l.(*labels).of, s.set.Height*s.set.Width
 	s.be.samples(len(indices), func(_, lo, hi int) {
 		for b := lo; b < hi; b++ {

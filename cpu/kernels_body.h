@@ -113,35 +113,5 @@ KERNEL int64_t NAME(multiply_adds)(int64_t n) {
 
 const struct kernels NAME(crnn_kernels) = {
 	.name = NAME_STRING,
-	.matmul = NAME(matmul),
-	.transpose = NAME(transpose),
-	.channel_moments = NAME(channel_moments),
-	.bn_relu_pool = NAME(bn_relu_pool),
-	.bn_relu_pool_sums = NAME(bn_relu_pool_sums),
-	.bn_relu_pool_backward = NAME(bn_relu_pool_backward),
-	.winograd_input = NAME(winograd_input),
-	.winograd_output = NAME(winograd_output),
-	.winograd_output_pool = NAME(winograd_output_pool),
-	.winograd_output_gradient = NAME(winograd_output_gradient),
-	.winograd_input_gradient = NAME(winograd_input_gradient),
-	.winograd_filter = NAME(winograd_filter),
-	.winograd_filter_gradient = NAME(winograd_filter_gradient),
-	.rnn_forward = NAME(rnn_forward),
-	.rnn_backward = NAME(rnn_backward),
-#ifdef BF16_TARGET
-	.narrow = NAME(narrow),
-	.pair_rows = NAME(pair_rows),
-#endif
-#ifdef TILE_DOT
-	.tile_product = NAME(tile_product),
-	.tile_product_pool = NAME(tile_product_pool),
-	.tile_pack = NAME(tile_pack),
-	.tile_image = NAME(tile_image),
-	.tile_pool_backward = NAME(tile_pool_backward),
-	.tile_rnn_forward = NAME(tile_rnn_forward),
-	.tile_rnn_backward = NAME(tile_rnn_backward),
-#endif
-	.sum_rows = NAME(sum_rows),
-	.multiply_adds = NAME(multiply_adds),
-	.adam = NAME(adam),
+#include "kernels_table_gen.h"
 };

@@ -274,12 +274,12 @@ func TestBF16Kernels(t *testing.T) {
 				d.Fatalf("%s (-want +got):\n%s", what, diff)
 			}
 		}
-		same("narrow", func(k kernels, dst []float32) { k.narrow(dst, a) }, len(a)/2)
+		same("narrow", func(k kernels, dst []float32) { k.narrow(dst, a, len(a)) }, len(a)/2)
 		same("pairRows", func(k kernels, dst []float32) { k.pairRows(dst, a, rows, columns) }, (rows+1)/2*columns)
 
 		b := d.floats(columns * lanes)
 		pairs, right := make([]float32, rows*columns/2), make([]float32, columns/2*lanes)
-		goKernels{}.narrow(pairs, d.floats(rows*columns))
+		goKernels{}.narrow(pairs, d.floats(rows*columns), rows*columns)
 		goKernels{}.pairRows(right, b, columns, lanes)
 		s := &matmulShape{
 			m: int64(rows), n: lanes, count: [3]int64{1, 1, int64(columns / 2)}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1},
@@ -313,8 +313,8 @@ func TestSumRows(t *testing.T) {
 		stride := columns + d.size("gap", 0, 9)
 		got, a := d.floats(columns), d.floats(rows*stride)
 		want := clone(got)
-		k.sumRows(got, a, rows, stride)
-		goKernels{}.sumRows(want, a, rows, stride)
+		k.sumRows(got, a, rows, stride, columns)
+		goKernels{}.sumRows(want, a, rows, stride, columns)
 		d.equal("sum", got, want, 0) // the same order
 	})
 }
@@ -327,8 +327,8 @@ func TestChannelMoments(t *testing.T) {
 		for i := range got {
 			got[i], want[i] = make([]float32, channels), make([]float32, channels)
 		}
-		k.channelMoments(z, got[0], got[1])
-		goKernels{}.channelMoments(z, want[0], want[1])
+		k.channelMoments(z, rows, channels, got[0], got[1])
+		goKernels{}.channelMoments(z, rows, channels, want[0], want[1])
 		d.equal("mean", got[0], want[0], float64(rows)*ulp)
 		d.equal("m2", got[1], want[1], float64(rows)*4*ulp)
 	})
@@ -360,7 +360,7 @@ func TestConvBlockKernels(t *testing.T) {
 			y, sumG, sumGZ, sumDZ, dz := make([]float32, pooled), make([]float32, c), make([]float32, c), make([]float32, c), clone(dz)
 			largest, index := make([]float32, pooled), make([]uint8, pooled)
 			k.bnReluPool(s, z, mean, scale, beta, y, largest, index)
-			k.bnReluPoolSums(largest, index, dy, sumG, sumGZ)
+			k.bnReluPoolSums(pooled/c, c, largest, index, dy, sumG, sumGZ)
 			k.bnReluPoolBackward(s, z, mean, scale, index, dy, kZ, k1, dz, sumDZ)
 			eval := make([]float32, pooled)
 			k.bnReluPool(s, z, mean, scale, beta, eval, nil, nil)
@@ -440,12 +440,12 @@ func TestWinogradFilters(t *testing.T) {
 		w, s := d.floats(25*channels), d.floats(groups*group)
 		u, dw := d.floats(6*(tileHeight+4)*frequency), d.floats(25*channels)
 		want := clone(u)
-		k.winogradFilter(tileHeight, channels, frequency, w, u)
-		goKernels{}.winogradFilter(tileHeight, channels, frequency, w, want)
+		k.winogradFilter(tileHeight, w, channels, frequency, u)
+		goKernels{}.winogradFilter(tileHeight, w, channels, frequency, want)
 		d.equal("u", u, want, winogradTolerance)
 		want = clone(dw)
-		k.winogradFilterGradient(channels, frequency, groups, group, s, dw)
-		goKernels{}.winogradFilterGradient(channels, frequency, groups, group, s, want)
+		k.winogradFilterGradient(s, channels, frequency, groups, group, dw)
+		goKernels{}.winogradFilterGradient(s, channels, frequency, groups, group, want)
 		d.equal("dw", dw, want, 4*winogradTolerance) // of up to 4 groups
 	})
 }
@@ -499,7 +499,7 @@ func TestAdamKernel(t *testing.T) {
 		p, g, m, v := d.floats(n), d.floats(n), d.floats(n), d.positive(n)
 		run := func(k kernels) [3][]float32 {
 			p, m, v := clone(p), clone(m), clone(v)
-			k.adam(&adamStep{0.999, 0.1, 0.001, 0.01, 0.7, 1e-8}, p, g, m, v)
+			k.adam(&adamStep{0.999, 0.1, 0.001, 0.01, 0.7, 1e-8}, p, g, m, v, len(p))
 			return [3][]float32{p, m, v}
 		}
 		got, want := run(k), run(goKernels{})

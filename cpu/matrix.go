@@ -1,9 +1,5 @@
 package cpu
 
-// panelWidth is the number of columns of a matrix that are stored together: with 128 rows
-// of them, a panel fits the nearest cache while many rows of a product pass over it.
-const panelWidth = 64
-
 // panels is a matrix [rows][columns] as right factor of products, cut into panels of
 // columns, each stored row by row. Columns are padded with zeros to a multiple of lanes.
 type panels struct {
@@ -18,7 +14,7 @@ func newPanels(rows, columns int) *panels {
 }
 
 // pair renews the pairs of rows of p.
-func (be *Backend) pair(p *panels) {
+func (p *panels) pair(k kernels) {
 	if p.bf16 == nil {
 		p.bf16 = newPanels((p.rows+1)/2, p.columns)
 	}
@@ -28,7 +24,7 @@ func (be *Backend) pair(p *panels) {
 			return
 		}
 		_, _, to := p.bf16.panel(i)
-		be.pairRows(to, from, p.rows, width)
+		k.pairRows(to, from, p.rows, width)
 	}
 }
 
@@ -56,20 +52,20 @@ func (p *panels) pack(a []float32, columns int) {
 }
 
 // packTransposed copies the transpose of the row-major matrix a [columns][rows] into p.
-func (be *Backend) packTransposed(p *panels, a []float32, columns int) {
+func (p *panels) packTransposed(k kernels, a []float32, columns int) {
 	for i := 0; ; i++ {
 		first, width, to := p.panel(i)
 		if width == 0 {
 			return
 		}
-		be.transpose(to, a[first*p.rows:], min(width, columns-first), p.rows, width, p.rows)
+		k.transpose(to, a[first*p.rows:], min(width, columns-first), p.rows, width, p.rows)
 	}
 }
 
 // product computes rows of C = add + A·p: row m of A starts at a[aOffset[m]], with its
 // elements next to each other, row m of C at c[cOffset[m]].
-func (be *Backend) product(aOffset, cOffset []int32, a []float32, p *panels, add int64, bias, c []float32) {
-	be.matmul(p.shape(len(aOffset), add), aOffset, cOffset, a, p.values, bias, c)
+func (p *panels) product(k kernels, aOffset, cOffset []int32, a []float32, add int64, bias, c []float32) {
+	k.matmul(p.shape(len(aOffset), add), aOffset, cOffset, a, p.values, bias, c)
 }
 
 // shape returns the sizes of a product of m rows with p.

@@ -43,5 +43,5 @@ func (be *Backend) Adam(p, g, m, v *tensor.Dense, s model.AdamStep) {
 		rootCorrection2: float32(math.Sqrt(1 - math.Pow(s.Beta2, t))),
 		eps:             float32(s.Eps),
 	}
-	be.update("Adam", func(k kernels, a [][]float32) { k.adam(step, a[0], a[1], a[2], a[3]) }, p, g, m, v)
+	be.update("Adam", func(k kernels, a [][]float32) { k.adam(step, a[0], a[1], a[2], a[3], len(a[0])) }, p, g, m, v)
 }

@@ -123,15 +123,14 @@ func (goKernels) transpose(dst, src []float32, rows, columns, dstRow, srcRow int
 	}
 }
 
-func (goKernels) channelMoments(z []float32, mean, m2 []float32) {
-	channels := len(mean)
+func (goKernels) channelMoments(z []float32, rows, channels int, mean, m2 []float32) {
 	for c := range channels {
 		var sum, squares float64
-		for i := c; i < len(z); i += channels {
+		for i := c; i < rows*channels; i += channels {
 			sum += float64(z[i])
 		}
-		mu := sum / float64(len(z)/channels)
-		for i := c; i < len(z); i += channels {
+		mu := sum / float64(rows)
+		for i := c; i < rows*channels; i += channels {
 			squares += (float64(z[i]) - mu) * (float64(z[i]) - mu)
 		}
 		mean[c], m2[c] = float32(mu), float32(squares)
@@ -174,11 +173,10 @@ func (goKernels) bnReluPool(s *poolShape, z, mean, scale, beta, y, largest []flo
 	})
 }
 
-func (goKernels) bnReluPoolSums(largest []float32, index []uint8, dy, sumG, sumGZ []float32) {
-	channels := len(sumG)
+func (goKernels) bnReluPoolSums(rows, channels int, largest []float32, index []uint8, dy, sumG, sumGZ []float32) {
 	for c := range channels {
 		var g, gz float64
-		for i := c; i < len(index); i += channels {
+		for i := c; i < rows*channels; i += channels {
 			if index[i] != 4 {
 				g += float64(dy[i])
 				gz += float64(dy[i]) * float64(largest[i])
@@ -282,7 +280,7 @@ func (goKernels) winogradInputGradient(s *winogradShape, p, dx []float32) {
 	})
 }
 
-func (goKernels) winogradFilter(tileHeight, channels, frequency int, w, u []float32) {
+func (goKernels) winogradFilter(tileHeight int, w []float32, channels, frequency int, u []float32) {
 	along := winogradOf(tileHeight)
 	for c := range channels {
 		g := winogradMatrix{rows: 5, columns: 5}
@@ -295,7 +293,7 @@ func (goKernels) winogradFilter(tileHeight, channels, frequency int, w, u []floa
 	}
 }
 
-func (goKernels) winogradFilterGradient(channels, frequency, groups, group int, s, dw []float32) {
+func (goKernels) winogradFilterGradient(s []float32, channels, frequency, groups, group int, dw []float32) {
 	for c := range channels {
 		sum := loadWinograd(s[c:], frequency, 6, 6)
 		for g := 1; g < groups; g++ {
@@ -355,7 +353,7 @@ func (s *rnnShape) operands(rows, step []float32) []float32 {
 		return rows
 	}
 	for b := range s.samples {
-		goKernels{}.narrow(step[b*s.hidden:], rows[b*s.hidden:][:s.hidden])
+		goKernels{}.narrow(step[b*s.hidden:], rows[b*s.hidden:], int(s.hidden))
 	}
 	return step
 }
@@ -374,8 +372,8 @@ func pair(low, high float32) float32 {
 	return math.Float32frombits(bfloat16(low) | bfloat16(high)<<16)
 }
 
-func (goKernels) narrow(dst, src []float32) {
-	for i := range len(src) / 2 {
+func (goKernels) narrow(dst, src []float32, n int) {
+	for i := range n / 2 {
 		dst[i] = pair(src[2*i], src[2*i+1])
 	}
 }
@@ -434,9 +432,9 @@ func (goKernels) rnnBackward(s *rnnShape, row []int32, w, h []float32, keep []ui
 	}
 }
 
-func (goKernels) sumRows(sum, a []float32, rows, stride int) {
+func (goKernels) sumRows(sum, a []float32, rows, stride, n int) {
 	for r := range rows {
-		for i, v := range a[r*stride:][:len(sum)] {
+		for i, v := range a[r*stride:][:n] {
 			sum[i] += v
 		}
 	}
@@ -453,8 +451,8 @@ func (goKernels) multiplyAdds(n int) int64 {
 	return int64(n) * 2 * int64(len(a))
 }
 
-func (goKernels) adam(s *adamStep, p, g, m, v []float32) {
-	for i, g := range g {
+func (goKernels) adam(s *adamStep, p, g, m, v []float32, n int) {
+	for i, g := range g[:n] {
 		m[i] += s.oneMinusBeta1 * (g - m[i])
 		v[i] = s.beta2*v[i] + s.oneMinusBeta2*(g*g)
 		p[i] -= s.stepSize * (m[i] / (float32(math.Sqrt(float64(v[i])))/s.rootCorrection2 + s.eps))

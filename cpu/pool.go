@@ -22,6 +22,12 @@ type pool struct {
 	n          int // its samples
 }
 
+// chunkSamples is the largest number of samples that a thread takes at once: through the layers and
+// steps of the RNN, and in eval mode through the whole network. A step's product then loads the
+// recurrent weights once per chunk, and a layer's states stay in the core's second cache until the
+// next layer has used them.
+const chunkSamples = 8
+
 func newPool(threads int) *pool {
 	p := &pool{threads: threads, chunk: chunkSamples, awake: make([]atomic.Bool, threads)}
 	p.job.Store(nothing)
@@ -198,17 +204,4 @@ func split(i, n, parts int) (lo, hi int) {
 		hi++
 	}
 	return
-}
-
-// sumGroups adds the sums of so many groups, size elements each, to those of the first and returns
-// them.
-func (be *Backend) sumGroups(sums []float32, size, groups int) []float32 {
-	const chunk = 1 << 12
-	be.pool.run((size+chunk-1)/chunk, func(_, i int) {
-		lo, hi := i*chunk, min((i+1)*chunk, size)
-		for g := 1; g < groups; g++ {
-			be.sumRows(sums[lo:hi], sums[g*size+lo:], 1, size)
-		}
-	})
-	return sums[:size]
 }

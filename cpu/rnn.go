@@ -7,11 +7,6 @@ import (
 	"crnn/rng"
 )
 
-// chunkSamples is the largest number of samples that a thread takes through a layer's steps, and in
-// eval mode through the whole network, at once. A step's product then loads the recurrent weights once for all of them, and a layer's
-// states of all steps stay in the core's second cache until the next layer has used them.
-const chunkSamples = 8
-
 // gradientRows is the number of rows (step, sample) that a weight gradient takes at once,
 // so that they stay in a core's cache while all of its tiles pass over them.
 const gradientRows = 128
@@ -66,8 +61,8 @@ type rnnLayer struct {
 	dIH, dHH, dBias int       // offsets in a group's gradients
 }
 
-// NewRNN implements model.Backend.
-func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
+// newRNN returns the RNN without what the ways of computing it differ in.
+func newRNN(be *Backend, spec model.RNNSpec) (*rnn, error) {
 	if err := spec.Check(); err != nil {
 		return nil, err
 	}
@@ -96,9 +91,12 @@ func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 		r.groupSize = l.dBias + r.hiddenP
 		r.layers = append(r.layers, l)
 	}
-	if be.tiles {
-		return newTiledRNN(r)
-	}
+	return r, nil
+}
+
+// newPlainRNN completes the RNN whose products are not made in tiles.
+func newPlainRNN(r *rnn) (*rnn, error) {
+	be, spec, rows := r.be, &r.RNNSpec, r.Steps*r.MaxBatch
 	chunk := min(chunkSamples, spec.MaxBatch) * spec.Steps // rows
 	if err := be.reserve(rows*r.inP,                       // in
 		len(spec.Layers)*rows*r.hiddenP/4*9,   // h, kept, a byte of keep
@@ -147,8 +145,8 @@ func (r *rnn) pack() {
 	r.be.pool.run(2*len(r.layers), func(_, i int) {
 		l := &r.layers[i/2]
 		if i%2 == 0 {
-			r.be.packTransposed(l.ih, values(l.WeightIH), r.Hidden)
-			r.be.packTransposed(l.hh, values(l.WeightHH), r.Hidden)
+			l.ih.packTransposed(r.be, values(l.WeightIH), r.Hidden)
+			l.hh.packTransposed(r.be, values(l.WeightHH), r.Hidden)
 			for j, b := range values(l.BiasIH) {
 				l.bias[j] = b + values(l.BiasHH)[j]
 			}
@@ -163,7 +161,7 @@ func (r *rnn) pack() {
 	r.be.pool.run(4*len(r.layers), func(_, i int) {
 		l := &r.layers[i/4]
 		if p := [4]*panels{l.ih, l.hh, l.ihBack, l.hhBack}[i%4]; p != nil {
-			r.be.pair(p)
+			p.pair(r.be)
 		}
 	})
 }
@@ -265,7 +263,7 @@ func (c *rnnChunk) step() []float32 {
 // product computes out = a·p for all rows, of width elements in a and outWidth in out.
 func (c *rnnChunk) product(a []float32, width, outWidth int, p *panels, add int64, bias, out []float32) {
 	if !c.be.bf16 {
-		c.be.product(c.offsets(width), c.offsets(outWidth), a, p, add, bias, out)
+		p.product(c.be, c.offsets(width), c.offsets(outWidth), a, add, bias, out)
 		return
 	}
 	bf16Row := c.bf16Row
@@ -273,7 +271,7 @@ func (c *rnnChunk) product(a []float32, width, outWidth int, p *panels, add int6
 		bf16Row = c.bf16InRow
 	}
 	narrow := c.own(&c.scratch.bf16[0], max(c.hiddenP, c.inP))
-	c.be.narrow(narrow, a[:c.rows()*width])
+	c.be.narrow(narrow, a, c.rows()*width)
 	shape := p.bf16.shape(c.rows(), add)
 	shape.bf16 = 1
 	c.be.matmul(shape, bf16Row, c.offsets(outWidth), narrow, p.bf16.values, bias, out)

@@ -185,7 +185,7 @@ func (r *tiledRNN) Forward(p model.Pass) {
 	forward := func(c *tiledChunk, _ bool) {
 		c.grow()
 		in := c.inRows(xv)
-		c.be.narrow(floatsOf(c.tiledRNNScratch.in), in)
+		c.be.narrow(floatsOf(c.tiledRNNScratch.in), in, len(in))
 		var last []float32
 		for i := range r.layers {
 			last = c.forward(i, p)

@@ -34,9 +34,6 @@ type tiledScratch struct {
 	z           []float32
 }
 
-// inTiles returns n padded to the terms of a tile.
-func inTiles(n int) int { return (n + tileTerms - 1) / tileTerms * tileTerms }
-
 func newTiled(be *Backend, sizes convSizes) *tiled {
 	d := &tiled{be: be, convSizes: sizes, threads: make([]tiledScratch, be.pool.threads), dzPixel: inTiles(sizes.outP)}
 	k, row := d.kernel, d.width+d.kernel-1
