@@ -11,7 +11,7 @@ import (
 	"crnn/model"
 )
 
-// Adam implements model.Backend. The factors that depend on the step are computed in float64.
+// Adam implements model.Backend. It computes the factors that depend on the step in float64.
 func (be *Backend) Adam(p, g, m, v *tensor.Dense, s model.AdamStep) {
 	if !be.begin("Adam", model.CheckUpdate(p, g, m, v)) {
 		return

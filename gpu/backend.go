@@ -3,8 +3,8 @@
 // Package gpu runs the network on an NVIDIA GPU: the kernels of package kernels, launched
 // through gorgonia.org/cu.
 //
-// Everything runs on one stream, in the order of the calls. What is called inside Together is
-// captured as a CUDA graph the first time and replayed from then on.
+// Everything runs on one stream, in the order of the calls. The calls inside Together are captured
+// as a CUDA graph the first time and replayed from then on.
 package gpu
 
 import (
@@ -20,11 +20,11 @@ import (
 	"crnn/model"
 )
 
-// card is what of a GPU decides how kernels are launched.
+// card holds the properties of a GPU that decide how kernels are launched.
 type card struct {
 	Device
 	multiprocessors int
-	clusters        bool // of thread blocks
+	clusters        bool // it has clusters of thread blocks
 }
 
 // Backend is a GPU as a model.Backend.
@@ -59,7 +59,10 @@ func Open(o Options) (*Backend, error) {
 		be.precision = "fp32"
 	}
 	if !slices.Contains(device.Precisions(), be.precision) {
-		return nil, &PrecisionError{Precision: be.precision, Device: fmt.Sprintf("cuda:%d", device.Index), Name: device.Name, Capability: device.Capability}
+		return nil, &PrecisionError{
+			Precision: be.precision, Device: fmt.Sprintf("cuda:%d", device.Index),
+			Name: device.Name, Capability: device.Capability,
+		}
 	}
 	if be.device, err = cu.GetDevice(o.Device); err != nil {
 		return nil, failed("cuDeviceGet", err)
@@ -78,7 +81,7 @@ func Open(o Options) (*Backend, error) {
 	return be, nil
 }
 
-// start makes what every use of the GPU needs.
+// start makes the stream and the step block, and loads the kernels that every use needs.
 func (be *Backend) start() error {
 	defer be.enter()()
 	if be.err != nil {
@@ -92,11 +95,11 @@ func (be *Backend) start() error {
 	if err := be.stepBlock.init(be); err != nil {
 		return err
 	}
-	// A driver that cannot compile kernels shows it here, where another device can still be taken.
+	// A driver that cannot compile kernels fails here, while the caller can still take another device.
 	return be.ready("batch")
 }
 
-// readCard asks the driver for what decides how kernels are launched.
+// readCard asks the driver for the properties of a card.
 func readCard(device Device, d cu.Device) (c card, err error) {
 	c.Device = device
 	const clusterLaunch = 120 // in cuda.h; gorgonia.org/cu has no name for it
@@ -112,8 +115,8 @@ func readCard(device Device, d cu.Device) (c card, err error) {
 	return c, err
 }
 
-// enter makes the GPU's context that of the calling thread until the function that it returns
-// is called: CUDA keeps the context by thread, Go moves goroutines between threads.
+// enter makes the GPU's context current in the calling thread, until leave is called: CUDA has one
+// context per thread, and Go moves goroutines between threads.
 func (be *Backend) enter() (leave func()) {
 	if be.planning() {
 		return func() {}
@@ -130,8 +133,8 @@ func (be *Backend) fail(err error) {
 	}
 }
 
-// begin reports whether an operator can run, given the results of its checks. If not, the next call
-// that returns an error says why.
+// begin reports whether an operator can run, given the results of its checks. Otherwise the next
+// call that returns an error says why not.
 func (be *Backend) begin(operator string, checks ...error) bool {
 	for _, err := range checks {
 		if err != nil {
@@ -173,8 +176,8 @@ func (be *Backend) Close() error {
 			first = err
 		}
 	}
-	// In a ruined context nothing can be given back, nor while a stream is in a capture that would not end:
-	// the end of the context does that.
+	// In a ruined context nothing can be freed, nor while a stream is in a capture that did not end. The
+	// end of the context frees it.
 	if !ruined(first) && !leftCapturing(first) {
 		keep(be.laps.close())
 		keep(be.stepBlock.close())
@@ -188,13 +191,13 @@ func (be *Backend) Close() error {
 	return first
 }
 
-// leftCapturing says whether err is of a capture, in which a stream may have been left.
+// leftCapturing says whether err comes from a capture, in which the stream may still be.
 func leftCapturing(err error) bool {
 	e := (*Error)(nil)
 	return errors.As(err, &e) && e.Code >= 900 && e.Code <= 908
 }
 
-// ruined says whether err is of the driver and ruins the GPU's context.
+// ruined says whether err is an error of the driver that ruins the GPU's context.
 func ruined(err error) bool {
 	e := (*Error)(nil)
 	return errors.As(err, &e) && e.RuinsContext()

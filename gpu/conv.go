@@ -15,9 +15,9 @@ import (
 type convBlock struct {
 	be *Backend
 	model.ConvBlockSpec
-	out, in convolution // by the number of channels that a product makes
+	out, in convolution // for products with Out and with In channels
 
-	taps, turnedTaps kernels.Ptr // tables of tap: of P(x) and of P(dz)
+	taps, turnedTaps kernels.Ptr // tables of tap: for P(x) and for P(dz)
 	z, dz            kernels.F32 // [n,Out,H,W]
 	moments          kernels.Ptr // [Out,tiles], of z
 	statistics       kernels.Ptr // [Out]
@@ -42,9 +42,9 @@ const (
 	maxSide    = 1 << 13 // height and width of an image: see inside in kernels/conv.cuh
 	outside    = -(0x2000 << 16)
 
-	// A convolution's weight gradient is cut into as many shares of the pixels as make the
-	// blocks of an H100's 132 multiprocessors, one for each, and shares are multiples of
-	// shareStep. The numbers are the same on every card, and so are the sums.
+	// A convolution's weight gradient is cut into shares of the pixels, so many that there is a
+	// block for each of an H100's 132 multiprocessors. Shares are multiples of shareStep. The
+	// numbers are the same on every card, and so are the sums.
 	weightBlocks = 132
 	shareStep    = 64
 
@@ -52,7 +52,7 @@ const (
 	// eight on each multiprocessor.
 	normBlocks = 1056
 
-	sumColumns = 32 // that a block of conv_backward_weight_sum adds
+	sumColumns = 32 // columns per block of conv_backward_weight_sum
 )
 
 // The kernels of kernels/conv.cu and conv_mma.cu, in one precision and for tiles of one height.
@@ -65,7 +65,7 @@ type (
 		n, in, out, height, width, kernel, share int32) kernels.Call
 )
 
-// convolution holds the kernels whose tiles have a number of rows.
+// convolution holds the kernels for tiles of `rows` rows.
 type convolution struct {
 	rows     int
 	forward  convForward
@@ -73,7 +73,7 @@ type convolution struct {
 	toWeight convBackwardWeight
 }
 
-// convolutions are all of them, by precision: for at most 32 channels and for more.
+// convolutions holds the kernels by precision: for at most 32 channels, and for more.
 var convolutions = map[string][2]convolution{
 	"fp32": {
 		{32, kernels.ConvForward32, kernels.ConvBackwardData32, kernels.ConvBackwardWeight32},
@@ -146,18 +146,21 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 
 func (c *convBlock) name() string { return fmt.Sprintf("convolution block %d→%d", c.In, c.Out) }
 
-// checkSizes refuses what the kernels cannot count in 32 bits.
+// checkSizes refuses sizes that the kernels cannot count in 32 bits.
 func (c *convBlock) checkSizes() error {
 	if c.Height > maxSide || c.Width > maxSide {
-		return fmt.Errorf("images of %dx%d: the GPU's convolution takes at most %d pixels a side", c.Height, c.Width, maxSide)
+		return fmt.Errorf("images of %dx%d: the GPU's convolution takes at most %d pixels per side",
+			c.Height, c.Width, maxSide)
 	}
 	elements := int64(c.MaxBatch) * int64(c.Height) * int64(c.Width) * int64(max(c.In, c.Out))
 	if elements > math.MaxInt32-tilePixels {
-		return fmt.Errorf("a convolution of %d images of %dx%d with %d channels has %d values, at most %d fit the GPU's kernels: take a smaller batch-size",
+		return fmt.Errorf("a convolution of %d images of %dx%d with %d channels has %d values, "+
+			"at most %d fit the GPU's kernels: take a smaller batch-size",
 			c.MaxBatch, c.Height, c.Width, max(c.In, c.Out), elements, math.MaxInt32-tilePixels)
 	}
 	if weights := int64(c.In) * int64(c.Out) * int64(c.Kernel) * int64(c.Kernel); weights > math.MaxInt32 {
-		return fmt.Errorf("a convolution of %d to %d channels with kernel %d has %d weights, at most %d fit the GPU's kernels",
+		return fmt.Errorf("a convolution of %d to %d channels with kernel %d has %d weights, "+
+			"at most %d fit the GPU's kernels",
 			c.In, c.Out, c.Kernel, weights, math.MaxInt32)
 	}
 	return nil
@@ -165,7 +168,8 @@ func (c *convBlock) checkSizes() error {
 
 func ceil(a, b int) int { return (a + b - 1) / b }
 
-// tapsBytes and tapTable return the table of the taps of P of an array with a number of channels.
+// tapsBytes and tapTable return the size and the content of the table of taps of P, for an array with
+// `channels` channels.
 func (c *convBlock) tapsBytes(channels int) int64 {
 	return tapBytes * int64(channels*c.Kernel*c.Kernel+tilePixels)
 }
@@ -190,10 +194,10 @@ func (c *convBlock) tapTable(channels int) []tap {
 	return table
 }
 
-// tiles returns how many tiles the pixels of n samples make.
+// tiles returns the number of tiles of the pixels of n samples.
 func (c *convBlock) tiles(n int) int { return ceil(n*c.Height*c.Width, tilePixels) }
 
-// shares returns how the batch normalisation cuts n samples: samples a share, and shares.
+// shares returns how the batch normalisation cuts n samples: samples per share, and shares.
 func (c *convBlock) shares(n int) (samples, shares int) {
 	samples = ceil(n, min(n, ceil(normBlocks, c.Out)))
 	return samples, ceil(n, samples)
@@ -204,13 +208,13 @@ func (c *convBlock) weightTiles() (across, down int) {
 	return ceil(c.In*c.Kernel*c.Kernel, tilePixels), ceil(c.Out, c.out.rows)
 }
 
-// maxWeightShares returns how many shares of the pixels a weight gradient is made of at most.
+// maxWeightShares returns the largest number of shares of the pixels of a weight gradient.
 func (c *convBlock) maxWeightShares() int {
 	across, down := c.weightTiles()
 	return max(1, weightBlocks/(across*down))
 }
 
-// weightShares returns how the weight gradient cuts the pixels of n samples: pixels a share,
+// weightShares returns how the weight gradient cuts the pixels of n samples: pixels per share,
 // and shares.
 func (c *convBlock) weightShares(n int) (share, shares int) {
 	pixels := n * c.Height * c.Width
@@ -234,8 +238,9 @@ func (c *convBlock) Forward(p model.Pass) {
 	if p.Train {
 		training = 1
 	}
-	c.be.launch(kernels.BatchnormPoolForward(c.z, c.moments, f32(c.Gamma), f32(c.Beta), f32(c.RunningMean), f32(c.RunningVar),
-		c.statistics, f32(c.Y), count, out, height, width, int32(samples), float32(c.Eps), float32(c.Momentum), training),
+	c.be.launch(kernels.BatchnormPoolForward(c.z, c.moments, f32(c.Gamma), f32(c.Beta),
+		f32(c.RunningMean), f32(c.RunningVar), c.statistics, f32(c.Y),
+		count, out, height, width, int32(samples), float32(c.Eps), float32(c.Momentum), training),
 		grid{shares, c.Out, 1})
 }
 
@@ -248,7 +253,7 @@ func (c *convBlock) Backward(p model.Pass) {
 	c.backwardConvolution(p.Samples)
 }
 
-// backwardNorm computes DGamma, DBeta and dz, and the sums of dz, from DY.
+// backwardNorm computes DGamma, DBeta, dz and the sums of dz from DY.
 func (c *convBlock) backwardNorm(n int) {
 	count, _, out, height, width, _ := c.sizes(n)
 	samples, shares := c.shares(n)
@@ -260,7 +265,7 @@ func (c *convBlock) backwardNorm(n int) {
 		grid{shares, c.Out, 1})
 }
 
-// backwardConvolution computes DWeight, DBias and DX, unless it is nil, from dz and its sums.
+// backwardConvolution computes DWeight, DBias and, unless it is nil, DX, from dz and its sums.
 func (c *convBlock) backwardConvolution(n int) {
 	count, in, out, height, width, kernel := c.sizes(n)
 	if c.DX != nil {
@@ -279,7 +284,7 @@ func (c *convBlock) backwardConvolution(n int) {
 		grid{ceil(weights, sumColumns) + ceil(c.Out, sumColumns), 1, 1})
 }
 
-// sizes returns the sizes of n samples as the kernels take them.
+// sizes returns the kernels' size arguments for n samples.
 func (c *convBlock) sizes(n int) (count, in, out, height, width, kernel int32) {
 	return int32(n), int32(c.In), int32(c.Out), int32(c.Height), int32(c.Width), int32(c.Kernel)
 }

@@ -16,7 +16,7 @@ import (
 	"crnn/model"
 )
 
-// convTest is a convolution block on the device whose inputs the tests choose.
+// convTest is a convolution block on the device, with inputs that the tests choose.
 type convTest struct {
 	*testing.T
 	*convBlock
@@ -50,7 +50,7 @@ func (c *convTest) alloc(be *Backend, shape ...int) *tensor.Dense {
 	return a
 }
 
-// put returns an array of these values on the device.
+// put returns an array with values on the device.
 func (c *convTest) put(values []float32) *tensor.Dense {
 	c.Helper()
 	a := c.alloc(c.be, len(values))
@@ -122,8 +122,8 @@ func (c *convTest) same(what string, got, want []float32) {
 	}
 }
 
-// The tiled convolutions must be the products of im2col matrices, to the bit: the values are such
-// that nothing is rounded.
+// The tiled convolutions must equal the products of im2col matrices, to the bit: with these values,
+// nothing is rounded.
 func TestConvolutionsAreProductsOfPatches(t *testing.T) {
 	for _, size := range [][6]int{ // n, in, out, height, width, kernel
 		{2, 1, 32, 28, 28, 5}, // the recipe's
@@ -140,7 +140,7 @@ func TestConvolutionsAreProductsOfPatches(t *testing.T) {
 				n, pixels, taps := c.n, c.Height*c.Width, c.Kernel*c.Kernel
 				x, w, bias, dz := small(r, n*c.In*pixels), small(r, c.Out*c.In*taps), small(r, c.Out), small(r, n*c.Out*pixels)
 				for i := range bias {
-					bias[i] += 1000 // z is far from 0 then, and its moments are put to the test
+					bias[i] += 1000 // so that z is far from 0, which its moments must bear
 				}
 				for a, v := range map[*tensor.Dense][]float32{c.X: x, c.Weight: w, c.Bias: bias} {
 					if err := c.be.Upload(a, v); err != nil {
@@ -173,7 +173,8 @@ func TestConvolutionsAreProductsOfPatches(t *testing.T) {
 				want = c.product(rows, c.im2col(c.dz, c.Out), c.In, n*pixels, c.Out*taps)
 				c.same("dx", c.get(f32(c.DX), c.DX.DataSize()), permuted(want, c.In, n, pixels))
 
-				want = c.product(permuted(dz, n, c.Out, pixels), transposed(patches, c.In*taps, n*pixels), c.Out, c.In*taps, n*pixels)
+				want = c.product(permuted(dz, n, c.Out, pixels), transposed(patches, c.In*taps, n*pixels),
+					c.Out, c.In*taps, n*pixels)
 				c.same("dweight", c.get(f32(c.DWeight), len(want)), want)
 			})
 		}
@@ -205,16 +206,16 @@ func (c *convTest) checkMoments(z []float32) {
 		for _, v := range tile {
 			m2 += (float64(v) - mean) * (float64(v) - mean)
 		}
-		// A sum of at most 80 differences in fp32, a dozen of them one after the other, is off by
-		// some 2^-24 of the largest for each.
+		// A sum of at most 80 differences in fp32, a dozen of them in sequence: each is off by some
+		// 2^-24 of the largest.
 		if !(math.Abs(m.mean-mean) <= 1e-6*spread && math.Abs(float64(m.m2)-m2) <= 2e-6*m2) {
 			c.Fatalf("moments of channel %d, tile %d: %v and %v, want %v and %v", i/tiles, i%tiles, m.mean, m.m2, mean, m2)
 		}
 	}
 }
 
-// Operands must be rounded to nearest, not cut off, and nothing else must be rounded to less than
-// fp32: with one channel and a kernel of 1, z is a single product.
+// Operands must be rounded to nearest, not truncated, and nothing else must be rounded below fp32
+// precision: with one channel and a kernel of 1, z is a single product.
 func TestOperandsAreRoundedToNearest(t *testing.T) {
 	rounded := map[string]func(bits uint32) uint32{
 		"fp32": func(bits uint32) uint32 { return bits },

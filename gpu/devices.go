@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The least that crnn's kernels run on.
+// The minimum that crnn's kernels need.
 const (
 	minCapability = 75          // Turing
 	minCUDA       = 12000       // CUDA 12.0, as cuDriverGetVersion writes it
@@ -19,10 +19,10 @@ type Device struct {
 	UUID        string // as nvidia-smi writes it, GPU-… or MIG-…
 	Capability  int    // compute capability: 90 for 9.0
 	TotalMemory int64  // bytes
-	prohibited  bool   // by its compute mode
+	prohibited  bool   // its compute mode is Prohibited
 }
 
-// Options are what Open is told.
+// Options are the arguments of Open.
 type Options struct {
 	Device    int    // index of the GPU
 	Precision string // fp32, tf32 or bf16; empty: fp32
@@ -38,7 +38,7 @@ func (d Device) Precisions() []string {
 	return []string{"fp32", "tf32", "bf16"}
 }
 
-// Unavailable is why a GPU, or any, cannot be used.
+// Unavailable says why a GPU, or any GPU, cannot be used.
 type Unavailable struct {
 	What   string // what was found
 	Remedy string // what to do about it
@@ -52,7 +52,8 @@ func (d Device) Usable() error {
 	switch {
 	case d.Capability < minCapability:
 		return &Unavailable{
-			What:   fmt.Sprintf("%v is too old: its compute capability is %s, and %s is needed", d, dotted(d.Capability), dotted(minCapability)),
+			What: fmt.Sprintf("%v is too old: its compute capability is %s, and %s is needed",
+				d, dotted(d.Capability), dotted(minCapability)),
 			Remedy: "use a card of the Turing generation (2018) or newer"}
 	case d.prohibited:
 		return &Unavailable{
@@ -62,8 +63,8 @@ func (d Device) Usable() error {
 	return nil
 }
 
-// Probe returns GPU number index, or the reason why it cannot be used, as Devices does.
-// That another process has it to itself is not seen before it is opened.
+// Probe returns GPU number index, or the reason why it cannot be used, as Devices does. It does not
+// notice that another process uses the GPU exclusively; Open does.
 func Probe(index int) (Device, error) {
 	devices, err := Devices()
 	if err != nil {
@@ -80,10 +81,13 @@ func outOfRange(index int, devices []Device) *Unavailable {
 	for _, d := range devices {
 		there = append(there, d.String())
 	}
-	return &Unavailable{What: fmt.Sprintf("there is no cuda:%d, only %s", index, strings.Join(there, ", ")), Remedy: "take one of these"}
+	return &Unavailable{
+		What:   fmt.Sprintf("there is no cuda:%d, only %s", index, strings.Join(there, ", ")),
+		Remedy: "take one of these",
+	}
 }
 
-// dotted writes a compute capability.
+// dotted writes a compute capability: 75 as 7.5.
 func dotted(capability int) string { return fmt.Sprintf("%d.%d", capability/10, capability%10) }
 
 // cudaVersion writes a version of CUDA, given as cuDriverGetVersion returns it.

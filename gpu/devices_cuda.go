@@ -18,8 +18,8 @@ const Built = true
 // HasDriver says whether the driver's library was found.
 func HasDriver() bool { return cudalink.Status().Path != "" }
 
-// Devices returns the GPUs that the driver shows, in its order, some of which may not be usable, or
-// the reason why there is none: an *Unavailable, or what the driver says.
+// Devices returns the GPUs that the driver shows, in its order, usable or not. If there are none, it
+// returns the reason: an *Unavailable, or the driver's error.
 func Devices() ([]Device, error) {
 	host := ReadHost(os.DirFS("/"))
 	visible, set := os.LookupEnv("CUDA_VISIBLE_DEVICES")
@@ -57,7 +57,7 @@ func Devices() ([]Device, error) {
 
 func notWorking(err error) error { return fmt.Errorf("NVIDIA's driver does not work: %w", err) }
 
-// isMIG says whether d is a part of a GPU in MIG mode. The driver puts the part's profile behind the
+// isMIG says whether d is a part of a GPU in MIG mode. The driver appends the part's profile to the
 // card's name: NVIDIA H100 80GB HBM3 MIG 1g.10gb.
 func (d Device) isMIG() bool { return strings.Contains(d.Name, " MIG ") }
 

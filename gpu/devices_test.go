@@ -15,9 +15,11 @@ func TestUsable(t *testing.T) {
 		{Device{Name: "NVIDIA RTX PRO 6000", Capability: 120}, 3, ""},
 		{Device{Name: "Tesla T4", Capability: 75}, 1, ""},
 		{Device{Index: 2, Name: "Tesla V100", Capability: 70}, 1,
-			"cuda:2 (Tesla V100) is too old: its compute capability is 7.0, and 7.5 is needed: use a card of the Turing generation (2018) or newer"},
+			"cuda:2 (Tesla V100) is too old: its compute capability is 7.0, and 7.5 is needed: " +
+				"use a card of the Turing generation (2018) or newer"},
 		{Device{Name: "NVIDIA A100", UUID: "GPU-1", Capability: 80, prohibited: true}, 3,
-			"cuda:0 (NVIDIA A100) may not be used: its compute mode is Prohibited: change that with `nvidia-smi -i GPU-1 -c DEFAULT`, as root"},
+			"cuda:0 (NVIDIA A100) may not be used: its compute mode is Prohibited: " +
+				"change that with `nvidia-smi -i GPU-1 -c DEFAULT`, as root"},
 	} {
 		got := ""
 		if err := c.device.Usable(); err != nil {

@@ -9,7 +9,7 @@ package gpu
 #include <stdlib.h>
 #include <cuda.h>
 
-// load compiles a text of PTX, and writes into log what the compiler says of an error.
+// load compiles a text of PTX, and writes the compiler's error messages into log.
 static CUresult load(CUmodule *module, const char *text, char *log, size_t size) {
 	CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
 	void *values[] = {log, (void *)size};
@@ -29,7 +29,7 @@ import (
 	"crnn/kernels"
 )
 
-// driverError is a code of the driver from a call of our own.
+// driverError is the driver's error code from a call in this file.
 type driverError C.CUresult
 
 func (e driverError) Error() string {
@@ -59,23 +59,22 @@ func supportedVersion() (int, error) {
 	return int(version), err
 }
 
-// uuid returns the UUID of a device as nvidia-smi writes it, without its prefix: of the MIG device
-// where it is a part of a GPU. cu.Device.UUID would return the whole GPU's.
+// uuid returns the UUID of a device as nvidia-smi writes it, without its prefix. For a part of a GPU
+// it is the MIG device's; cu.Device.UUID would return the whole GPU's.
 func uuid(d cu.Device) (string, error) {
 	var id [16]byte
 	err := result(C.cuDeviceGetUuid_v2((*C.CUuuid)(unsafe.Pointer(&id)), C.CUdevice(d)))
 	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:]), failed("cuDeviceGetUuid", err)
 }
 
-// loadModule has the driver compile the PTX of a source. Of an error it tells what the compiler
-// says.
+// loadModule lets the driver compile the PTX of a source. An error contains the compiler's log.
 func loadModule(source, text string) (m cu.Module, err error) {
 	const room = 8192 // bytes of the log: the first lines name the cause
 	log := (*C.char)(C.calloc(1, room))
 	defer C.free(unsafe.Pointer(log))
 	ptx := C.CString(text)
 	defer C.free(unsafe.Pointer(ptx))
-	// cu.Module has no other field than the handle, and no accessor.
+	// cu.Module has no field but the handle, and no accessor.
 	err = failed("cuModuleLoadDataEx of "+source, result(C.load((*C.CUmodule)(unsafe.Pointer(&m)), ptx, log, room)))
 	if e := (*Error)(nil); errors.As(err, &e) {
 		e.Log = strings.Join(strings.Fields(C.GoString(log)), " ")
@@ -96,7 +95,7 @@ func capture(s cu.Stream, submit func() error) (*graph, error) {
 	}
 	err := submit()
 	var recorded C.CUgraph
-	// The capture is ended in any case: a stream left in it takes nothing else.
+	// The capture must end in any case: until then the stream takes nothing else.
 	if ended := result(C.cuStreamEndCapture(cStream(s), &recorded)); err == nil && ended != nil {
 		err = failed("cuStreamEndCapture", ended)
 	}
@@ -116,7 +115,7 @@ func capture(s cu.Stream, submit func() error) (*graph, error) {
 	return g, err
 }
 
-// instantiate makes of a recorded graph one that can be launched.
+// instantiate makes a launchable graph of a recorded one.
 func instantiate(recorded C.CUgraph) (*graph, error) {
 	var nodes C.size_t
 	if err := result(C.cuGraphGetNodes(recorded, nil, &nodes)); err != nil {
@@ -156,7 +155,7 @@ func (p pinned) free() error {
 }
 
 // residentClusters returns how many clusters of a kernel the card can run at the same time. f is the
-// kernel of the call.
+// code of the call's kernel.
 func residentClusters(f cu.Function, call kernels.Call) (int, error) {
 	var attribute C.CUlaunchAttribute
 	attribute.id = C.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION

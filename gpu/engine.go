@@ -10,8 +10,8 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// engine makes arrays on the GPU arrays of gorgonia.org/tensor: it says that their memory is
-// the device's, and copies and clears it.
+// engine lets gorgonia.org/tensor handle arrays on the GPU: it says that their memory is the
+// device's, and copies and clears it.
 type engine struct{ be *Backend }
 
 var _ tensor.Engine = engine{}
@@ -34,7 +34,7 @@ func (e engine) Alloc(size int64) (tensor.Memory, error) {
 	return deviceMemory{uintptr(address), uintptr(size)}, err
 }
 
-// Free does nothing: memory is given back by the Backend's Close.
+// Free does nothing: the Backend's Close frees the memory.
 func (engine) Free(tensor.Memory, int64) error { return nil }
 
 func (e engine) Memset(mem tensor.Memory, value any) error {
@@ -48,7 +48,8 @@ func (e engine) Memset(mem tensor.Memory, value any) error {
 
 func (e engine) Memclr(mem tensor.Memory) {
 	defer e.be.enter()()
-	e.be.fail(failed("cuMemsetD8Async", cu.MemsetD8Async(cu.DevicePtr(mem.Uintptr()), 0, int64(mem.MemSize()), e.be.stream)))
+	e.be.fail(failed("cuMemsetD8Async",
+		cu.MemsetD8Async(cu.DevicePtr(mem.Uintptr()), 0, int64(mem.MemSize()), e.be.stream)))
 }
 
 func (e engine) Memcpy(dst, src tensor.Memory) error {

@@ -13,8 +13,8 @@ import (
 	"crnn/gpu/cudalink"
 )
 
-// failed returns the *Error of a call of the driver that returned err, or nil for nil. The type
-// of gorgonia.org/cu's errors is not exported: it is the code, as an int.
+// failed returns the *Error of a driver call that returned err, or nil for nil. The error type of
+// gorgonia.org/cu is not exported; its values are the codes, as ints.
 func failed(call string, err error) error {
 	for ; err != nil; err = errors.Unwrap(err) {
 		switch v := reflect.ValueOf(err); {
@@ -36,13 +36,13 @@ func newError(call string, code int) *Error {
 	return &Error{Call: call, Code: code}
 }
 
-// isOutOfMemory says whether err is the driver's for a GPU whose memory is full.
+// isOutOfMemory says whether err is the driver's error for full GPU memory.
 func isOutOfMemory(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Code == outOfMemory
 }
 
-// driverWords returns what the driver calls a code, and what it says about it.
+// driverWords returns the driver's name of a code, and its explanation.
 func driverWords(code int) (name, meaning string) {
 	var cName, cMeaning *C.char
 	if C.cuGetErrorName(C.CUresult(code), &cName) != 0 || C.cuGetErrorString(C.CUresult(code), &cMeaning) != 0 {

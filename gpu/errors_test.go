@@ -11,11 +11,13 @@ import (
 
 func TestError(t *testing.T) {
 	got := (&Error{Call: "cuMemAlloc", Code: 2}).Error()
-	if want := "cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY: the GPU's memory is full: end other programs"; !strings.HasPrefix(got, want) {
+	want := "cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY: the GPU's memory is full: end other programs"
+	if !strings.HasPrefix(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	// One that is not in the table, and whose name only the driver knows.
-	if got := (&Error{Call: "cuX", Code: 7777}).Error(); !strings.HasPrefix(got, "cuX: ") || !strings.HasSuffix(got, report) {
+	// A code that is not in the table, so that only the driver knows its name.
+	got = (&Error{Call: "cuX", Code: 7777}).Error()
+	if !strings.HasPrefix(got, "cuX: ") || !strings.HasSuffix(got, report) {
 		t.Errorf("%q", got)
 	}
 	for code, c := range codes {
@@ -25,7 +27,7 @@ func TestError(t *testing.T) {
 	}
 }
 
-// The names are NVIDIA's: those of cuda.h, where scripts/with-cuda has put it.
+// The names are those of NVIDIA's cuda.h, which scripts/with-cuda provides.
 func TestErrorNames(t *testing.T) {
 	include := regexp.MustCompile(`'-I([^']+)'`).FindStringSubmatch(os.Getenv("CGO_CFLAGS"))
 	if include == nil {
@@ -52,7 +54,8 @@ func TestErrorNames(t *testing.T) {
 
 func TestPrecisionError(t *testing.T) {
 	got := (&PrecisionError{Precision: "bf16", Device: "cuda:0", Name: "Tesla T4", Capability: 75}).Error()
-	if want := "bf16: cuda:0 (Tesla T4) has compute capability 7.5 and computes in fp32 only; tf32 and bf16 need 8.0"; got != want {
+	want := "bf16: cuda:0 (Tesla T4) has compute capability 7.5 and computes in fp32 only; tf32 and bf16 need 8.0"
+	if got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

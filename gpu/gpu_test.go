@@ -15,18 +15,17 @@ import (
 	"crnn/tests/backendtest"
 )
 
-// open returns a Device that opens GPU 0 with a precision.
+// opener returns a Device that opens GPU 0 with a precision.
 func opener(precision string) backendtest.Device {
 	return func(t testing.TB) model.Backend { return openTest(t, precision) }
 }
 
-// openTest opens GPU 0. Without one the test is skipped, unless CRNN_TEST_CUDA says that there
-// must be one.
+// openTest opens GPU 0. If there is none, it skips the test, or fails it if CRNN_TEST_CUDA is set.
 func openTest(t testing.TB, precision string) *Backend {
 	t.Helper()
 	be, err := Open(Options{Precision: precision})
 	if old := (*PrecisionError)(nil); errors.As(err, &old) {
-		t.Skip(err) // by the card's capability alone
+		t.Skip(err) // only the card's capability causes this error
 	}
 	if err != nil {
 		if os.Getenv("CRNN_TEST_CUDA") == "" {
@@ -129,7 +128,7 @@ func params(t *testing.T, net *model.Network) []float32 {
 	return state.Params
 }
 
-// steps makes training steps on changing images, every fourth on fewer.
+// steps makes training steps on changing images; every fourth step has fewer.
 func steps(t *testing.T, count int, step func(indices []int32) error) {
 	for i := range count {
 		indices := []int32{int32(i), int32(i + 3), int32(2 * i), 5, 1}
@@ -142,7 +141,7 @@ func steps(t *testing.T, count int, step func(indices []int32) error) {
 	}
 }
 
-// A graph replayed must give the bits of its launches made one by one.
+// A replayed graph must give the same bits as its launches one by one.
 func TestGraphGivesTheSameBits(t *testing.T) {
 	be := openTest(t, "fp32")
 	net, images := tiny(t, be, 5)
@@ -169,8 +168,8 @@ func TestGraphGivesTheSameBits(t *testing.T) {
 	}
 }
 
-// The recipe's training step must be at most 25 nodes, and more networks than graphs are kept
-// must not matter.
+// The recipe's training step must be at most 25 nodes. More networks than kept graphs must still
+// work.
 func TestStepIsOneSmallGraph(t *testing.T) {
 	be := openTest(t, "fp32")
 	net, err := model.New(be, model.Default(), model.Options{MaxBatch: 4, Seed: 1})
@@ -206,10 +205,10 @@ func TestStepIsOneSmallGraph(t *testing.T) {
 	}
 }
 
-// What the plan counts is what a network takes.
+// The plan must count the memory that a network takes.
 func TestPlanCountsWhatIsTaken(t *testing.T) {
 	be := openTest(t, "fp32")
-	// The indices of the second need more room than there is at first.
+	// The indices of the second batch need more room than the step block has at first.
 	for _, batch := range []int{7, 300} {
 		plan := be.Plan()
 		if _, err := model.New(plan, model.Default(), model.Options{MaxBatch: batch, Seed: 1}); err != nil {
@@ -220,13 +219,13 @@ func TestPlanCountsWhatIsTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 		if taken := be.MemoryUsed() - before; taken != plan.MemoryUsed() {
-			t.Errorf("a network for %d images took %d bytes, planned were %d", batch, taken, plan.MemoryUsed())
+			t.Errorf("a network for %d images took %d bytes, planned %d", batch, taken, plan.MemoryUsed())
 		}
 	}
 }
 
-// Sizes at the limits are planned without overflow, or refused: every parameter and what Adam
-// keeps of it is 16 bytes at least.
+// Sizes at the limits are planned without overflow, or refused. A parameter, its gradient and
+// Adam's two moments take at least 16 bytes.
 func TestPlanOfLargeSizes(t *testing.T) {
 	be := openTest(t, "fp32")
 	for _, c := range []struct{ hidden, layers, batch int }{
@@ -241,12 +240,12 @@ func TestPlanOfLargeSizes(t *testing.T) {
 		}
 		states := 2 * 4 * int64(c.layers) * int64(c.batch) * int64(config.SeqLen()) * int64(c.hidden)
 		if least := 16*int64(config.Layout().ParamLen) + states; plan.MemoryUsed() < least {
-			t.Errorf("%+v: planned are %d bytes, the least is %d", c, plan.MemoryUsed(), least)
+			t.Errorf("%+v: planned %d bytes, at least %d expected", c, plan.MemoryUsed(), least)
 		}
 	}
 }
 
-// A batch of any size finds its memory taken.
+// A step takes no memory, even with a batch larger than the step block's first room.
 func TestLargeBatch(t *testing.T) {
 	be := openTest(t, "fp32")
 	indices := make([]int32, 300)

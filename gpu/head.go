@@ -16,13 +16,13 @@ type head struct {
 	totals kernels.Ptr // a deviceTotals
 }
 
-// gradientColumns is how many columns of the weights' gradient a block of head_backward computes.
+// gradientColumns is the number of columns of the weights' gradient per block of head_backward.
 const gradientColumns = 32
 
-// labels are the classes of a batch's samples, of so many.
+// labels are the classes of a batch's samples.
 type labels struct {
 	of            kernels.U8
-	room, classes int
+	room, classes int // samples that fit, and classes there are
 }
 
 // Classes and Len implement model.Labels.

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Host is what a machine shows of NVIDIA's driver and cards when neither is asked.
+// Host is what a machine's files show of NVIDIA's driver and cards, without a call to either.
 type Host struct {
 	Driver    string   // version of the driver in the kernel, empty for none
 	Cards     []string // names that the driver gives, or device files where it gives none
@@ -18,7 +18,7 @@ type Host struct {
 
 var driverVersion = regexp.MustCompile(`^NVRM version:.*?\s(\d+\.[\d.]+)\s`)
 
-// ReadHost reads the files of the machine, of which only Linux has any. root is its file system.
+// ReadHost reads the machine's files, which only Linux has. root is the machine's file system.
 func ReadHost(root fs.FS) (h Host) {
 	if text, err := fs.ReadFile(root, "proc/driver/nvidia/version"); err == nil {
 		h.Driver = "of unknown version"
@@ -26,7 +26,7 @@ func ReadHost(root fs.FS) (h Host) {
 			h.Driver = string(m[1])
 		}
 	}
-	// A pattern is never malformed.
+	// Glob fails for malformed patterns only.
 	files, _ := fs.Glob(root, "proc/driver/nvidia/gpus/*/information")
 	for _, file := range files {
 		text, err := fs.ReadFile(root, file)
@@ -49,7 +49,7 @@ func ReadHost(root fs.FS) (h Host) {
 	for _, file := range devices {
 		vendor, _ := fs.ReadFile(root, file)
 		class, _ := fs.ReadFile(root, path.Join(path.Dir(file), "class"))
-		// 0x03 is the class of displays, those without a plug included.
+		// Class 0x03 is displays, including cards without a connector.
 		if strings.TrimSpace(string(vendor)) == "0x10de" && strings.HasPrefix(string(class), "0x03") {
 			h.OnBus++
 		}
@@ -62,7 +62,7 @@ func ReadHost(root fs.FS) (h Host) {
 	return h
 }
 
-// noLibrary is why libcuda.so.1 could not be loaded, given what the loader says.
+// noLibrary says why libcuda.so.1 could not be loaded, given the loader's message.
 func (h Host) noLibrary(message string) *Unavailable {
 	u := &Unavailable{
 		What:   "no NVIDIA driver (libcuda.so.1 was not found)",
@@ -85,8 +85,7 @@ func (h Host) noLibrary(message string) *Unavailable {
 
 const startWithGPUs = "give the container the GPUs of its host with `docker run --gpus all`"
 
-// noDevice is why the driver shows no GPU. visible is the value of CUDA_VISIBLE_DEVICES, if
-// set.
+// noDevice says why the driver shows no GPU. visible is the value of CUDA_VISIBLE_DEVICES, if set.
 func (h Host) noDevice(visible string, set bool) *Unavailable {
 	u := &Unavailable{What: h.driver() + " finds no GPU", Remedy: checkCard}
 	switch {
@@ -102,14 +101,15 @@ func (h Host) noDevice(visible string, set bool) *Unavailable {
 	return u
 }
 
-// tooOld is why a driver with a version of CUDA is not enough.
+// tooOld says why a driver with the given version of CUDA is not enough.
 func (h Host) tooOld(version int) *Unavailable {
 	remedy := "update it to " + minDriver + " or newer"
 	if h.Container {
 		remedy += ", on the host"
 	}
 	return &Unavailable{
-		What:   fmt.Sprintf("%s is too old: it has CUDA %s, and %s is needed", h.driver(), cudaVersion(version), cudaVersion(minCUDA)),
+		What: fmt.Sprintf("%s is too old: it has CUDA %s, and %s is needed",
+			h.driver(), cudaVersion(version), cudaVersion(minCUDA)),
 		Remedy: remedy}
 }
 

@@ -9,7 +9,8 @@ import (
 )
 
 func TestReadHost(t *testing.T) {
-	const version = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC version: 12\n"
+	const version = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\n" +
+		"GCC version: 12\n"
 	const open = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build\n"
 	for _, c := range []struct {
 		name  string
@@ -61,19 +62,30 @@ func TestReasons(t *testing.T) {
 		{"half a driver", Host{Driver: "535.1"}.noLibrary(notFound),
 			"NVIDIA's driver 535.1 is loaded, but its libcuda.so.1 was not found: install the CUDA library", false},
 		{"container", Host{Container: true}.noLibrary(notFound),
-			"no NVIDIA driver (libcuda.so.1 was not found): give the container the GPUs of its host with `docker run --gpus all`", false},
+			"no NVIDIA driver (libcuda.so.1 was not found): " +
+				"give the container the GPUs of its host with `docker run --gpus all`", false},
 		{"empty file in an image", Host{Container: true}.noLibrary("/usr/lib/libcuda.so.1: file too short"),
-			"the driver's libcuda.so.1 cannot be loaded (/usr/lib/libcuda.so.1: file too short): give the container the GPUs", false},
-		{"a library that it needs", Host{}.noLibrary("libnvidia-x.so.1: cannot open shared object file: No such file or directory"),
-			"the driver's libcuda.so.1 cannot be loaded (libnvidia-x.so.1: cannot open shared object file: No such file or directory): install NVIDIA's driver anew", false},
-		{"no card", Host{Driver: "535.1"}.noDevice("", false), "NVIDIA's driver 535.1 finds no GPU: see with nvidia-smi", false},
-		{"no card in the container", Host{Container: true}.noDevice("", false), "NVIDIA's driver finds no GPU: give the container the GPUs", false},
-		{"hidden part", Host{}.noDevice("MIG-7", true), `NVIDIA's driver finds no GPU among those of CUDA_VISIBLE_DEVICES="MIG-7": unset it, or give whole UUIDs (GPU-…, MIG-…)`, false},
-		{"hidden", Host{}.noDevice("7", true), `NVIDIA's driver finds no GPU among those of CUDA_VISIBLE_DEVICES="7": unset it`, false},
+			"the driver's libcuda.so.1 cannot be loaded (/usr/lib/libcuda.so.1: file too short): " +
+				"give the container the GPUs", false},
+		{"a library that it needs",
+			Host{}.noLibrary("libnvidia-x.so.1: cannot open shared object file: No such file or directory"),
+			"the driver's libcuda.so.1 cannot be loaded (libnvidia-x.so.1: " +
+				"cannot open shared object file: No such file or directory): install NVIDIA's driver anew", false},
+		{"no card", Host{Driver: "535.1"}.noDevice("", false),
+			"NVIDIA's driver 535.1 finds no GPU: see with nvidia-smi", false},
+		{"no card in the container", Host{Container: true}.noDevice("", false),
+			"NVIDIA's driver finds no GPU: give the container the GPUs", false},
+		{"hidden part", Host{}.noDevice("MIG-7", true),
+			`NVIDIA's driver finds no GPU among those of CUDA_VISIBLE_DEVICES="MIG-7": ` +
+				`unset it, or give whole UUIDs (GPU-…, MIG-…)`, false},
+		{"hidden", Host{}.noDevice("7", true),
+			`NVIDIA's driver finds no GPU among those of CUDA_VISIBLE_DEVICES="7": unset it`, false},
 		{"old driver", Host{Driver: "470.57.02"}.tooOld(11040),
-			"NVIDIA's driver 470.57.02 is too old: it has CUDA 11.4, and 12.0 is needed: update it to 525.60.13 or newer", false},
+			"NVIDIA's driver 470.57.02 is too old: it has CUDA 11.4, and 12.0 is needed: " +
+				"update it to 525.60.13 or newer", false},
 		{"old driver of the host", Host{Container: true}.tooOld(11080),
-			"NVIDIA's driver is too old: it has CUDA 11.8, and 12.0 is needed: update it to 525.60.13 or newer, on the host", false},
+			"NVIDIA's driver is too old: it has CUDA 11.8, and 12.0 is needed: " +
+				"update it to 525.60.13 or newer, on the host", false},
 	} {
 		if got := c.got.Error(); !strings.HasPrefix(got, c.want) || c.got.Usual != c.usual {
 			t.Errorf("%s: %q, usual %t, want %q, %t", c.name, got, c.got.Usual, c.want, c.usual)

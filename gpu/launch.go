@@ -12,7 +12,7 @@ import (
 // grid is the size of a grid, in blocks.
 type grid [3]int
 
-// launch is a kernel to run, with everything that its launch depends on: equal launches do the same.
+// launch is a kernel call and its grid. Equal launches do the same.
 type launch struct {
 	call kernels.Call
 	grid grid
@@ -23,11 +23,11 @@ type program struct {
 	code
 
 	recording bool
-	list      []launch // called since Together began
+	list      []launch // noted since Together began
 	graphs    []*recorded
 }
 
-// recorded is a graph and the launches that it was made of.
+// recorded is a graph and the launches in it.
 type recorded struct {
 	list  []launch
 	graph *graph
@@ -62,7 +62,7 @@ func (be *Backend) launchClusters(n int, call kernels.Call) {
 	be.launch(call, grid{n * call.Cluster, 1, 1})
 }
 
-// launch runs a kernel, or notes it for the graph in the making.
+// launch runs a kernel or, inside Together, notes it.
 func (be *Backend) launch(call kernels.Call, blocks grid) {
 	if be.err != nil || be.plan {
 		return
@@ -77,7 +77,7 @@ func (be *Backend) launch(call kernels.Call, blocks grid) {
 	be.fail(be.submit(l))
 }
 
-// submit sends a launch to the stream. While a graph is captured, its code must be loaded already.
+// submit sends a launch to the stream. During a capture, the kernel's code must be loaded already.
 func (be *Backend) submit(l launch) error {
 	if be.err != nil {
 		return be.err
@@ -94,9 +94,9 @@ func (be *Backend) submit(l launch) error {
 	return failed("cuLaunchKernel of "+l.call.Name, err)
 }
 
-// Together implements model.Backend. body is run each time, but its launches are only noted,
-// which costs some microseconds; if they are those of a graph, that is replayed, so a graph never
-// runs that does something else than body would.
+// Together implements model.Backend. body runs each time, but its launches are only noted, which
+// costs some microseconds. If a graph has the same launches, it is replayed. So a graph always does
+// exactly what body does.
 func (be *Backend) Together(body func()) {
 	be.record(body)
 	if be.err != nil || be.plan || len(be.list) == 0 {
@@ -129,7 +129,7 @@ func (be *Backend) graphOf(list []launch) (*graph, error) {
 			return r.graph, nil
 		}
 	}
-	for _, l := range list { // what cannot be done while a graph is captured
+	for _, l := range list { // code cannot be loaded during a capture
 		if _, err := be.function(l.call.Source, l.call.Name); err != nil {
 			return nil, err
 		}
@@ -146,7 +146,7 @@ func (be *Backend) graphOf(list []launch) (*graph, error) {
 		return nil, err
 	}
 	if len(be.graphs) == maxGraphs {
-		if err := be.sync(); err != nil { // it may be running
+		if err := be.sync(); err != nil { // the graph may be running
 			return nil, err
 		}
 		if err := be.graphs[maxGraphs-1].graph.destroy(); err != nil {

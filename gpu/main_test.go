@@ -10,8 +10,8 @@ import (
 	"gorgonia.org/cu"
 )
 
-// The tests of a process share the GPU's primary context, which takes a card some 0.3 s to make:
-// while it is held here, Open only adds a user.
+// The tests of a process share the GPU's primary context, which takes a card some 0.3 s to make.
+// TestMain holds it, so that Open only adds a user.
 func TestMain(m *testing.M) {
 	var device cu.Device
 	held := false
@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 		if device, err = cu.GetDevice(0); err == nil {
 			_, err = device.RetainPrimaryCtx()
 		}
-		held = err == nil // else the tests that open the GPU say why it does not work
+		held = err == nil // otherwise the tests that open the GPU report the error
 	}
 	code := m.Run()
 	if held {
@@ -31,8 +31,8 @@ func TestMain(m *testing.M) {
 // contextRuined is the exit code of a process whose GPU context a test has ruined.
 const contextRuined = 3
 
-// endIfRuined ends the process after an error that ruins the context: every test after it would
-// fail for that reason alone.
+// endIfRuined ends the process after an error that ruins the context, since it would fail every later
+// test.
 func endIfRuined(t testing.TB, err error) {
 	if ruined(err) {
 		fmt.Fprintf(os.Stderr, "%s ruined the GPU's context, so the tests end here: %v\n", t.Name(), err)

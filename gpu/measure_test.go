@@ -17,13 +17,13 @@ import (
 	"crnn/model"
 )
 
-// The benchmarks here are what scripts/gpu-check measures besides `crnn bench`. Each is run once
-// (-test.benchtime 1x) and reports its figures as metrics.
+// scripts/gpu-check runs the benchmarks here besides `crnn bench`. It runs each once (-test.benchtime
+// 1x); they report their figures as metrics.
 
-// measureSteps names the steps, or launches, of a measurement.
+// measureSteps is the environment variable for the number of steps, or launches, of a measurement.
 const measureSteps = "CRNN_MEASURE_STEPS"
 
-// setting returns a number from the environment, by which the emulated driver gets less to do.
+// setting returns a number from the environment, which gives the emulated driver less work, or usual.
 func setting(b *testing.B, name string, usual int) int {
 	text, ok := os.LookupEnv(name)
 	if !ok {
@@ -36,7 +36,7 @@ func setting(b *testing.B, name string, usual int) int {
 	return n
 }
 
-// reportMetrics reports metrics in place of the time of the benchmark's function, which means nothing.
+// reportMetrics reports metrics instead of the time of the benchmark function, which is meaningless.
 func reportMetrics(b *testing.B, metrics map[string]float64) {
 	b.ReportMetric(0, "ns/op")
 	for unit, value := range metrics {
@@ -46,8 +46,8 @@ func reportMetrics(b *testing.B, metrics map[string]float64) {
 
 var entry = regexp.MustCompile(`\.entry (\w+)`)
 
-// BenchmarkModule loads each source by itself: the time is the compiler's, if CUDA_CACHE_PATH names
-// an empty folder. Of each kernel it tells what the compiler made of it.
+// BenchmarkModule loads each source by itself. The time is the compiler's, if CUDA_CACHE_PATH names an
+// empty folder. It also reports the resources of each compiled kernel.
 func BenchmarkModule(b *testing.B) {
 	be := openTest(b, "fp32")
 	for _, source := range kernels.Sources() {
@@ -88,7 +88,7 @@ func BenchmarkModule(b *testing.B) {
 	}
 }
 
-// BenchmarkClusters tells how many clusters of the RNN's kernels the card holds at once.
+// BenchmarkClusters reports how many clusters of the RNN's kernels the card holds at once.
 func BenchmarkClusters(b *testing.B) {
 	for _, precision := range []string{"fp32", "tf32", "bf16"} {
 		b.Run(precision, func(b *testing.B) {
@@ -122,11 +122,11 @@ func BenchmarkClusters(b *testing.B) {
 //   - step: as training makes it, each step timed by the card's events
 //   - graph: its graph alone, without the copy of the indices before it
 //   - wall: as training makes it, by the host's clock over all steps, without events between them
-//   - graph-wall: its graph alone in that way
-//   - flushed: each step after the card's second cache was overwritten
+//   - graph-wall: its graph alone, timed like wall
+//   - flushed: each step after the card's L2 cache was overwritten
 //
-// Times are in microseconds: by events the median and the fastest, by the host's clock the mean. Beside
-// each is the clock of the multiprocessors right after it.
+// Times are in microseconds: median and fastest by events, the mean by the host's clock. Each comes with
+// the clock of the multiprocessors right after it.
 func BenchmarkStep(b *testing.B) {
 	for _, precision := range []string{"fp32", "tf32", "bf16"} {
 		b.Run(precision, func(b *testing.B) {
@@ -160,7 +160,7 @@ type stepper struct {
 	images model.Images
 	order  []int32
 	batch  int
-	steps  int // of a measurement
+	steps  int // per measurement
 	made   int
 }
 
@@ -190,13 +190,13 @@ func (s *stepper) step() {
 	}
 }
 
-// graph replays the last step. A step has been made before.
+// graph replays the last step. A step must have been made before.
 func (s *stepper) graph() {
 	defer s.be.enter()()
 	s.be.fail(s.be.graphs[0].graph.launch(s.be.stream))
 }
 
-// flusher returns a function that overwrites the card's second cache.
+// flusher returns a function that overwrites the card's L2 cache.
 func (s *stepper) flusher() func() {
 	size, err := s.be.device.Attribute(cu.L2CacheSize)
 	if err != nil {
@@ -213,7 +213,7 @@ func (s *stepper) flusher() func() {
 	}
 }
 
-// warmUp runs something for 200 ms, after which a card has raised its clock.
+// warmUp calls run for 200 ms, after which a card has raised its clock.
 func (be *Backend) warmUp(b *testing.B, run func()) {
 	b.Helper()
 	for start := time.Now(); time.Since(start) < 200*time.Millisecond; {
@@ -224,8 +224,8 @@ func (be *Backend) warmUp(b *testing.B, run func()) {
 	}
 }
 
-// timeRuns warms up, and returns how long each of so many runs took by the card's events, in microseconds,
-// ascending. What comes before each is not timed.
+// timeRuns warms up, then times each run by the card's events. It returns microseconds, ascending. The
+// calls of before are not timed.
 func (be *Backend) timeRuns(b *testing.B, runs int, before, run func()) (times []float64) {
 	b.Helper()
 	be.warmUp(b, run)
@@ -257,7 +257,7 @@ func (s *stepper) sync() {
 	}
 }
 
-// byWall returns how long a step takes when nothing looks at it.
+// byWall returns the time of a step by the host's clock, without events.
 func (s *stepper) byWall(step func()) time.Duration {
 	start := time.Now()
 	for range s.steps {

@@ -16,23 +16,23 @@ import (
 )
 
 // pool is all device memory of a Backend: taken when operators are made, given back by Close.
-// Each array is an allocation of the driver's, so that compute-sanitizer and the like see its
-// bounds; nothing is allocated while the network runs.
+// Each array is a separate allocation of the driver, so that tools like compute-sanitizer know its
+// bounds. Nothing is allocated while the network runs.
 type pool struct {
 	taken []cu.DevicePtr
 	used  int64 // bytes
 
-	// plan makes the Backend one that only counts: its arrays have made-up addresses.
+	// plan makes the Backend only count memory: its arrays have made-up addresses.
 	plan bool
 }
 
 // planning says that the Backend only counts memory.
 func (p *pool) planning() bool { return p.plan }
 
-// planBase is where made-up addresses begin: where neither Go nor a driver has memory.
+// planBase is the first made-up address; neither Go nor a driver has memory there.
 const planBase = 1 << 46
 
-// granularity is what the driver rounds allocations up to, at the least.
+// granularity is the smallest unit to which the driver rounds allocations up.
 const granularity = 512
 
 // close gives the memory back.
@@ -49,14 +49,17 @@ func (p *pool) close() error {
 
 // Plan implements model.Planner.
 func (be *Backend) Plan() model.Planner {
-	return &Backend{precision: be.precision, card: be.card, pool: pool{plan: true}, stepBlock: stepBlock{stepBytes: be.stepBytes}}
+	return &Backend{
+		precision: be.precision, card: be.card,
+		pool: pool{plan: true}, stepBlock: stepBlock{stepBytes: be.stepBytes},
+	}
 }
 
-// MemoryUsed returns the bytes of device memory that were taken.
+// MemoryUsed returns the bytes of device memory taken.
 func (be *Backend) MemoryUsed() int64 { return be.pool.used }
 
-// driverMemory is set aside for what the driver takes by itself: for the kernels' code, for graphs,
-// and by rounding allocations up to pages.
+// driverMemory is set aside for the driver's own use: the kernels' code, graphs, and the rounding of
+// allocations to pages.
 const driverMemory = 64 << 20
 
 // MemoryFree implements model.Planner.
@@ -74,7 +77,7 @@ func (be *Backend) alloc(bytes int64) (uint64, error) {
 	if be.err != nil {
 		return 0, be.err
 	}
-	bytes = max(bytes, 1) // the driver does not allocate nothing
+	bytes = max(bytes, 1) // the driver refuses an allocation of 0 bytes
 	size := (bytes + granularity - 1) / granularity * granularity
 	if be.plan {
 		address := planBase + uint64(be.pool.used)
@@ -94,7 +97,7 @@ func (be *Backend) alloc(bytes int64) (uint64, error) {
 	return uint64(address), be.sync()
 }
 
-// outOfMemory turns err into one that tells how much there is, if it is a lack of memory.
+// outOfMemory turns an error for full memory into one that says how much memory is free.
 func (be *Backend) outOfMemory(bytes int64, err error) error {
 	if !isOutOfMemory(err) {
 		return err
@@ -112,7 +115,8 @@ func (be *Backend) upload(dst uint64, src []byte) error {
 		return be.err
 	}
 	defer be.enter()()
-	be.fail(failed("cuMemcpyHtoDAsync", cu.MemcpyHtoDAsync(cu.DevicePtr(dst), unsafe.Pointer(unsafe.SliceData(src)), int64(len(src)), be.stream)))
+	be.fail(failed("cuMemcpyHtoDAsync",
+		cu.MemcpyHtoDAsync(cu.DevicePtr(dst), unsafe.Pointer(unsafe.SliceData(src)), int64(len(src)), be.stream)))
 	err := be.sync()
 	runtime.KeepAlive(src) // the copy may run until then
 	return err
@@ -124,7 +128,8 @@ func (be *Backend) download(dst []byte, src uint64) error {
 		return be.err
 	}
 	defer be.enter()()
-	be.fail(failed("cuMemcpyDtoHAsync", cu.MemcpyDtoHAsync(unsafe.Pointer(unsafe.SliceData(dst)), cu.DevicePtr(src), int64(len(dst)), be.stream)))
+	be.fail(failed("cuMemcpyDtoHAsync",
+		cu.MemcpyDtoHAsync(unsafe.Pointer(unsafe.SliceData(dst)), cu.DevicePtr(src), int64(len(dst)), be.stream)))
 	err := be.sync()
 	runtime.KeepAlive(dst)
 	return err
@@ -136,7 +141,8 @@ func (be *Backend) Alloc(shape ...int) (*tensor.Dense, error) {
 	for _, d := range shape {
 		// The kernels count the elements of an array in 32 bits.
 		if d < 1 || n > math.MaxInt32/d {
-			return nil, fmt.Errorf("an array of %v elements is too large, the most are %d: a smaller batch-size or hidden-size, or fewer layers, make it smaller", shape, math.MaxInt32)
+			return nil, fmt.Errorf("an array of %v elements is too large, at most %d fit the GPU's kernels: "+
+				"take a smaller batch-size or hidden-size, or fewer layers", shape, math.MaxInt32)
 		}
 		n *= d
 	}
@@ -147,7 +153,7 @@ func (be *Backend) Alloc(shape ...int) (*tensor.Dense, error) {
 	return be.array(address, shape), nil
 }
 
-// array returns the float32 array of that shape at a device address.
+// array returns the float32 array of a shape at a device address.
 func (be *Backend) array(address uint64, shape []int) *tensor.Dense {
 	size := uintptr(4 * tensor.Shape(shape).TotalSize())
 	return tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(shape...), tensor.WithEngine(engine{be}),

@@ -11,9 +11,9 @@ import (
 	"crnn/kernels"
 )
 
-// code is the kernels that the driver has compiled for the card.
+// code holds the kernels that the driver has compiled for the card.
 type code struct {
-	// sources returns the PTX of a source: kernels.PTX, or what a test puts in its place.
+	// sources returns the PTX of a source: it is kernels.PTX, except in tests that replace it.
 	sources   func(source string, capability int) (text string, architecture int, ok bool)
 	modules   map[string]*module        // by source
 	functions map[[2]string]cu.Function // by source and name
@@ -22,7 +22,7 @@ type code struct {
 // module is the code of a source.
 type module struct {
 	cu.Module
-	loading time.Duration // which is the driver's compiling, unless it kept what it made
+	loading time.Duration // time of compiling, unless the driver's cache had the code
 }
 
 func (c *code) init() {
@@ -43,8 +43,8 @@ func (c *code) close() error {
 	return first
 }
 
-// ready loads the code that every use of an operator runs, so that a driver that cannot compile it
-// is found when the operator is made. The code of training alone is loaded by its first step.
+// ready loads the code that every use of an operator needs. So a driver that cannot compile it fails
+// when the operator is made. Code for training only is loaded by the first training step.
 func (be *Backend) ready(sources ...string) error {
 	if be.planning() {
 		return nil
@@ -58,7 +58,7 @@ func (be *Backend) ready(sources ...string) error {
 	return be.err
 }
 
-// module returns the code of a source, which is loaded when it is first asked for.
+// module returns the code of a source, and loads it the first time.
 func (be *Backend) module(source string) (*module, error) {
 	if m, ok := be.modules[source]; ok {
 		return m, nil

@@ -13,7 +13,7 @@ import (
 	"crnn/model"
 )
 
-// An error of the driver's compiler says what it found.
+// An error of the driver's compiler must contain the compiler's log.
 func TestCompilersLogIsShown(t *testing.T) {
 	be := openTest(t, "fp32")
 	defer be.enter()()
@@ -28,7 +28,7 @@ func TestCompilersLogIsShown(t *testing.T) {
 	}
 }
 
-// A run loads the code that it launches, and no other: each module costs its first start time.
+// A run loads only the code that it launches, since each module lengthens the first start.
 func TestOnlyWhatRunsIsLoaded(t *testing.T) {
 	for _, precision := range []string{"fp32", "tf32", "bf16"} {
 		for _, layers := range []int{2, 5} {
@@ -63,14 +63,14 @@ func TestOnlyWhatRunsIsLoaded(t *testing.T) {
 					launched[l.call.Source] = true
 				}
 				got := slices.Sorted(maps.Keys(be.modules))
-				// A card that may hold the clusters of this batch, and then does not, as a part of one, has
-				// loaded them to find out.
+				// To find out that a card, such as a part of one, holds too few clusters for this batch, the
+				// Backend loads their code.
 				cluster := (&rnn{be: be, kernels: rnnKernelsOf[precision]}).clusterForward(0, 0, 0).Source
 				if layers == 5 && be.card.clusters && !launched[cluster] {
 					got = slices.DeleteFunc(got, func(source string) bool { return source == cluster })
 				}
 				if want := slices.Sorted(maps.Keys(launched)); !slices.Equal(got, want) {
-					t.Errorf("loaded are %v, launched %v", got, want)
+					t.Errorf("loaded %v, launched %v", got, want)
 				}
 			})
 		}

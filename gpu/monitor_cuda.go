@@ -10,8 +10,8 @@ import (
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 )
 
-// ReadMonitor asks NVML, whose library is loaded for the time of the call. Of what a driver or a
-// card does not tell it has zero.
+// ReadMonitor asks NVML. Its library is loaded only during the call. Values that the driver or a card
+// does not report are zero.
 func ReadMonitor() (m Monitor, err error) {
 	switch code := nvml.Init(); code {
 	case nvml.SUCCESS:
@@ -43,8 +43,8 @@ func ReadMonitor() (m Monitor, err error) {
 	return m, nil
 }
 
-// has says whether the library has a function, which old ones may lack: a call of one that it lacks
-// would end the program.
+// has says whether the library has a function. Old libraries may lack it, and calling a missing
+// function would end the program.
 func has(function string) bool { return nvml.Extensions().LookupSymbol(function) == nil }
 
 func readCardStatus(device nvml.Device) (c Card) {

@@ -1,7 +1,7 @@
 //go:build !cuda
 
-// Package gpu runs the network on an NVIDIA GPU. This is what there is of it when it is built
-// without CUDA: the tag cuda builds the rest.
+// Package gpu runs the network on an NVIDIA GPU. Without the build tag cuda it has only this file and
+// the others that need no CUDA; Open then returns an error.
 package gpu
 
 import "crnn/model"
@@ -25,7 +25,7 @@ func notBuilt() error {
 // Open returns an *Unavailable.
 func Open(Options) (*Backend, error) { return nil, notBuilt() }
 
-// HasDriver returns false: nothing looked for one.
+// HasDriver returns false: this build does not look for a driver.
 func HasDriver() bool { return false }
 
 // Devices returns an *Unavailable.
@@ -34,4 +34,6 @@ func Devices() ([]Device, error) { return nil, notBuilt() }
 // ReadMonitor returns an *Unavailable.
 func ReadMonitor() (Monitor, error) { return Monitor{}, notBuilt() }
 
-func driverWords(int) (name, meaning string) { return "an error", "no driver is there to say which" }
+func driverWords(int) (name, meaning string) {
+	return "an error", "without a driver its name is unknown"
+}

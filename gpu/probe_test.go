@@ -13,21 +13,22 @@ import (
 	"crnn/tests/probe"
 )
 
-// What a card takes for launches, and for the hand-over between the blocks of the RNN. On a machine
-// with a card, from a test binary:
+// The time that a card takes for launches, and for the hand-over between the blocks of the RNN. On a
+// machine with a card, run a test binary:
 //
 //	gpu.test -test.run '^$' -test.bench '^BenchmarkLaunchFloor$|^BenchmarkWaves$' -test.benchtime 1x -test.v
 //
-// A kernel whose wait is in vain ends with an error, after a time that the card chooses: set a limit.
+// A kernel that waits in vain ends with an error, but the time until then depends on the card: set a
+// limit.
 
-// recipeSteps and recipeChains are the recipe's: sequences of 56 steps, which are 60 waves, and
-// 50 images, three to a chain.
+// recipeSteps and recipeChains are the recipe's: sequences of 56 steps, which make 60 waves, and
+// 50 images, three per chain.
 const (
 	recipeSteps  = 56
 	recipeChains = 17
 )
 
-// way is one of the ways of handing vectors on.
+// way is a way of handing vectors on.
 type way struct {
 	name     string
 	source   string
@@ -58,7 +59,7 @@ type probing struct {
 	flags     kernels.Ptr
 }
 
-// openProbes opens GPU 0 for a way and a number of chains. The test is skipped where they cannot be run.
+// openProbes opens GPU 0 for a way and a number of chains. It skips the test if they cannot run.
 func openProbes(t testing.TB, w way, chains int) *probing {
 	t.Helper()
 	p := &probing{Backend: openTest(t, "fp32"), chains: chains}
@@ -82,7 +83,7 @@ func openProbes(t testing.TB, w way, chains int) *probing {
 	return p
 }
 
-// lacks says what card or driver lacks for a way, or returns an empty string.
+// lacks says what the card or the driver lacks for a way; it returns an empty string for nothing.
 func (p *probing) lacks(t testing.TB, w way) string {
 	t.Helper()
 	text, _, ok := probe.Built.PTX(w.source, p.card.Capability)
@@ -120,13 +121,13 @@ func (p *probing) lacks(t testing.TB, w way) string {
 	return ""
 }
 
-// run starts a kernel of a way.
+// run starts a way's kernel.
 func (p *probing) run(w way, seed uint32, steps int) {
 	p.launch(w.call(p.out, p.ring, p.flags, seed, int32(steps)),
 		grid{probe.Layers * p.chains, 1, 1})
 }
 
-// check runs a way and compares its result.
+// check runs a way's kernel and compares the result.
 func (p *probing) check(t testing.TB, w way, seed uint32, steps int) {
 	t.Helper()
 	p.run(w, seed, steps)
@@ -152,14 +153,14 @@ func (p *probing) check(t testing.TB, w way, seed uint32, steps int) {
 	}
 }
 
-// flagWords returns the number of words that the flags of all chains have.
+// flagWords returns the number of words of all chains' flags.
 func (p *probing) flagWords() int { return p.chains * (probe.Layers - 1) * 2 }
 
 func TestProbes(t *testing.T) {
 	for _, w := range ways {
 		t.Run(w.name, func(t *testing.T) {
 			p := openProbes(t, w, 2)
-			// Fewer steps than a block may be ahead, some more, and each slot several times.
+			// Fewer steps than slots, as many, one more, and many more.
 			for i, steps := range []int{1, probe.Slots, probe.Slots + 1, 23} {
 				p.check(t, w, uint32(1000*i+7), steps)
 			}
@@ -180,8 +181,8 @@ func TestLaunchFloor(t *testing.T) {
 	}
 }
 
-// emptyStep returns the launches of a training step of the recipe, with kernels that do nothing in
-// place of the step's.
+// emptyStep returns the launches of a training step of the recipe, with empty kernels instead of the
+// step's.
 func emptyStep(t testing.TB, be *Backend) []launch {
 	t.Helper()
 	const batch = 50
@@ -210,7 +211,7 @@ func emptyStep(t testing.TB, be *Backend) []launch {
 		} else {
 			list[i].call = probe.Empty()
 		}
-		list[i].call.Threads = l.call.Threads // those have the largest blocks that there are
+		list[i].call.Threads = l.call.Threads // instead of the empty kernel's largest possible block
 	}
 	be.sources = probe.Built.PTX
 	return list
@@ -240,8 +241,8 @@ func BenchmarkLaunchFloor(b *testing.B) {
 }
 
 // BenchmarkWaves times empty waves of the recipe's number of chains, and of one, in each way of
-// handing vectors on. It reports a launch with the recipe's steps, and per wave what one with twice
-// the steps takes longer: without start and end.
+// handing vectors on. It reports the time of a launch with the recipe's steps. It also reports the time
+// per wave without start and end: how much longer a launch with twice the steps takes.
 func BenchmarkWaves(b *testing.B) {
 	for _, w := range ways {
 		for _, chains := range []int{recipeChains, 1} {

@@ -9,9 +9,9 @@ import (
 	"crnn/model"
 )
 
-// rnn is the unrolled tanh RNN. Forward and backward through time are one kernel each: the
-// wavefront of kernels/rnn_cluster.cu for the sizes that it is made for, if the card runs all of
-// the batch's clusters at once; else the layers one after the other, kernels/rnn.cu.
+// rnn is the unrolled tanh RNN. Forward and backward through time are one kernel each. For sizes that
+// kernels/rnn_cluster.cu supports it is that wavefront, if the card runs all clusters of the batch at
+// once. Otherwise kernels/rnn.cu computes the layers one after the other.
 type rnn struct {
 	be *Backend
 	model.RNNSpec
@@ -21,10 +21,10 @@ type rnn struct {
 	h, da    kernels.F32 // [Layers,n,Steps,Hidden]
 	parts    kernels.F32 // parts of the gradients of all parameters, which rnn_gradients_sum adds
 	slice    int64       // elements of one part
-	clusters int         // of rnn_cluster.cu that are resident at once
-	counted  bool        // the driver was asked for these
+	clusters int         // clusters of rnn_cluster.cu that are resident at once
+	counted  bool        // clusters has been asked from the driver
 
-	threshold uint32 // of a 16-bit word: below it a unit is dropped
+	threshold uint32 // a unit is dropped if its 16-bit word is below it
 	keepScale float32
 	dropping  uint32 // threshold of the last Forward: 0 if it dropped nothing
 }
@@ -43,7 +43,7 @@ type (
 		keepScale float32, n, steps, in, hidden, layerCount int32) kernels.Call
 )
 
-// Those of kernels/rnn_cluster.cu.
+// The kernels of kernels/rnn_cluster.cu.
 type (
 	rnnClusterForward func(layers kernels.Ptr, x, h, y kernels.F32, step kernels.Ptr, seed uint64, threshold uint32,
 		keepScale float32, n, steps, in, hidden int32) kernels.Call
@@ -76,15 +76,15 @@ var rnnKernelsOf = map[string]rnnKernels{
 }
 
 const (
-	maxBlockSamples = 8   // of rnn.cu
-	clusterSamples  = 3   // of rnn_cluster.cu
-	clusterWidth    = 128 // of input and hidden units at most
+	maxBlockSamples = 8   // samples per block of rnn.cu, at most
+	clusterSamples  = 3   // samples per cluster of rnn_cluster.cu
+	clusterWidth    = 128 // input and hidden units of rnn_cluster.cu, at most
 
 	// Pieces of the weight gradients, as kernels/rnn_gradients.cuh cuts them.
 	pieceRows, pieceColumns = 128, 64
-	// The rows of the sequences are cut into as many parts as make the blocks of an H100's 132
-	// multiprocessors, two for each, but parts have some rows at least. The numbers are the
-	// same on every card, and so are the sums.
+	// The rows of the sequences are cut into parts, so many that there are two blocks for each of
+	// an H100's 132 multiprocessors. A part has at least minPartRows rows. The numbers are the same
+	// on every card, and so are the sums.
 	gradientBlocks = 264
 	minPartRows    = 64
 )
@@ -127,7 +127,8 @@ func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 		to    *uint64
 		bytes int64
 	}{
-		{(*uint64)(&r.layers), int64(len(layers))}, {(*uint64)(&r.h), states}, {(*uint64)(&r.da), states}, {(*uint64)(&r.parts), parts},
+		{(*uint64)(&r.layers), int64(len(layers))}, {(*uint64)(&r.h), states},
+		{(*uint64)(&r.da), states}, {(*uint64)(&r.parts), parts},
 	} {
 		if a.bytes == 0 {
 			continue
@@ -143,15 +144,15 @@ func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 	return r, be.err
 }
 
-// inClusters says whether n samples are computed by rnn_cluster.cu: if its clusters do not have
-// to take turns. If they do, blocks that take more samples are faster.
+// inClusters says whether rnn_cluster.cu computes n samples. It does if its clusters need not take
+// turns; otherwise rnn.cu is faster, with more samples per block.
 func (r *rnn) inClusters(n int) bool {
 	if !r.be.card.clusters || len(r.Layers) != r.clusterForward(0, 0, 0).Cluster || max(r.In, r.Hidden) > clusterWidth {
 		return false
 	}
 	needed := ceil(n, clusterSamples)
-	// A block takes the registers of a multiprocessor. The code is loaded, and its clusters counted, for
-	// a batch that may fit.
+	// A block takes all registers of a multiprocessor. Only for a batch that may fit, the code is loaded
+	// and its clusters counted.
 	if needed > r.be.card.multiprocessors/len(r.Layers) {
 		return false
 	}
@@ -161,9 +162,9 @@ func (r *rnn) inClusters(n int) bool {
 	return needed <= r.clusters
 }
 
-// countClusters loads the kernels of rnn_cluster.cu and asks the driver how many clusters the card can run
-// at the same time. Where it does not answer, as in parts of a card (MIG, vGPU) that have none, the card
-// has no clusters: rnn.cu computes the same.
+// countClusters loads the kernels of rnn_cluster.cu and asks the driver how many clusters the card can
+// run at the same time. An error, as in parts of a card (MIG, vGPU) without clusters, counts as none:
+// rnn.cu computes the same.
 func (r *rnn) countClusters() {
 	be := r.be
 	r.clusters, r.counted = 0, true
@@ -187,8 +188,8 @@ func (r *rnn) countClusters() {
 	r.clusters = least
 }
 
-// blockSamples returns how many samples a block of rnn.cu takes: as few as keep every
-// multiprocessor busy, since they are what the time of a step grows with.
+// blockSamples returns how many samples a block of rnn.cu takes: as few as possible without more
+// blocks than multiprocessors, since the time of a step grows with the samples.
 func (r *rnn) blockSamples(n int) int {
 	samples := 1
 	for samples < maxBlockSamples && ceil(n, samples) > r.be.card.multiprocessors {
@@ -218,7 +219,8 @@ func (r *rnn) Forward(p model.Pass) {
 		grid{ceil(n, samples), 1, 1})
 }
 
-// setMasks sets step and first block of the masks: another network of the Backend may have set its own.
+// setMasks sets step and first block of the masks, since another network of the Backend may have set
+// its own.
 func (r *rnn) setMasks(p model.Pass) {
 	r.be.setDropout(p.Step, uint32(p.First*r.Steps*ceil(r.Hidden, 8)))
 }
@@ -257,7 +259,7 @@ func (r *rnn) gradientPieces() int {
 	return down * (acrossIn + across + (len(r.Layers)-1)*2*across)
 }
 
-// gradientParts returns the number of parts that the rows (sample, step) of n samples are cut into.
+// gradientParts returns the number of parts into which the rows (sample, step) of n samples are cut.
 func (r *rnn) gradientParts(n int) int {
 	return max(1, min(gradientBlocks/r.gradientPieces(), n*r.Steps/minPartRows))
 }

@@ -29,7 +29,7 @@ var rnnSizes = []rnnSize{
 	{5, 3, 13, 20, 5, 0.3},
 	{4, 2, 1, 3, 5, 0},
 	{11, 4, 5, 33, 2, 0.25},
-	{9, 3, 130, 200, 3, 0.5}, // weights and inputs of more than a tile
+	{9, 3, 130, 200, 3, 0.5}, // weights and inputs larger than a tile
 	{2, 2, 260, 129, 2, 0},
 }
 
@@ -50,7 +50,7 @@ func runRNN(t *testing.T, be model.Backend, s rnnSize, change func(model.RNN)) [
 		values := make([]float32, a.DataSize())
 		for i := range values {
 			values[i] = float32(scale * (2*float64(stream.Float32()) - 1))
-			if scale == 0 { // a result: NaN shows what is not written
+			if scale == 0 { // a result: NaN reveals elements that are not written
 				values[i] = float32(math.NaN())
 			}
 		}
@@ -93,7 +93,7 @@ func runRNN(t *testing.T, be model.Backend, s rnnSize, change func(model.RNN)) [
 }
 
 // apart returns the largest difference of two results, relative to the largest magnitude of
-// the array that it is in; NaN if there is one.
+// its array; NaN if there is one.
 func apart(got, want [][]float32) float64 {
 	worst := 0.0
 	for i := range want {
@@ -109,12 +109,12 @@ func apart(got, want [][]float32) float64 {
 	return worst
 }
 
-// rnnTolerance is how far results may be from the CPU's, relative to the largest magnitude of
-// their array. Its unit is the rounding of one operand: 2^-24 in fp32, 2^-11 in tf32, 2^-8 in bf16.
-// The roundings of a sum's terms are independent, and W_hh shrinks what comes from earlier steps, so
-// errors stay at a few units however many steps there are: 5 at the most in these sizes in tf32
-// and bf16. In fp32 all that comes after a product is rounded as coarsely, in an order of its own on
-// each device; PyTorch's fp32 is up to 9 units from float64 in the fixtures of these sizes.
+// rnnTolerance is the largest allowed difference from the CPU's results, relative to the largest
+// magnitude of their array. Its unit is the rounding of one operand: 2^-24 in fp32, 2^-11 in tf32, 2^-8
+// in bf16. The roundings of a sum's terms are independent, and W_hh shrinks errors of earlier steps. So
+// errors stay at a few units, whatever the number of steps: at most 5 at these sizes in tf32 and bf16.
+// In fp32 everything after a product is rounded as coarsely, in an order that differs by device.
+// PyTorch's fp32 is up to 9 units from float64 in the fixtures of these sizes.
 func rnnTolerance(precision string) float64 {
 	return map[string]float64{"fp32": 32 * 0x1p-24, "tf32": 8 * 0x1p-11, "bf16": 8 * 0x1p-8}[precision]
 }
@@ -135,12 +135,12 @@ func TestRNNIsTheCPUs(t *testing.T) {
 				check("as chosen", runRNN(t, be, size, nil))
 				inBlocks := runRNN(t, be, size, func(r model.RNN) { r.(*rnn).clusters = 0 })
 				check("layer by layer", inBlocks)
-				// The number of samples of a block must not change a bit.
+				// The number of samples per block must not change a bit.
 				for _, multiprocessors := range []int{4, 2, 1} {
 					be.card.multiprocessors = multiprocessors
 					got := runRNN(t, be, size, func(r model.RNN) { r.(*rnn).clusters = 0 })
 					if !slices.EqualFunc(got, inBlocks, slices.Equal[[]float32]) {
-						t.Errorf("on %d multiprocessors the result is another one", multiprocessors)
+						t.Errorf("with %d multiprocessors the result differs", multiprocessors)
 					}
 				}
 			})
@@ -148,8 +148,8 @@ func TestRNNIsTheCPUs(t *testing.T) {
 	}
 }
 
-// The recipe's batch must be computed in clusters by a card that holds as many at once. A part of a
-// card (MIG, vGPU), or a small one, may hold fewer or none.
+// A card that holds the clusters of the recipe's batch at once must use them. A part of a card (MIG,
+// vGPU), or a small card, may hold fewer or none.
 func TestRecipeRunsInClusters(t *testing.T) {
 	be := openTest(t, "fp32")
 	if !be.card.clusters {
@@ -165,13 +165,13 @@ func TestRecipeRunsInClusters(t *testing.T) {
 		}
 		t.Logf("%d clusters at once", r.clusters)
 		if !r.inClusters(batch) {
-			t.Errorf("%d samples are not computed in clusters, of which there are %d at once", batch, r.clusters)
+			t.Errorf("%d samples are not computed in clusters, though the card holds %d at once", batch, r.clusters)
 		}
 	})
 }
 
 // A word that equals the threshold keeps its element. Random cases hardly ever have one, so the
-// rate is made of a word of the mask: of a low half, and of a high one.
+// rate is computed from a word of the mask: once from a low half, once from a high half.
 func TestWordAtThresholdKeeps(t *testing.T) {
 	size := rnnSize{n: 3, steps: 4, in: 5, hidden: 20, layers: 5}
 	blocks := (size.hidden + 7) / 8
@@ -179,15 +179,19 @@ func TestWordAtThresholdKeeps(t *testing.T) {
 		stream := rng.Stream{Seed: 1<<40 + 3, Purpose: rng.Dropout.Sub(1), Step: 1<<33 + 7} // as in runRNN
 		for i := range size.n * size.steps * blocks {
 			word := stream.Block(uint32(i))[0] >> (16 * half) & 0xffff
-			// Elements 0 and 1 of a block are always there; a rate in the middle leaves both kinds.
+			// Elements 0 and 1 of a block always exist; with a rate near the middle some are dropped, some not.
 			if size.dropout == 0 && word > 0x4000 && word < 0x8000 {
 				size.dropout = float64(word) / (1 << 16)
 			}
 		}
 		want, be := runRNN(t, openCPU(t), size, nil), openTest(t, "fp32")
-		for path, change := range map[string]func(model.RNN){"as chosen": nil, "layer by layer": func(r model.RNN) { r.(*rnn).clusters = 0 }} {
+		for path, change := range map[string]func(model.RNN){
+			"as chosen":      nil,
+			"layer by layer": func(r model.RNN) { r.(*rnn).clusters = 0 },
+		} {
 			if off := apart(runRNN(t, be, size, change), want); !(off <= rnnTolerance("fp32")) {
-				t.Errorf("half %d, rate %v, %s: off by %v, at most %v expected", half, size.dropout, path, off, rnnTolerance("fp32"))
+				t.Errorf("half %d, rate %v, %s: off by %v, at most %v expected",
+					half, size.dropout, path, off, rnnTolerance("fp32"))
 			}
 		}
 		size.dropout = 0

@@ -12,18 +12,18 @@ import (
 	"crnn/kernels"
 )
 
-// stepBlock is what differs from one step to the next: the struct Step of kernels/step.cuh and
-// the indices of the batch. The kernels read it from device memory, so that a graph can be
-// replayed. The host writes it into a ring of page-locked slots, from which the card copies when
-// its turn has come, so that the host can run ahead by as many steps.
+// stepBlock holds what differs from step to step: the struct Step of kernels/step.cuh and the indices
+// of the batch. The kernels read it from device memory, so that a graph can be replayed. The host
+// writes it into a ring of page-locked slots, and the card copies a slot when its step begins. So the
+// host can be as many steps ahead as there are slots.
 type stepBlock struct {
 	step        kernels.Ptr // on the device
-	stepBytes   int         // bytes
-	stepHost    []byte      // as it shall be
-	stepChanged bool        // since it was last sent
+	stepBytes   int         // its size
+	stepHost    []byte      // its content for the next launch
+	stepChanged bool        // stepHost has changed since it was last sent
 
 	stepSlots  pinned
-	stepCopied [ringSlots]cu.Event // when the slot has been copied
+	stepCopied [ringSlots]cu.Event // recorded after the copy of each slot
 	stepNext   int
 }
 
@@ -37,7 +37,7 @@ const (
 )
 
 func (s *stepBlock) init(be *Backend) error {
-	const batch = 256 // what it has room for at first
+	const batch = 256 // indices that fit at first
 	for i := range s.stepCopied {
 		var err error
 		if s.stepCopied[i], err = cu.MakeEvent(cu.DisableTiming); err != nil {
@@ -47,7 +47,7 @@ func (s *stepBlock) init(be *Backend) error {
 	return be.growStep(batch)
 }
 
-// close gives events and host memory back.
+// close frees events and host memory.
 func (s *stepBlock) close() error {
 	var first error
 	for i := range s.stepCopied {
@@ -65,7 +65,7 @@ func (s *stepBlock) close() error {
 	return first
 }
 
-// growStep makes room for the indices of a batch. What ran before has come to its end.
+// growStep makes room for the indices of a batch, after all earlier work has ended.
 func (be *Backend) growStep(batch int) error {
 	size := stepHeader + 4*batch
 	if size <= be.stepBytes {
@@ -120,12 +120,14 @@ func (be *Backend) flush() error {
 		return be.err
 	}
 	slot := be.stepSlots[be.stepNext*be.stepBytes:][:be.stepBytes]
-	// An event that was never recorded counts as over.
+	// An event that was never recorded counts as reached.
 	if err := be.stepCopied[be.stepNext].Synchronize(); err != nil {
 		return failed("cuEventSynchronize", err)
 	}
 	copy(slot, be.stepHost)
-	if err := cu.MemcpyHtoDAsync(cu.DevicePtr(be.step), unsafe.Pointer(unsafe.SliceData(slot)), int64(be.stepBytes), be.stream); err != nil {
+	err := cu.MemcpyHtoDAsync(cu.DevicePtr(be.step), unsafe.Pointer(unsafe.SliceData(slot)),
+		int64(be.stepBytes), be.stream)
+	if err != nil {
 		return failed("cuMemcpyHtoDAsync", err)
 	}
 	if err := be.stepCopied[be.stepNext].Record(be.stream); err != nil {

@@ -10,7 +10,7 @@ import (
 	"crnn/model"
 )
 
-// laps are the events of Lap.
+// laps are the events recorded by Lap.
 type laps []cu.Event
 
 // close destroys the events.
@@ -64,8 +64,8 @@ func (be *Backend) Laps() ([]time.Duration, error) {
 	return times, be.laps.close()
 }
 
-// ClockMHz returns the present clock of the card's multiprocessors, 0 if it does not tell. A card that
-// has come to rest lowers it, so ask right after the work that it is to belong to.
+// ClockMHz returns the present clock of the card's multiprocessors, 0 if unknown. An idle card lowers
+// its clock, so call it right after the work of interest.
 func (be *Backend) ClockMHz() int {
 	monitor, err := ReadMonitor()
 	if err != nil {
@@ -79,9 +79,9 @@ func (be *Backend) ClockMHz() int {
 	return 0
 }
 
-// Profile implements model.Profiler. Each kernel is timed by itself, as a graph of repetitions:
-// the time from one to the next, with a kernel's start and end, which in a step overlap with its
-// neighbours', and with its data in the cache, where they fit.
+// Profile implements model.Profiler. Each kernel is timed by itself, as a graph of repetitions. The
+// time includes the kernel's start and end, which overlap with its neighbours' in a step. The data are
+// in the cache if they fit.
 func (be *Backend) Profile(body func()) ([]model.KernelTime, error) {
 	be.record(body)
 	if be.err != nil {

@@ -7,9 +7,9 @@
 //     m = m + (1 - beta1) (g - m)        v = beta2 v + (1 - beta2) g^2
 //     p = p - step_size m / (sqrt(v) / root_correction2 + eps)
 //
-// What depends on the number of the step comes from step. 1 - beta1 and 1 - beta2 are
-// arguments, since 1 - 0.999 in fp32 is off by 1.3e-5. It moves 28 bytes an element and is
-// bound by that. Grid: n / 256 blocks, rounded up.
+// step_size and root_correction2 change with the step and come from step. 1 - beta1 and
+// 1 - beta2 are arguments, since 1 - 0.999 in fp32 is off by 1.3e-5. The kernel moves 28 bytes
+// per element, and that bounds its time. Grid: n / 256 blocks, rounded up.
 extern "C" __global__ void __launch_bounds__(256)
 adam(float *p, const float *g, float *m, float *v, const Step *step, float one_minus_beta1,
      float beta2, float one_minus_beta2, float eps, int n) {

@@ -10,9 +10,9 @@ import "math"
 //	m = m + (1 - beta1) (g - m)        v = beta2 v + (1 - beta2) g^2
 //	p = p - step_size m / (sqrt(v) / root_correction2 + eps)
 //
-// What depends on the number of the step comes from step. 1 - beta1 and 1 - beta2 are
-// arguments, since 1 - 0.999 in fp32 is off by 1.3e-5. It moves 28 bytes an element and is
-// bound by that. Grid: n / 256 blocks, rounded up.
+// step_size and root_correction2 change with the step and come from step. 1 - beta1 and
+// 1 - beta2 are arguments, since 1 - 0.999 in fp32 is off by 1.3e-5. The kernel moves 28 bytes
+// per element, and that bounds its time. Grid: n / 256 blocks, rounded up.
 func Adam(p, g, m, v F32, step Ptr, oneMinusBeta1, beta2, oneMinusBeta2, eps float32, n int32) Call {
 	return Call{Source: "adam", Name: "adam", Threads: 256, Count: 10, Args: [MaxArgs]uint64{
 		uint64(p),

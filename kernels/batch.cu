@@ -1,11 +1,11 @@
 // architectures: 75
 
-// gather_batch makes images of the data set the batch at hand:
+// gather_batch copies the images and labels of a batch out of the data set:
 //
 //     x[b,i] = pixels[indices[b],i] / 255        labels[b] = classes[indices[b]]
 //
 // pixels [count,size] and classes [count] are the data set, indices [n], x [n,size], labels [n].
-// size is a multiple of 4. Grid: n blocks, one a sample.
+// size is a multiple of 4. Grid: n blocks, one per sample.
 extern "C" __global__ void __launch_bounds__(256)
 gather_batch(const unsigned char *pixels, const unsigned char *classes, const int *indices,
              float *x, unsigned char *labels, int size) {
@@ -15,7 +15,7 @@ gather_batch(const unsigned char *pixels, const unsigned char *classes, const in
     float4 *to = reinterpret_cast<float4 *>(x + (size_t)b * size);
     for (int i = threadIdx.x; i < size / 4; i += 256) {
         uchar4 v = from[i];
-        // A true division: v * (1 / 255) would round some of the 256 values otherwise.
+        // A true division: v * (1 / 255) would round some of the 256 values differently.
         to[i] = make_float4(v.x / 255.0f, v.y / 255.0f, v.z / 255.0f, v.w / 255.0f);
     }
     if (threadIdx.x == 0) labels[b] = classes[image];

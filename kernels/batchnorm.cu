@@ -6,8 +6,8 @@
 //     u = gamma (z - mean) rstd + beta,   rstd = 1 / sqrt(var + eps)
 //     y[b,c,i,j] = max(0, max of u[b,c,2i+r,2j+s] over r, s in {0,1})
 //
-// and backward, with N = n H W and g = dloss/du, which is dy at the first largest u of a pool if
-// that is above 0 and else 0:
+// and backward, with N = n H W and g = dloss/du. g is dy at the first largest u of a pool, if
+// that u is above 0; elsewhere it is 0:
 //
 //     dbeta = sum g,   dgamma = sum g zhat,   zhat = (z - mean) rstd
 //     dz = gamma rstd (g - dbeta/N - zhat dgamma/N)
@@ -15,12 +15,14 @@
 // Neither u nor the place of the largest is stored: backward computes them again from z, by
 // the same instructions and so with the same bits.
 //
-// Every kernel here has the same grid: x counts shares of `samples` samples each, y the channels; a
+// Every kernel here has the same grid: x is the shares of `samples` samples, y the channels. A
 // block of 256 threads goes through the pools of one channel of its share, which lie next to
-// each other within a sample. They move 4 bytes a z and are bound by that (and, at batch 50, by
-// the latency of two or three memory accesses in a row), so that every block of a kernel
-// rather adds up the few hundred partial sums of its channel once more than wait for a
-// launch that does. All blocks of a channel do so in the same order.
+// each other within a sample.
+//
+// The kernels move 4 bytes per z, and that bounds their time; at batch 50, so does the latency of
+// two or three memory accesses in a row. Therefore every block adds up the few hundred partial sums
+// of its channel itself, instead of waiting for another launch to do so. All blocks of a channel
+// add them in the same order.
 
 constexpr int THREADS = 256;
 
@@ -33,7 +35,7 @@ struct Statistics {
 inline __device__ float block_sum(float v) {
     __shared__ float warps[THREADS / 32];
     for (int lane = 16; lane > 0; lane /= 2) v += __shfl_xor_sync(~0u, v, lane);
-    __syncthreads();  // the last call's have been read
+    __syncthreads();  // every thread has read the last call's sums
     if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = v;
     __syncthreads();
     float sum = 0.0f;
@@ -41,7 +43,7 @@ inline __device__ float block_sum(float v) {
     return sum;
 }
 
-// Share is what a block goes through: the pools of a channel of some samples.
+// Share is the work of a block: the pools of one channel of some samples.
 struct Share {
     int first, count, channels, width, pools;  // first sample, pools in all, pools of a sample
 
@@ -50,17 +52,19 @@ struct Share {
         count = min(samples, n - first) * pools;
     }
 
-    // y and z return the place of pool e in [n,channels,H/2,W/2], and of its first element in
+    // y returns the index of pool e in [n,channels,H/2,W/2], z the index of its first element in
     // [n,channels,H,W].
-    __device__ size_t y(int e) const { return ((size_t)(first + e / pools) * channels + blockIdx.y) * pools + e % pools; }
+    __device__ size_t y(int e) const {
+        return ((size_t)(first + e / pools) * channels + blockIdx.y) * pools + e % pools;
+    }
     __device__ size_t z(int e) const {
         int pool = e % pools, row = pool / (width / 2), column = pool % (width / 2);
         return ((size_t)(first + e / pools) * channels + blockIdx.y) * 4 * pools + 2 * row * width + 2 * column;
     }
 };
 
-// Pool is a 2x2 window of z in row-major order, and of its four u the first largest, as PyTorch
-// finds it: a NaN is larger than anything.
+// Pool is a 2x2 window of z in row-major order, and the first largest of its four u. As in
+// PyTorch, a NaN is larger than anything.
 struct Pool {
     float z[4];
     float u, at;  // the largest u, and its z
@@ -82,10 +86,11 @@ struct Pool {
 };
 
 // batch_statistics returns mean and rstd of the block's channel over the batch, from the moments
-// [channels,tiles] of its tiles, and moves the running ones. Moments are combined as by Chan,
-// Golub and LeVeque ("Updating formulae and a pairwise algorithm for computing sample
-// variances", 1979), so that a variance is right that is small beside the mean.
-static __device__ Statistics batch_statistics(const Moments *moments, float *running_mean, float *running_var, int pixels, float eps, float momentum) {
+// [channels,tiles], and moves the running statistics. It combines moments as Chan, Golub and
+// LeVeque do ("Updating formulae and a pairwise algorithm for computing sample variances", 1979):
+// a variance that is small compared with the mean keeps its digits.
+static __device__ Statistics batch_statistics(const Moments *moments, float *running_mean, float *running_var,
+                                              int pixels, float eps, float momentum) {
     int tiles = (pixels + TILE_PIXELS - 1) / TILE_PIXELS, c = blockIdx.y;
     moments += (size_t)c * tiles;
     double origin = moments[0].mean;
@@ -106,14 +111,18 @@ static __device__ Statistics batch_statistics(const Moments *moments, float *run
     return {mean, 1.0f / sqrtf(m2 / pixels + eps)};
 }
 
-// batchnorm_pool_forward computes y [n,channels,H/2,W/2] from z. With train set it uses the
-// statistics of the batch, moves running_mean and running_var [channels] by momentum (the
-// variance with divisor N-1) and leaves the statistics [channels] in force for the backward
-// pass; otherwise it uses the running ones.
+// batchnorm_pool_forward computes y [n,channels,H/2,W/2] from z [n,channels,H,W]:
+//
+//     y = max(0, max over a 2x2 pool of gamma (z - mean) / sqrt(var + eps) + beta)
+//
+// With train set it computes mean and var of the batch from moments [channels,tiles], moves
+// running_mean and running_var [channels] by momentum (the variance with divisor N-1), and leaves
+// statistics [channels] for the backward pass. Otherwise it uses the running ones. Grid: x is the
+// shares of `samples` samples, y the channels.
 extern "C" __global__ void __launch_bounds__(256)
-batchnorm_pool_forward(const float *z, const Moments *moments, const float *gamma, const float *beta, float *running_mean,
-                       float *running_var, Statistics *statistics, float *y, int n, int channels, int height, int width,
-                       int samples, float eps, float momentum, int train) {
+batchnorm_pool_forward(const float *z, const Moments *moments, const float *gamma, const float *beta,
+                       float *running_mean, float *running_var, Statistics *statistics, float *y, int n,
+                       int channels, int height, int width, int samples, float eps, float momentum, int train) {
     int c = blockIdx.y;
     Statistics s;
     if (train) {
@@ -135,10 +144,12 @@ struct GradientSums {
     float g, gz;
 };
 
-// batchnorm_pool_sums computes the sums [shares,channels] that dbeta and dgamma are made of.
+// batchnorm_pool_sums computes the partial sums of dbeta and dgamma, sums [shares,channels]: of
+// g = dloss/du, and of g (z - mean). Grid: as for batchnorm_pool_forward.
 extern "C" __global__ void __launch_bounds__(256)
-batchnorm_pool_sums(const float *z, const float *dy, const Statistics *statistics, const float *gamma, const float *beta,
-                    GradientSums *sums, int n, int channels, int height, int width, int samples) {
+batchnorm_pool_sums(const float *z, const float *dy, const Statistics *statistics, const float *gamma,
+                    const float *beta, GradientSums *sums, int n, int channels, int height, int width,
+                    int samples) {
     int c = blockIdx.y;
     Share share(n, channels, height, width, samples);
     Statistics s = statistics[c];
@@ -155,12 +166,17 @@ batchnorm_pool_sums(const float *z, const float *dy, const Statistics *statistic
     if (threadIdx.x == 0) sums[blockIdx.x * channels + c] = {g, gz};
 }
 
-// batchnorm_backward computes dgamma and dbeta [channels] from the sums [shares,channels], then dz
-// [n,channels,H,W], and the sums of dz [shares,channels] that the convolution's dbias is made of.
+// batchnorm_backward computes dgamma and dbeta [channels] from sums [shares,channels], then dz
+// [n,channels,H,W]:
+//
+//     dz = gamma rstd (g - dbeta/N - zhat dgamma/N),   N = n H W
+//
+// and the partial sums of the convolution's dbias: the sums of dz, dz_sums [shares,channels]. Grid:
+// as for batchnorm_pool_forward.
 extern "C" __global__ void __launch_bounds__(256)
-batchnorm_backward(const float *z, const float *dy, const Statistics *statistics, const float *gamma, const float *beta,
-                   const GradientSums *sums, float *dgamma, float *dbeta, float *dz, float *dz_sums, int n, int channels,
-                   int height, int width, int samples) {
+batchnorm_backward(const float *z, const float *dy, const Statistics *statistics, const float *gamma,
+                   const float *beta, const GradientSums *sums, float *dgamma, float *dbeta, float *dz,
+                   float *dz_sums, int n, int channels, int height, int width, int samples) {
     int c = blockIdx.y, shares = gridDim.x;
     Statistics s = statistics[c];
     float g = 0.0f, gz = 0.0f;
@@ -186,7 +202,8 @@ batchnorm_backward(const float *z, const float *dy, const Statistics *statistics
         Pool pool(z + place, width, s.mean, scale, shift);
         float at_largest = scale * pool.gradient(dy[share.y(e)]), d[4];
 #pragma unroll
-        for (int r = 0; r < 4; r++) d[r] = fmaf(slope, pool.z[r] - s.mean, constant) + (r == pool.largest ? at_largest : 0.0f);
+        for (int r = 0; r < 4; r++)
+            d[r] = fmaf(slope, pool.z[r] - s.mean, constant) + (r == pool.largest ? at_largest : 0.0f);
         *(float2 *)(dz + place) = make_float2(d[0], d[1]);
         *(float2 *)(dz + place + width) = make_float2(d[2], d[3]);
         sum += (d[0] + d[1]) + (d[2] + d[3]);

@@ -4,10 +4,14 @@ package kernels
 
 import "math"
 
-// BatchnormPoolForward computes y [n,channels,H/2,W/2] from z. With train set it uses the
-// statistics of the batch, moves running_mean and running_var [channels] by momentum (the
-// variance with divisor N-1) and leaves the statistics [channels] in force for the backward
-// pass; otherwise it uses the running ones.
+// BatchnormPoolForward computes y [n,channels,H/2,W/2] from z [n,channels,H,W]:
+//
+//	y = max(0, max over a 2x2 pool of gamma (z - mean) / sqrt(var + eps) + beta)
+//
+// With train set it computes mean and var of the batch from moments [channels,tiles], moves
+// running_mean and running_var [channels] by momentum (the variance with divisor N-1), and leaves
+// statistics [channels] for the backward pass. Otherwise it uses the running ones. Grid: x is the
+// shares of `samples` samples, y the channels.
 func BatchnormPoolForward(z F32, moments Ptr, gamma, beta, runningMean, runningVar F32, statistics Ptr, y F32, n, channels, height, width, samples int32, eps, momentum float32, train int32) Call {
 	return Call{Source: "batchnorm", Name: "batchnorm_pool_forward", Threads: 256, Count: 16, Args: [MaxArgs]uint64{
 		uint64(z),
@@ -29,7 +33,8 @@ func BatchnormPoolForward(z F32, moments Ptr, gamma, beta, runningMean, runningV
 	}}
 }
 
-// BatchnormPoolSums computes the sums [shares,channels] that dbeta and dgamma are made of.
+// BatchnormPoolSums computes the partial sums of dbeta and dgamma, sums [shares,channels]: of
+// g = dloss/du, and of g (z - mean). Grid: as for batchnorm_pool_forward.
 func BatchnormPoolSums(z, dy F32, statistics Ptr, gamma, beta F32, sums Ptr, n, channels, height, width, samples int32) Call {
 	return Call{Source: "batchnorm", Name: "batchnorm_pool_sums", Threads: 256, Count: 11, Args: [MaxArgs]uint64{
 		uint64(z),
@@ -46,8 +51,13 @@ func BatchnormPoolSums(z, dy F32, statistics Ptr, gamma, beta F32, sums Ptr, n, 
 	}}
 }
 
-// BatchnormBackward computes dgamma and dbeta [channels] from the sums [shares,channels], then dz
-// [n,channels,H,W], and the sums of dz [shares,channels] that the convolution's dbias is made of.
+// BatchnormBackward computes dgamma and dbeta [channels] from sums [shares,channels], then dz
+// [n,channels,H,W]:
+//
+//	dz = gamma rstd (g - dbeta/N - zhat dgamma/N),   N = n H W
+//
+// and the partial sums of the convolution's dbias: the sums of dz, dz_sums [shares,channels]. Grid:
+// as for batchnorm_pool_forward.
 func BatchnormBackward(z, dy F32, statistics Ptr, gamma, beta F32, sums Ptr, dgamma, dbeta, dz, dzSums F32, n, channels, height, width, samples int32) Call {
 	return Call{Source: "batchnorm", Name: "batchnorm_backward", Threads: 256, Count: 15, Args: [MaxArgs]uint64{
 		uint64(z),

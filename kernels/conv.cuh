@@ -1,5 +1,5 @@
-// The convolutions as tiled matrix products (tile.cuh), in every arithmetic. With P the im2col
-// matrix of an array x [n,C,H,W], of which nothing but the tile at hand ever exists,
+// The convolutions as tiled matrix products (tile.cuh), in every arithmetic. P is the im2col matrix
+// of an array x [n,C,H,W]; only its current tile ever exists:
 //
 //     P[(c,u,v), (b,i,j)] = x[b,c,i+u-p,j+v-p]      (0 outside, p = (kernel-1)/2)
 //
@@ -16,10 +16,10 @@
 
 static_assert(BN == TILE_PIXELS, "moments are those of a tile's columns");
 
-// load_if returns *p, or 0 without reading it. The compiler makes a branch of `exists ? *p : 0`, and
-// the assembler a chain of addresses and loads under one predicate, each waiting for the one before.
-// A predicated load leaves the addresses of all loads free to be computed beside each other; volatile
-// keeps them in the order of the program.
+// load_if returns *p if that exists, otherwise 0 without reading. The compiler would turn
+// `exists ? *p : 0` into a branch, and the assembler that into a chain of addresses and loads under
+// one predicate, each waiting for the one before. With predicated loads, the addresses of all can be
+// computed in parallel; volatile keeps the loads in the order of the program.
 static __device__ __forceinline__ float load_if(bool exists, const float *p) {
     float v;
     asm volatile("{ .reg .pred q; setp.ne.u32 q, %2, 0; mov.f32 %0, 0f00000000; @q ld.global.f32 %0, [%1]; }"
@@ -27,21 +27,21 @@ static __device__ __forceinline__ float load_if(bool exists, const float *p) {
     return v;
 }
 
-// A place is a pixel's row and column in 16 bits each, both from 2^14 on, so that the sum of a pixel's
-// place and of a tap's, which may be negative, keeps them apart. Rows and columns are below 2^13.
+// A place is a pixel's row and column in 16 bits each, both counted from 2^14: row and column stay
+// apart when a tap's place, which may be negative, is added. Rows and columns are below 2^13.
 constexpr int ORIGIN = 0x40004000;
-constexpr int OUTSIDE = -(0x2000 << 16);  // to be added to a place: no longer in any image
+constexpr int OUTSIDE = -(0x2000 << 16);  // added to a place, it leaves every image
 
-// inside says whether a place is in an image. Bit 14 of either half of place is set if it is not
-// negative, of limit - place if it is not beyond the last.
+// inside says whether a place is in an image. In either half, bit 14 of place is set if the
+// coordinate is not negative, and bit 14 of limit - place if it is not beyond the last.
 static __device__ __forceinline__ bool inside(int place, int height, int width) {
     unsigned limit = 0x80008000u + ((height - 1) << 16) + (width - 1);
     return (~(place & (limit - place)) & 0x40004000u) == 0;
 }
 
-// Tap describes row (c,u,v) of P: what its elements' pixels are from pixel (b,0,i,j). A table of
-// taps spares every element three divisions. 80 more follow the last, which are OUTSIDE, since the
-// tiles' depths and columns are rounded up.
+// Tap describes row (c,u,v) of P: where its elements' pixels lie relative to pixel (b,0,i,j). A
+// table of taps spares every element three divisions. After the last come 80 more that are OUTSIDE,
+// since the tiles' depths and columns are rounded up.
 struct __align__(16) Tap {
     int offset;   // (c H + u-p) W + v-p
     int place;    // (u-p << 16) + v-p
@@ -50,14 +50,13 @@ struct __align__(16) Tap {
 
 // Pixel describes column (b,i,j) of P.
 struct Pixel {
-    int from;   // (b C H + i) W + j: where it is in x
-    int to;     // (b M H + i) W + j: where it is in a product of M channels
+    int from;   // (b C H + i) W + j: its index in x
+    int to;     // (b M H + i) W + j: its index in a product of M channels
     int place;  // of (i,j), OUTSIDE beyond the last sample
 };
 
-// Along is an operand, SIZE rows of A or columns of B, whose neighbours in memory are neighbours in
-// depth: eight threads read eight words of a row (a sector of 32 bytes), and the block STRIDE
-// rows at once.
+// Along is an operand, SIZE rows of A or columns of B, that lies in memory along the depth. Eight
+// threads read eight words of a row (a sector of 32 bytes), the block STRIDE rows at once.
 template <class Math, int SIZE, int PITCH> struct Along {
     static constexpr int STRIDE = THREADS / ROWS;
     static constexpr int COUNT = SIZE / STRIDE;
@@ -80,7 +79,7 @@ template <class Math> using AlongB = Along<Math, BN, B_PITCH>;
 template <class Math, int BM> struct Weights : AlongA<Math, BM> {
     using Base = AlongA<Math, BM>;
     const float *weight;
-    int depth, first, rows;  // the thread's first row, and rows from it on
+    int depth, first, rows;  // start of the thread's first row, and the rows from it to the last
 
     __device__ __forceinline__ Weights(const float *weight, int m0, int out, int depth)
         : weight(weight), depth(depth), first((m0 + Base::row()) * depth), rows(out - m0 - Base::row()) {}
@@ -103,10 +102,11 @@ template <class Math, int BM> struct Turned : AlongA<Math, BM> {
     using Base = AlongA<Math, BM>;
     const float *weight;
     const Tap *taps;
-    int in, area, first, rows;  // the end of the thread's first row of o = 0, and rows from it on
+    int in, area, first, rows;  // end of the thread's first row for o = 0, and the rows from it to the last
 
     __device__ __forceinline__ Turned(const float *weight, const Tap *taps, int m0, int in, int area)
-        : weight(weight), taps(taps), in(in), area(area), first((m0 + Base::row() + 1) * area - 1), rows(in - m0 - Base::row()) {}
+        : weight(weight), taps(taps), in(in), area(area), first((m0 + Base::row() + 1) * area - 1),
+          rows(in - m0 - Base::row()) {}
 
     __device__ __forceinline__ void load(int k, int end) {
 #pragma unroll
@@ -123,8 +123,8 @@ template <class Math, int BM> struct Turned : AlongA<Math, BM> {
 };
 
 // Patches are columns of P, as B. Sixteen threads read sixteen neighbouring pixels; a thread keeps its
-// five pixels and takes two rows of P in every step (four for bf16). Their taps are fetched a step
-// ahead: else each step would wait for its taps before it can ask for its pixels.
+// five pixels and takes two rows of P in every step (four for bf16). The taps are fetched one step
+// ahead; otherwise each step would wait for its taps before it could request its pixels.
 template <class Math> struct Patches {
     static constexpr bool LOADS_PAST_END = true;
     static constexpr int COUNT = BN / 16;
@@ -136,7 +136,8 @@ template <class Math> struct Patches {
     int offset[PASSES][Math::PACK], shift[PASSES][Math::PACK];  // offset and place of the next taps
     float v[PASSES][COUNT][Math::PACK];
 
-    __device__ __forceinline__ Patches(const Pixel (&pixels)[BN], const float *x, const Tap *taps, int height, int width)
+    __device__ __forceinline__ Patches(const Pixel (&pixels)[BN], const float *x, const Tap *taps, int height,
+                                       int width)
         : x(x), taps(taps), height(height), width(width) {
 #pragma unroll
         for (int c = 0; c < COUNT; c++) {
@@ -148,7 +149,7 @@ template <class Math> struct Patches {
     }
 
     // row returns the thread's row of shared memory in a pass. The two rows of a warp are two
-    // apart: 176 words, 16 modulo the banks, so that their 16 pixels each meet 32 banks.
+    // apart: 176 words, 16 modulo the 32 banks, so that their 2 x 16 pixels meet different banks.
     static __device__ __forceinline__ int row(int pass) {
         int warp = threadIdx.x / 32, half = threadIdx.x / 16 % 2;
         return pass * 16 + warp / 2 * 4 + warp % 2 + half * 2;
@@ -165,7 +166,7 @@ template <class Math> struct Patches {
             }
     }
 
-    // load takes the steps in order, since it fetches the next one's taps. Those from end on are OUTSIDE.
+    // load takes the steps in order, since it fetches the taps of the next one. Taps from end on are OUTSIDE.
     __device__ __forceinline__ void load(int k, int end) {
 #pragma unroll
         for (int pass = 0; pass < PASSES; pass++)
@@ -186,13 +187,13 @@ template <class Math> struct Patches {
     }
 };
 
-// Walk goes over the pixels of all samples in steps of Math::DEPTH, for the products whose
-// depth they are. It is at the thread's first pixel of a step; the second, for bf16, is its right
-// neighbour, since the width is even, as are all bounds.
+// Walk goes over the pixels of all samples in steps of Math::DEPTH, for products whose depth is the
+// pixels. It stands at the thread's first pixel of a step. For bf16 the second pixel is the right
+// neighbour, since the width and all bounds are even.
 template <class Math> struct Walk {
     int p, b, i, j;
 
-    // load is load_if. In bf16 the compiler's branch is faster: one test and one address do for two
+    // load is load_if. For bf16 the compiler's branch is faster: one test and one address serve two
     // neighbours of dz.
     static __device__ __forceinline__ float load(bool exists, const float *p) {
         if (Math::PACK == 1) return load_if(exists, p);
@@ -244,11 +245,13 @@ template <class Math> struct TransposedPatches : AlongB<Math> {
     const float *x;
     Walk<Math> &at;
     int channels, height, width;
-    int rows, columns;  // of Math::DEPTH pixels
+    int rows, columns;  // Math::DEPTH pixels as rows, and columns of another
     int offset[Base::COUNT], place[Base::COUNT];
 
-    __device__ __forceinline__ TransposedPatches(const float *x, const Tap *taps, int k0, Walk<Math> &at, int channels, int height, int width)
-        : x(x), at(at), channels(channels), height(height), width(width), rows(Math::DEPTH / width), columns(Math::DEPTH % width) {
+    __device__ __forceinline__ TransposedPatches(const float *x, const Tap *taps, int k0, Walk<Math> &at, int channels,
+                                                 int height, int width)
+        : x(x), at(at), channels(channels), height(height), width(width), rows(Math::DEPTH / width),
+          columns(Math::DEPTH % width) {
 #pragma unroll
         for (int c = 0; c < Base::COUNT; c++) {
             Tap tap = taps[k0 + Base::row() + c * Base::STRIDE];
@@ -257,7 +260,7 @@ template <class Math> struct TransposedPatches : AlongB<Math> {
         }
     }
 
-    // load also walks on: it comes after Gradients::load.
+    // load also advances the walk, so it comes after Gradients::load.
     __device__ __forceinline__ void load(int, int end) {
         int first = (at.b * channels * height + at.i) * width + at.j;
         int here = ORIGIN + (at.i << 16) + at.j + (at.p < end ? 0 : OUTSIDE);
@@ -271,8 +274,9 @@ template <class Math> struct TransposedPatches : AlongB<Math> {
     }
 };
 
-// describe_pixels fills in the columns p0 ... of the P of x [n,C,H,W], for a product [M, n H W].
-static __device__ __forceinline__ void describe_pixels(Pixel (&pixels)[BN], int p0, int n, int C, int M, int height, int width) {
+// describe_pixels describes the columns p0 ... of P of x [n,C,H,W], for a product [M, n H W].
+static __device__ __forceinline__ void describe_pixels(Pixel (&pixels)[BN], int p0, int n, int C, int M, int height,
+                                                       int width) {
     if (threadIdx.x < BN) {
         int size = height * width, p = p0 + threadIdx.x, b = p / size, pixel = p % size;
         int place = ORIGIN + (pixel / width << 16) + pixel % width + (b < n ? 0 : OUTSIDE);
@@ -288,19 +292,20 @@ static __device__ __forceinline__ float eighth_sum(float v) {
     return v;
 }
 
-// write_pixels writes a tile c, rows m0 ... and columns p0 ... of an array [n,channels,H,W], each channel
-// plus its bias if there is one. Eight threads take a row: sectors of 32 bytes, and three
-// shuffles a sum. With MOMENTS it also leaves the moments [channels,tiles].
+// write_pixels writes tile c to rows m0 ... and columns p0 ... of an array [n,channels,H,W], and adds
+// each channel's bias unless bias is null. Eight threads take a row: sectors of 32 bytes, and three
+// shuffles per sum. With MOMENTS it also writes the moments [channels,tiles].
 template <bool MOMENTS, int BM>
-static __device__ __forceinline__ void write_pixels(const float (&c)[BM][BN], const Pixel (&pixels)[BN], const float *bias, float *array,
-                                                    Moments *moments, int m0, int p0, int n, int channels, int size) {
+static __device__ __forceinline__ void write_pixels(const float (&c)[BM][BN], const Pixel (&pixels)[BN],
+                                                    const float *bias, float *array, Moments *moments, int m0, int p0,
+                                                    int n, int channels, int size) {
     int x = threadIdx.x % 8, count = min(n * size - p0, BN);
 #pragma unroll 1
     for (int row = threadIdx.x / 8; row < BM; row += THREADS / 8) {
         int m = m0 + row;
         float add = bias && m < channels ? bias[m] : 0.0f;
-        // Differences from one of the values: where a mean is large beside the deviations, their
-        // sum keeps the digits that a sum of the values would lose.
+        // Differences from one of the values: where the mean is large compared with the deviations,
+        // their sum keeps digits that a sum of the values would lose.
         float origin = c[row][0] + add, sum = 0.0f, m2 = 0.0f;
 #pragma unroll
         for (int s = 0; s < BN; s += 8) {
@@ -323,8 +328,9 @@ static __device__ __forceinline__ void write_pixels(const float (&c)[BM][BN], co
 }
 
 template <class Math, int BM>
-__device__ __forceinline__ void forward(const float *x, const float *weight, const float *bias, const Tap *taps, float *z, Moments *moments,
-                                        int n, int in, int out, int height, int width, int kernel) {
+__device__ __forceinline__ void forward(const float *x, const float *weight, const float *bias, const Tap *taps,
+                                        float *z, Moments *moments, int n, int in, int out, int height, int width,
+                                        int kernel) {
     __shared__ typename Tile<Math, BM>::Shared shared;
     __shared__ Pixel pixels[BN];
     int m0 = blockIdx.y * BM, p0 = blockIdx.x * BN, depth = in * kernel * kernel;

@@ -7,7 +7,8 @@ package kernels
 //
 //	z[b,o,i,j] = bias[o] + sum over c, u, v of weight[o,c,u,v] x[b,c,i+u-p,j+v-p]
 //
-// Grid: x is the tiles of 80 pixels, n H W / 80 rounded up; y is out / 32, rounded up.
+// p = (kernel-1)/2, and x is 0 outside. Grid: x is the tiles of 80 pixels, n H W / 80 rounded up; y is
+// out / 32, rounded up.
 func ConvForward32(x, weight, bias F32, taps Ptr, z F32, moments Ptr, n, in, out, height, width, kernel int32) Call {
 	return Call{Source: "conv", Name: "conv_forward_32", Threads: 256, Count: 12, Args: [MaxArgs]uint64{
 		uint64(x),
@@ -79,10 +80,10 @@ func ConvBackwardData64(dz, weight F32, taps Ptr, dx F32, n, in, out, height, wi
 	}}
 }
 
-// ConvBackwardWeight32 computes dweight of every share of the pixels, partials
+// ConvBackwardWeight32 computes dweight for each share of the pixels, partials
 // [shares,out,in,kernel,kernel], from x, dz and the taps of x:
 //
-//	dweight[o,c,u,v] = sum over b, i, j of dz[b,o,i,j] x[b,c,i+u-p,j+v-p]
+//	dweight[o,c,u,v] = sum over the share's b, i, j of dz[b,o,i,j] x[b,c,i+u-p,j+v-p]
 //
 // A share is `share` pixels, a multiple of 64. Grid: x is in kernel^2 / 80, y is out / 32, both
 // rounded up, z the shares.

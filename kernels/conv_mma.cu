@@ -3,24 +3,25 @@
 #include "mma.cuh"
 
 // The kernels of conv.cu on tensor cores: values are rounded to tf32 or bf16 on their way into
-// shared memory, and multiplied by mma.sync with sums in fp32. Arrays, formulas and grids are those of
-// conv.cu; every size will do, since tiles are filled up with zeros.
+// shared memory, and multiplied by mma.sync with sums in fp32. Arrays, formulas and grids are the same
+// as in conv.cu. Any size works, since tiles are padded with zeros.
 //
-// Of the recipe's second convolution at batch 50, a warp has 25 steps of 300 instructions forward in
-// tf32 and 13 of 400 in bf16, of which 20 are mma.sync: what remains is the making of patches. Forward,
-// data and weights come to 13, 24 and 14 us in tf32 and to 11, 14 and 8 in bf16, against 29, 34 and 26
-// in fp32, all by the model of conv.cu.
+// In the recipe's second convolution at batch 50, a warp has 25 steps of 300 instructions forward in
+// tf32, and 13 steps of 400 in bf16. 20 instructions of a step are mma.sync; most of the others form
+// patches. By the model of conv.cu, forward, data gradient and weight gradient take 13, 24 and 14 us in
+// tf32 and 11, 14 and 8 us in bf16, against 29, 34 and 26 us in fp32.
 
-// TensorCores multiplies words of tf32 or bf16 by mma.sync: a warp's 32 x 40 tile is 2 x 5 tiles
-// of 16 x 8, for which it reads 18 words a lane. A word of bf16 holds two neighbouring
-// depths, which makes the fragments of both instructions lie alike in shared memory.
+// TensorCores multiplies words of tf32 or bf16 by mma.sync. A warp's 32 x 40 tile is 2 x 5 tiles
+// of 16 x 8, for which each lane reads 18 words. A word of bf16 holds two neighbouring depths, so
+// the fragments of both instructions have the same layout in shared memory.
 template <class Words> struct TensorCores {
     using Word = unsigned;
     static constexpr int STEPS = 4;
     static constexpr int WARPS_N = 2;
     static constexpr int COUNT = 40;
 
-    static __device__ __forceinline__ void accumulate(float (&sum)[40], const unsigned *a, int a_pitch, const unsigned *b, int b_pitch) {
+    static __device__ __forceinline__ void accumulate(float (&sum)[40], const unsigned *a, int a_pitch,
+                                                      const unsigned *b, int b_pitch) {
         const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
         a += t * a_pitch + g;
         b += t * b_pitch + g;
@@ -60,27 +61,31 @@ struct Tf32 : TensorCores<Tf32> {
     static constexpr int PACK = 1;
     static constexpr int DEPTH = 32;
     static __device__ __forceinline__ unsigned word(const float (&v)[1]) { return to_tf32(v[0]); }
-    static __device__ __forceinline__ void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_m16n8k8_tf32(d, a, b); }
+    static __device__ __forceinline__ void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+        mma_m16n8k8_tf32(d, a, b);
+    }
 };
 
 struct Bf16 : TensorCores<Bf16> {
     static constexpr int PACK = 2;
     static constexpr int DEPTH = 64;
     static __device__ __forceinline__ unsigned word(const float (&v)[2]) { return pack_bf16(v[0], v[1]); }
-    static __device__ __forceinline__ void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_m16n8k16_bf16(d, a, b); }
+    static __device__ __forceinline__ void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+        mma_m16n8k16_bf16(d, a, b);
+    }
 };
 
 // conv_forward_32_tf32 is conv_forward_32 in tf32.
 extern "C" __global__ void __launch_bounds__(256, 2)
-conv_forward_32_tf32(const float *x, const float *weight, const float *bias, const Tap *taps, float *z, Moments *moments,
-                     int n, int in, int out, int height, int width, int kernel) {
+conv_forward_32_tf32(const float *x, const float *weight, const float *bias, const Tap *taps, float *z,
+                     Moments *moments, int n, int in, int out, int height, int width, int kernel) {
     forward<Tf32, 32>(x, weight, bias, taps, z, moments, n, in, out, height, width, kernel);
 }
 
 // conv_forward_64_tf32 is conv_forward_64 in tf32.
 extern "C" __global__ void __launch_bounds__(256, 2)
-conv_forward_64_tf32(const float *x, const float *weight, const float *bias, const Tap *taps, float *z, Moments *moments,
-                     int n, int in, int out, int height, int width, int kernel) {
+conv_forward_64_tf32(const float *x, const float *weight, const float *bias, const Tap *taps, float *z,
+                     Moments *moments, int n, int in, int out, int height, int width, int kernel) {
     forward<Tf32, 64>(x, weight, bias, taps, z, moments, n, in, out, height, width, kernel);
 }
 
@@ -114,15 +119,15 @@ conv_backward_weight_64_tf32(const float *x, const float *dz, const Tap *taps, f
 
 // conv_forward_32_bf16 is conv_forward_32 in bf16.
 extern "C" __global__ void __launch_bounds__(256, 2)
-conv_forward_32_bf16(const float *x, const float *weight, const float *bias, const Tap *taps, float *z, Moments *moments,
-                     int n, int in, int out, int height, int width, int kernel) {
+conv_forward_32_bf16(const float *x, const float *weight, const float *bias, const Tap *taps, float *z,
+                     Moments *moments, int n, int in, int out, int height, int width, int kernel) {
     forward<Bf16, 32>(x, weight, bias, taps, z, moments, n, in, out, height, width, kernel);
 }
 
 // conv_forward_64_bf16 is conv_forward_64 in bf16.
 extern "C" __global__ void __launch_bounds__(256, 2)
-conv_forward_64_bf16(const float *x, const float *weight, const float *bias, const Tap *taps, float *z, Moments *moments,
-                     int n, int in, int out, int height, int width, int kernel) {
+conv_forward_64_bf16(const float *x, const float *weight, const float *bias, const Tap *taps, float *z,
+                     Moments *moments, int n, int in, int out, int height, int width, int kernel) {
     forward<Bf16, 64>(x, weight, bias, taps, z, moments, n, in, out, height, width, kernel);
 }
 

@@ -1,10 +1,13 @@
 // architectures: 75
 
-// conv_backward_weight_sum adds what conv_backward_weight left for every share of the pixels,
-// partials [shares,count], to dweight [count], and the sums of dz that batchnorm_backward left,
-// dz_sums [bias_shares,out], to dbias [out]. Grid: count / 32 blocks, rounded up, and then out / 32,
-// rounded up, of 256 threads: a block adds 32 neighbouring elements, of which each of its eight
-// warps takes an eighth of the shares; their sums are then added in the warps' order.
+// conv_backward_weight_sum adds up the shares of dweight [count] and dbias [out]:
+//
+//     dweight[e] = sum over s of partials[s,e]        dbias[o] = sum over s of dz_sums[s,o]
+//
+// partials [shares,count] come from conv_backward_weight_32 or one of its variants, dz_sums
+// [bias_shares,out] from batchnorm_backward. Grid: count / 32 blocks of 256 threads, rounded up, for
+// dweight, then out / 32, rounded up, for dbias. A block computes 32 neighbouring elements: each of
+// its eight warps adds an eighth of the shares, then the warps' sums are added in order.
 extern "C" __global__ void __launch_bounds__(256)
 conv_backward_weight_sum(const float *partials, const float *dz_sums, float *dweight, float *dbias,
                          int shares, int count, int bias_shares, int out) {

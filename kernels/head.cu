@@ -1,9 +1,9 @@
 // architectures: 75
 
 // The linear layer with cross-entropy. Its arithmetic is a thousandth of a step's, so the
-// kernels are cut for few launches and short chains, not for arithmetic.
+// kernels aim at few launches and short chains of instructions.
 
-// Sums over all samples since they were last set.
+// Sums over all samples since the totals were last set.
 struct Totals {
     double loss;
     long long hits, count;
@@ -20,7 +20,7 @@ struct Softmax {
     int first;           // index of the largest
 };
 
-// softmax returns what the softmax of z [classes] is made of.
+// softmax returns the parts of the softmax of z [classes].
 static __device__ Softmax softmax(const float *z, int classes) {
     Softmax s = {z[0], 0.0f, 0};
     for (int j = 1; j < classes; j++)
@@ -29,13 +29,13 @@ static __device__ Softmax softmax(const float *z, int classes) {
     return s;
 }
 
-// gradient returns the derivative of the mean loss of a whole batch by logit j of a sample.
+// gradient returns the derivative of the mean loss, over a batch of `whole` samples, by a logit z.
 static __device__ float gradient(const Softmax &s, float z, bool is_label, int whole) {
     return (expf(z - s.largest) / s.sum - (is_label ? 1.0f : 0.0f)) / whole;
 }
 
 // head_forward computes logits [n,classes] = x weight^T + bias from x [n,in], weight
-// [classes,in] and bias [classes]. Grid: n blocks, one a sample; a warp takes every fourth class.
+// [classes,in] and bias [classes]. Grid: n blocks, one per sample; a warp takes every fourth class.
 extern "C" __global__ void __launch_bounds__(128)
 head_forward(const float *x, const float *weight, const float *bias, float *logits, int in, int classes) {
     int b = blockIdx.x, lane = threadIdx.x % 32;
@@ -47,13 +47,13 @@ head_forward(const float *x, const float *weight, const float *bias, float *logi
     }
 }
 
-// head_loss adds to the totals, of every sample b with label k:
+// head_loss adds to the totals, for each sample b with label k:
 //
 //     loss = log sum_j exp(logits[b,j]) - logits[b,k]
 //     hit  = 1 if k is the first largest of logits[b,:], else 0
 //
-// logits [n,classes], labels [n]. One block, so that the order of the sum is fixed; the sum is
-// fp64, as it runs over an epoch.
+// logits [n,classes], labels [n]. Grid: one block, so that the order of the sum is fixed. The sum is
+// fp64, since it runs over an epoch.
 extern "C" __global__ void __launch_bounds__(256)
 head_loss(const float *logits, const unsigned char *labels, Totals *totals, int n, int classes) {
     __shared__ double loss[256];
@@ -83,17 +83,17 @@ head_loss(const float *logits, const unsigned char *labels, Totals *totals, int 
     }
 }
 
-// head_backward computes the gradients of the mean loss of a whole batch, from n of its samples. With
+// head_backward computes the gradients of the mean loss of a batch of `whole` samples, from n of them. With
 //
 //     d[b,j] = (softmax(logits[b,:])[j] - [j = labels[b]]) / whole
 //
 // they are dweight [classes,in] = d^T x, dbias [classes] = sum_b d[b,:] and dx [n,in] = d weight.
-// Grid: first n blocks for the samples of dx, then, for each class, in / 32 (rounded up) blocks
-// for 32 columns of dweight. d is cheaper to make again than to pass on in a launch of its own.
+// Grid: n blocks for dx, one per sample; then in / 32 blocks, rounded up, per class, each for 32
+// columns of dweight. Every block computes the d that it needs: a launch for d would cost more.
 extern "C" __global__ void __launch_bounds__(256)
 head_backward(const float *x, const float *logits, const unsigned char *labels, const float *weight,
               float *dx, float *dweight, float *dbias, int n, int whole, int in, int classes) {
-    __shared__ float d[256];        // of all classes of a sample, or of a class of 256 samples
+    __shared__ float d[256];        // of one sample for all classes, or of 256 samples for one class
     __shared__ float part[2][256];  // sums over every eighth sample, of dweight and dbias
     int t = threadIdx.x;
     if (blockIdx.x < n) {

@@ -3,7 +3,7 @@
 package kernels
 
 // HeadForward computes logits [n,classes] = x weight^T + bias from x [n,in], weight
-// [classes,in] and bias [classes]. Grid: n blocks, one a sample; a warp takes every fourth class.
+// [classes,in] and bias [classes]. Grid: n blocks, one per sample; a warp takes every fourth class.
 func HeadForward(x, weight, bias, logits F32, in, classes int32) Call {
 	return Call{Source: "head", Name: "head_forward", Threads: 128, Count: 6, Args: [MaxArgs]uint64{
 		uint64(x),
@@ -15,13 +15,13 @@ func HeadForward(x, weight, bias, logits F32, in, classes int32) Call {
 	}}
 }
 
-// HeadLoss adds to the totals, of every sample b with label k:
+// HeadLoss adds to the totals, for each sample b with label k:
 //
 //	loss = log sum_j exp(logits[b,j]) - logits[b,k]
 //	hit  = 1 if k is the first largest of logits[b,:], else 0
 //
-// logits [n,classes], labels [n]. One block, so that the order of the sum is fixed; the sum is
-// fp64, as it runs over an epoch.
+// logits [n,classes], labels [n]. Grid: one block, so that the order of the sum is fixed. The sum is
+// fp64, since it runs over an epoch.
 func HeadLoss(logits F32, labels U8, totals Ptr, n, classes int32) Call {
 	return Call{Source: "head", Name: "head_loss", Threads: 256, Count: 5, Args: [MaxArgs]uint64{
 		uint64(logits),
@@ -32,13 +32,13 @@ func HeadLoss(logits F32, labels U8, totals Ptr, n, classes int32) Call {
 	}}
 }
 
-// HeadBackward computes the gradients of the mean loss of a whole batch, from n of its samples. With
+// HeadBackward computes the gradients of the mean loss of a batch of `whole` samples, from n of them. With
 //
 //	d[b,j] = (softmax(logits[b,:])[j] - [j = labels[b]]) / whole
 //
 // they are dweight [classes,in] = d^T x, dbias [classes] = sum_b d[b,:] and dx [n,in] = d weight.
-// Grid: first n blocks for the samples of dx, then, for each class, in / 32 (rounded up) blocks
-// for 32 columns of dweight. d is cheaper to make again than to pass on in a launch of its own.
+// Grid: n blocks for dx, one per sample; then in / 32 blocks, rounded up, per class, each for 32
+// columns of dweight. Every block computes the d that it needs: a launch for d would cost more.
 func HeadBackward(x, logits F32, labels U8, weight, dx, dweight, dbias F32, n, whole, in, classes int32) Call {
 	return Call{Source: "head", Name: "head_backward", Threads: 256, Count: 11, Args: [MaxArgs]uint64{
 		uint64(x),

@@ -1,13 +1,13 @@
 // architectures: 75
 
-// The convolution as it is written in textbooks: the im2col matrix is stored, and multiplied. The
-// tests compare conv.cu and conv_mma.cu, which never store it, with these two kernels.
+// The convolution as in textbooks: the im2col matrix is stored, then multiplied. The tests compare
+// conv.cu and conv_mma.cu, which never store it, with these two kernels.
 
 // im2col writes the matrix P [in kernel^2, n H W] of x [n,in,H,W]:
 //
 //     P[(c,u,v), (b,i,j)] = x[b,c,i+u-p,j+v-p]      (0 outside, p = (kernel-1)/2)
 //
-// Grid: x is n H W / 256 blocks, rounded up, of 256 threads, one a column; y the rows.
+// Grid: x is n H W / 256 blocks, rounded up, of 256 threads, one per column; y is the rows.
 extern "C" __global__ void __launch_bounds__(256)
 im2col(const float *x, float *patches, int n, int in, int height, int width, int kernel) {
     int column = blockIdx.x * 256 + threadIdx.x, row = blockIdx.y;
@@ -21,7 +21,7 @@ im2col(const float *x, float *patches, int n, int in, int height, int width, int
 }
 
 // matmul computes C [m,n] = A [m,k] B [k,n]. Grid: x is n / 256 blocks, rounded up, of 256 threads, one
-// a column; y the rows.
+// per column; y is the rows.
 extern "C" __global__ void __launch_bounds__(256)
 matmul(const float *a, const float *b, float *c, int m, int n, int k) {
     int column = blockIdx.x * 256 + threadIdx.x, row = blockIdx.y;

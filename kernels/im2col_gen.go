@@ -6,7 +6,7 @@ package kernels
 //
 //	P[(c,u,v), (b,i,j)] = x[b,c,i+u-p,j+v-p]      (0 outside, p = (kernel-1)/2)
 //
-// Grid: x is n H W / 256 blocks, rounded up, of 256 threads, one a column; y the rows.
+// Grid: x is n H W / 256 blocks, rounded up, of 256 threads, one per column; y is the rows.
 func Im2col(x, patches F32, n, in, height, width, kernel int32) Call {
 	return Call{Source: "im2col", Name: "im2col", Threads: 256, Count: 7, Args: [MaxArgs]uint64{
 		uint64(x),
@@ -20,7 +20,7 @@ func Im2col(x, patches F32, n, in, height, width, kernel int32) Call {
 }
 
 // Matmul computes C [m,n] = A [m,k] B [k,n]. Grid: x is n / 256 blocks, rounded up, of 256 threads, one
-// a column; y the rows.
+// per column; y is the rows.
 func Matmul(a, b, c F32, m, n, k int32) Call {
 	return Call{Source: "im2col", Name: "matmul", Threads: 256, Count: 6, Args: [MaxArgs]uint64{
 		uint64(a),

@@ -34,11 +34,11 @@ const MaxArgs = 24
 // Call is a kernel with its arguments and the size of its blocks: all but the size of its grid.
 // Calls compare with ==.
 type Call struct {
-	Source  string          // the file that it is in: "conv" for conv.cu and its PTX
+	Source  string          // the kernel's file: "conv" for conv.cu and its PTX
 	Name    string          // the kernel's name in the PTX
 	Threads int             // of a block, from __launch_bounds__
 	Cluster int             // blocks of a cluster, from __cluster_dims__; 0 without clusters
-	Args    [MaxArgs]uint64 // the first Count; a value of 4 bytes in the lower half, the rest zero
+	Args    [MaxArgs]uint64 // Count arguments, then zeros; a value of 4 bytes is in the lower half
 	Count   int
 }
 
@@ -55,7 +55,7 @@ var built = Embedded(files)
 
 // Embedded returns the PTX in files, which are named ptx/SOURCE.sm_NN.ptx.
 func Embedded(files embed.FS) Built {
-	names, _ := fs.Glob(files, "ptx/*.ptx") // an error would be one of the pattern
+	names, _ := fs.Glob(files, "ptx/*.ptx") // only a malformed pattern gives an error
 	b := Built{files, map[string][]int{}}
 	for _, name := range names {
 		source, architecture, _ := strings.Cut(strings.TrimSuffix(path.Base(name), ".ptx"), ".sm_")
@@ -78,15 +78,15 @@ func Sources() []string { return built.Sources() }
 func (b Built) Sources() []string { return slices.Sorted(maps.Keys(b.architectures)) }
 
 // Architectures returns what a source is built for, ascending: 75 stands for compute capability
-// 7.5. It is nil for a source that there is not.
+// 7.5. It returns nil for an unknown source.
 func Architectures(source string) []int { return built.Architectures(source) }
 
 // Architectures returns what a source is built for, as the function of this name does.
 func (b Built) Architectures(source string) []int { return slices.Clone(b.architectures[source]) }
 
-// PTX returns the code of a source for a card of the given compute capability (75 for 7.5): that
-// of the newest architecture that the card can run, and which one it is. ok is false if the
-// source is built for newer cards only, or there is no such source.
+// PTX returns the code of a source for a card of the given compute capability (75 for 7.5), and
+// the architecture it is built for: the newest that the card can run. ok is false for an unknown
+// source, and for a source that is built for newer cards only.
 func PTX(source string, capability int) (text string, architecture int, ok bool) {
 	return built.PTX(source, capability)
 }

@@ -80,14 +80,14 @@ func TestPTXIsTheNewestThatTheCardRuns(t *testing.T) {
 			if match := target.FindStringSubmatch(text); match == nil || match[1] != strconv.Itoa(want) {
 				t.Fatalf("PTX(%q, %d) has the target %q; want sm_%d", source, capability, match, want)
 			}
-			// Drivers from CUDA 12.0 on take this version, older ones none of a newer.
+			// Drivers from CUDA 12.0 on take this version; no driver takes one newer than its own.
 			if !strings.Contains(text, "\n.version 8.0\n") {
 				t.Fatalf("%s for sm_%d is not of PTX ISA 8.0", source, want)
 			}
 		}
 	}
 	if _, _, ok := PTX("no such source", 90); ok {
-		t.Error("there is PTX of a source that there is not")
+		t.Error("PTX returned the code of an unknown source")
 	}
 }
 
@@ -108,7 +108,7 @@ func wrappers(t *testing.T) []wrapper {
 	t.Helper()
 	var found []wrapper
 	for source := range sources(t) {
-		file, err := parser.ParseFile(token.NewFileSet(), source+".go", nil, 0)
+		file, err := parser.ParseFile(token.NewFileSet(), source+"_gen.go", nil, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +121,7 @@ func wrappers(t *testing.T) []wrapper {
 			for _, field := range function.Type.Params.List {
 				size := sizes[field.Type.(*ast.Ident).Name]
 				if size == 0 {
-					t.Fatalf("%s.go: %s has a parameter of type %v", source, function.Name, field.Type)
+					t.Fatalf("%s_gen.go: %s has a parameter of type %v", source, function.Name, field.Type)
 				}
 				for range field.Names {
 					w.parameters = append(w.parameters, size)
@@ -156,7 +156,7 @@ func wrappers(t *testing.T) []wrapper {
 	return found
 }
 
-// The kernels of every PTX are those of the wrappers, with parameters of the same sizes.
+// Every PTX has the kernels of the wrappers, with parameters of the same sizes.
 func TestWrappersAreThoseOfThePTX(t *testing.T) {
 	entry := regexp.MustCompile(`(?m)^\.visible \.entry (\w+)\(([^)]*)\)`)
 	parameter := regexp.MustCompile(`\.param \.[a-z](\d+) `)
@@ -179,17 +179,18 @@ func TestWrappersAreThoseOfThePTX(t *testing.T) {
 				}
 			}
 			if diff := cmp.Diff(want[source], got); diff != "" {
-				t.Errorf("%s: bytes of parameters in the wrappers (-) and in the PTX for sm_%d (+):\n%s", source, architecture, diff)
+				t.Errorf("%s: bytes of parameters in the wrappers (-) and in the PTX for sm_%d (+):\n%s",
+					source, architecture, diff)
 			}
 		}
 	}
 }
 
-// Arguments lie in the order of the kernel's parameters, one of 4 bytes in the lower half: drivers
+// Arguments have the order of the kernel's parameters. One of 4 bytes is in the lower half: drivers
 // read as many bytes as the parameter has.
 func TestCallHoldsTheBitsOfItsArguments(t *testing.T) {
 	call := Adam(1<<40, 2, 3, 4, 5, 0.1, -0.5, float32(math.Inf(1)), 1e-8, -1)
-	want := Call{Source: "adam", Name: "adam", Count: 10}
+	want := Call{Source: "adam", Name: "adam", Threads: 256, Count: 10}
 	copy(want.Args[:], []uint64{1 << 40, 2, 3, 4, 5, 0x3dcccccd, 0xbf000000, 0x7f800000, 0x322bcc77, 0xffffffff})
 	if call != want {
 		t.Errorf("got %+v\nwant %+v", call, want)

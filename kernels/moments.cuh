@@ -1,6 +1,6 @@
-// Moments of TILE_PIXELS neighbouring pixels of a channel, of fewer in the last tile: what a
-// convolution leaves for the batch normalisation behind it. The mean is fp64, so that the
-// differences of means are right where they are small beside the means themselves.
+// Moments of TILE_PIXELS neighbouring pixels of a channel (fewer in the last tile), which a
+// convolution leaves for the batch normalisation after it. The mean is fp64, so that differences
+// of means are accurate even where they are small compared with the means.
 #pragma once
 
 constexpr int TILE_PIXELS = 80;

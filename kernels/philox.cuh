@@ -2,7 +2,7 @@
 // package rng computes it: key = seed; counter = (index, purpose, step low, step high).
 #pragma once
 
-// Purpose of the dropout masks in package rng; that of layer l is DROPOUT | l << 8.
+// Purpose of the dropout masks in package rng; layer l has DROPOUT | l << 8.
 constexpr unsigned DROPOUT = 4;
 
 // philox returns block index of the stream of seed, purpose and step: four random words.

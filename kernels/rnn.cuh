@@ -11,15 +11,15 @@
 //     dh[l-1] = (W_ih[l]^T da[l]) * mask[l-1] * scale,   dx = W_ih[0]^T da[0]
 //     dh of the last layer = dy at the last step, 0 before
 //
-// Sequences are [n,steps,width]; h and da [layers,n,steps,hidden]. Masks are made anew from
-// Philox wherever they are needed, never stored.
+// Sequences are [n,steps,width]; h and da [layers,n,steps,hidden]. Masks are never stored, but
+// computed from Philox wherever they are needed.
 #pragma once
 
 #include "philox.cuh"
 #include "step.cuh"
 
-// Device addresses of one layer's parameters and gradients. The width of its input, in, is
-// the network's for layer 0 and hidden above.
+// Device addresses of one layer's parameters and gradients. in, the width of the layer's input,
+// is the network's for layer 0, and hidden for all others.
 struct RNNLayer {
     const float *weight_ih, *weight_hh, *bias_ih,
         *bias_hh;  // [hidden,in], [hidden,hidden], [hidden], [hidden]
@@ -30,12 +30,12 @@ struct Sizes {
     int n, steps, in, hidden, layers;
 };
 
-// Dropout is what the masks of a training step are made from. Threshold 0 means none.
+// Dropout holds what determines the masks of a training step. Threshold 0 means no dropout.
 struct Dropout {
     unsigned long long seed, step;
-    unsigned threshold;  // of a 16-bit word: below it an element is dropped
-    float scale;         // of what is kept
-    unsigned first;      // number of the block of the first sample here
+    unsigned threshold;  // an element is dropped if its 16-bit word is below it
+    float scale;         // of the elements that are kept
+    unsigned first;      // number of the first sample's first Philox block
 };
 
 static __device__ __forceinline__ Dropout dropout_of(const Step *step, unsigned long long seed, unsigned threshold,
@@ -44,8 +44,8 @@ static __device__ __forceinline__ Dropout dropout_of(const Step *step, unsigned 
 }
 
 // keep_bits returns eight elements of the mask of a layer's output: bit i is set if element
-// 8 c + i of a row is kept, row being sample * steps + step, of the samples here, and index
-// row * ceil(hidden/8) + c.
+// 8 c + i of a row is kept. row is sample * steps + step, counted from the first sample here, and
+// index is row * ceil(hidden/8) + c.
 static __device__ __forceinline__ unsigned keep_bits(const Dropout &dropout, int layer, unsigned index) {
     uint4 random = philox(dropout.seed, DROPOUT | (unsigned)layer << 8, dropout.step, dropout.first + index);
     unsigned words[4] = {random.x, random.y, random.z, random.w};
@@ -64,8 +64,8 @@ static __device__ __forceinline__ float masked(float v, const unsigned char *bit
     return bits[column / 8] >> column % 8 & 1 ? v * scale : 0;
 }
 
-// Matrix is a weight matrix W as a linear map of inputs to outputs: forward W [outputs][inputs],
-// backward, transposed, W [inputs][outputs]. Outside of it all weights are zero.
+// Matrix is a weight matrix W that maps inputs to outputs: forward it is W [outputs][inputs];
+// backward it is transposed, W [inputs][outputs]. Outside of W all weights are zero.
 template <bool transposed>
 struct Matrix {
     const float *w;

@@ -5,7 +5,7 @@ package kernels
 import "math"
 
 // RnnClusterForward computes what rnn_forward does, for five layers, in and hidden <= 128.
-// Grid: 5 blocks for each three samples.
+// Grid: n / 3 clusters, rounded up, of 5 blocks: one cluster per three samples.
 func RnnClusterForward(layers Ptr, x, h, y F32, step Ptr, seed uint64, threshold uint32, keepScale float32, n, steps, in, hidden int32) Call {
 	return Call{Source: "rnn_cluster", Name: "rnn_cluster_forward", Threads: 512, Cluster: 5, Count: 12, Args: [MaxArgs]uint64{
 		uint64(layers),
@@ -24,7 +24,7 @@ func RnnClusterForward(layers Ptr, x, h, y F32, step Ptr, seed uint64, threshold
 }
 
 // RnnClusterBackward computes what rnn_backward does, for five layers, in and hidden <= 128.
-// Grid: 5 blocks for each three samples.
+// Grid: as for rnn_cluster_forward.
 func RnnClusterBackward(layers Ptr, h, dy, da, dx F32, step Ptr, seed uint64, threshold uint32, keepScale float32, n, steps, in, hidden int32) Call {
 	return Call{Source: "rnn_cluster", Name: "rnn_cluster_backward", Threads: 512, Cluster: 5, Count: 13, Args: [MaxArgs]uint64{
 		uint64(layers),

@@ -2,12 +2,12 @@
 #include "rnn_product_mma.cuh"
 #include "rnn_wavefront.cuh"
 
-// The RNN of five layers as a wavefront, with the operands of its products in tf32 or bf16, on
-// tensor cores; sums, tanh and what is stored are fp32. The kernels are those of rnn_cluster.cu.
+// The RNN of five layers as a wavefront, as in rnn_cluster.cu, on tensor cores: the operands of its
+// products are tf32 or bf16; sums, tanh and stored values are fp32.
 //
-// A wave of the eight warps has 32 mma a warp in tf32, 16 in bf16, and some 330 instructions in all.
-// Two warps share a scheduler: 660 cycles, and some 250 of latency. 60 waves take 31 us at 1.75 GHz,
-// the 65 backward 34 us.
+// In a wave, each of the eight warps has 32 mma in tf32, 16 in bf16, and some 330 instructions in all.
+// Two warps share a scheduler: 660 cycles, plus some 250 of latency. 60 waves forward take 31 us at
+// 1.75 GHz, 65 backward 34 us.
 
 // rnn_cluster_forward_tf32 is rnn_cluster_forward with products in tf32.
 extern "C" __global__ void __cluster_dims__(5, 1, 1) __launch_bounds__(256, 1)

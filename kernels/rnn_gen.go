@@ -5,8 +5,8 @@ package kernels
 import "math"
 
 // RnnForward computes h [layers,n,steps,hidden] and y [n,hidden] = h[layers-1,:,steps-1] from
-// x [n,steps,in]. threshold is 0 where nothing is dropped. Grid: n / samples blocks, rounded
-// up; samples is 1, 2, 4 or 8.
+// x [n,steps,in], by the formulas of rnn.cuh. threshold is 0 for no dropout. Grid: n / samples
+// blocks, rounded up; samples is 1, 2, 4 or 8.
 func RnnForward(layers Ptr, x, h, y F32, step Ptr, seed uint64, threshold uint32, keepScale float32, samples, n, steps, in, hidden, layerCount int32) Call {
 	return Call{Source: "rnn", Name: "rnn_forward", Threads: 256, Count: 14, Args: [MaxArgs]uint64{
 		uint64(layers),
@@ -27,7 +27,7 @@ func RnnForward(layers Ptr, x, h, y F32, step Ptr, seed uint64, threshold uint32
 }
 
 // RnnBackward computes da [layers,n,steps,hidden] and dx [n,steps,in] from dy [n,hidden] and
-// the h of rnn_forward. Launch as rnn_forward.
+// the h of rnn_forward, by the formulas of rnn.cuh. Grid: as for rnn_forward.
 func RnnBackward(layers Ptr, h, dy, da, dx F32, step Ptr, seed uint64, threshold uint32, keepScale float32, samples, n, steps, in, hidden, layerCount int32) Call {
 	return Call{Source: "rnn", Name: "rnn_backward", Threads: 256, Count: 15, Args: [MaxArgs]uint64{
 		uint64(layers),

@@ -1,13 +1,13 @@
-// How the weight gradients of the RNN are cut into work; shared by the fp32 kernel and those
-// for tensor cores.
+// How the weight gradients of the RNN are divided among blocks, for the fp32 kernel and for the
+// kernels on tensor cores.
 //
 //     dW_ih[l] = sum over rows m of da[l][m] in[l][m]^T
 //     dW_hh[l] = sum over rows m of da[l][m] h[l][m-1]^T, without the first step of each sample
 //     db_ih[l] = db_hh[l] = sum over rows m of da[l][m]
 //
-// A row m = sample * steps + step. A block makes one piece, TILE_I x TILE_K elements of one
-// of these matrices, over a part of the rows; its sum goes to the part's slice of a scratch
-// array, and rnn_gradients_sum adds the slices. With one part it goes straight to its place.
+// A row m = sample * steps + step. A block computes one piece, TILE_I x TILE_K elements of one
+// of these matrices, over a part of the rows. The sum goes to the part's slice of a scratch
+// array, and rnn_gradients_sum adds the slices. A single part is written to the gradients directly.
 #pragma once
 
 #include "rnn.cuh"
@@ -114,7 +114,7 @@ struct Source {
     int da_left, in_left;  // columns that exist from there on
     int in_width;
     bool da_aligned, in_aligned;
-    int masked_layer;  // whose output in is, -1 if nothing is dropped
+    int masked_layer;  // in is the output of this layer; -1 for no dropout
 };
 
 static __device__ __forceinline__ Source source(const float *x, const float *h, const float *da,
@@ -162,8 +162,8 @@ static __device__ __forceinline__ void load_operands(Operands &o, const Source &
     }
 }
 
-// part_of_rows returns in begin and end the rows of this block's part. Parts are multiples of
-// depth, but for the last, and as equal as can be.
+// part_of_rows returns in begin and end the rows of this block's part. Parts are as equal as
+// possible, and multiples of depth, except the last.
 static __device__ __forceinline__ void part_of_rows(int rows, int depth, int &begin, int &end) {
     long long chunks = (rows + depth - 1) / depth;
     begin = (int)(chunks * blockIdx.y / gridDim.y) * depth;

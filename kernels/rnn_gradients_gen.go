@@ -6,13 +6,13 @@ import "math"
 
 // RnnGradients computes the gradients of all layers' weights and biases (rnn_gradients.cuh)
 // from x [n,steps,in] and the h and da [layers,n,steps,hidden] of rnn_forward and rnn_backward,
-// in fp32. parts is scratch for gridDim.y slices of all gradients. Grid: the number of
-// pieces by the number of parts.
+// in fp32. parts is scratch for gridDim.y slices of all gradients. Grid: x is the pieces, y the
+// parts of the rows.
 //
-// A piece of 128 x 64 with 8 x 8 elements a thread: 64 multiplications for 4 shared loads of
-// 16 bytes, so that the multiplications are what takes the time. With hidden 128 and 5 layers
-// there are 19 pieces, so 13 parts fill a card of 132 multiprocessors twice over. At batch 50
-// they are 0.88 GFLOP, 14 us at the peak of an H100 and 18 us at 80 % of it.
+// A piece is 128 x 64, 8 x 8 elements per thread: 64 multiplications for 4 shared loads of
+// 16 bytes, so the multiplications bound the time. Hidden 128 and 5 layers make 19 pieces, so
+// 13 parts give each of 132 multiprocessors nearly two blocks. At batch 50 they are 0.88 GFLOP,
+// 14 us at the peak of an H100 and 18 us at 80 % of it.
 func RnnGradients(layers Ptr, x, h, da, parts F32, step Ptr, seed uint64, threshold uint32, keepScale float32, n, steps, in, hidden, layerCount int32) Call {
 	return Call{Source: "rnn_gradients", Name: "rnn_gradients", Threads: 128, Count: 14, Args: [MaxArgs]uint64{
 		uint64(layers),

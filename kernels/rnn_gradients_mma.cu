@@ -2,8 +2,8 @@
 #include "mma.cuh"
 #include "rnn_gradients.cuh"
 
-// Factors lie in shared memory as the tensor cores take them: a word is a number in tf32, or
-// two in bf16, of a row of the sequence and the next, so that the fragments of both are found at
+// Factors lie in shared memory as tensor cores read them. A word is one number in tf32, or two
+// in bf16, from a row of the sequence and from the next. So the fragments of both precisions lie at
 // the same places. The padding puts the words of a fragment into different banks.
 constexpr int WORD_ROWS = 16;
 constexpr int PAD = 8;
@@ -12,7 +12,7 @@ struct Factors {
     unsigned da[WORD_ROWS][TILE_I + PAD], in[WORD_ROWS][TILE_K + PAD];
 };
 
-// words rounds four numbers of one row, or of two.
+// words rounds four numbers of a row to tf32, or of two rows to bf16.
 template <bool bf16>
 static __device__ __forceinline__ uint4 words(const float4 &row, const float4 &next) {
     if (bf16)
@@ -21,8 +21,8 @@ static __device__ __forceinline__ uint4 words(const float4 &row, const float4 &n
     return make_uint4(to_tf32(row.x), to_tf32(row.y), to_tf32(row.z), to_tf32(row.w));
 }
 
-// gradients makes a piece as rnn_gradients does. Each of the four warps has 64 x 32 of its
-// 128 x 64 elements: 16 mma for 24 shared loads. Biases are sums of the numbers before rounding.
+// gradients computes a piece as rnn_gradients does. Each of the four warps has 64 x 32 of its
+// 128 x 64 elements: 16 mma for 24 shared loads. Bias gradients add the numbers before rounding.
 template <bool bf16>
 static __device__ __forceinline__ void gradients(const RNNLayer *layers, const float *x, const float *h,
                                                  const float *da, float *parts, const Dropout &dropout,
@@ -107,7 +107,7 @@ static __device__ __forceinline__ void gradients(const RNNLayer *layers, const f
     if (p.i0 + tid < shape.hidden) to.bias[p.i0 + tid] = to.bias_too[p.i0 + tid] = total;
 }
 
-// rnn_gradients_tf32 is rnn_gradients with factors in tf32, sums in fp32. Launch as rnn_gradients.
+// rnn_gradients_tf32 is rnn_gradients with factors in tf32, sums in fp32. Grid: as for rnn_gradients.
 // At batch 50, 0.44 G multiplications take 4 us at half of an H100's peak.
 extern "C" __global__ void __launch_bounds__(128)
 rnn_gradients_tf32(const RNNLayer *layers, const float *x, const float *h, const float *da,
@@ -117,7 +117,7 @@ rnn_gradients_tf32(const RNNLayer *layers, const float *x, const float *h, const
                      {n, steps, in, hidden}, layer_count);
 }
 
-// rnn_gradients_bf16 is rnn_gradients with factors in bf16, sums in fp32. Launch as rnn_gradients.
+// rnn_gradients_bf16 is rnn_gradients with factors in bf16, sums in fp32. Grid: as for rnn_gradients.
 extern "C" __global__ void __launch_bounds__(128)
 rnn_gradients_bf16(const RNNLayer *layers, const float *x, const float *h, const float *da,
                    float *parts, const Step *step, unsigned long long seed, unsigned threshold,

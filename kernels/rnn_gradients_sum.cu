@@ -1,8 +1,8 @@
 // architectures: 75
 #include "rnn_gradients.cuh"
 
-// rnn_gradients_sum adds the count slices of parts and writes the gradients of all layers.
-// It moves 4 bytes an element and slice. Grid: elements of a slice / 256, rounded up.
+// rnn_gradients_sum adds the slices of parts [count,elements of a slice] and writes the gradients of
+// all layers. It moves 4 bytes per element and slice. Grid: elements of a slice / 256, rounded up.
 extern "C" __global__ void __launch_bounds__(256)
 rnn_gradients_sum(const RNNLayer *layers, const float *parts, int count, int in, int hidden,
                   int layer_count) {

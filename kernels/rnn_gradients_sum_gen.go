@@ -2,8 +2,8 @@
 
 package kernels
 
-// RnnGradientsSum adds the count slices of parts and writes the gradients of all layers.
-// It moves 4 bytes an element and slice. Grid: elements of a slice / 256, rounded up.
+// RnnGradientsSum adds the slices of parts [count,elements of a slice] and writes the gradients of
+// all layers. It moves 4 bytes per element and slice. Grid: elements of a slice / 256, rounded up.
 func RnnGradientsSum(layers Ptr, parts F32, count, in, hidden, layerCount int32) Call {
 	return Call{Source: "rnn_gradients_sum", Name: "rnn_gradients_sum", Threads: 256, Count: 6, Args: [MaxArgs]uint64{
 		uint64(layers),

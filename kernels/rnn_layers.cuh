@@ -1,9 +1,9 @@
 // The RNN (rnn.cuh) layer by layer, for any size, with one of the products of rnn_product.cuh.
 //
-// A block takes a few samples through all layers, so that no block ever waits for another.
-// Of each layer it computes the input's part of all steps first, which no step waits for,
-// then the steps. With hidden <= TILE the recurrent weights stay in registers for all steps;
-// otherwise they come from L2 in every step.
+// A block takes a few samples through all layers, so no block ever waits for another. In each
+// layer it first computes the input's part of all steps, in which no step depends on another, then
+// the steps. With hidden <= TILE the recurrent weights stay in registers for all steps; otherwise
+// they come from L2 in every step.
 #pragma once
 
 #include "rnn_product.cuh"
@@ -21,8 +21,8 @@ struct Shared {
 
 // sequence_product multiplies all rows of a block's sequences with a layer's input weights:
 // forward, dst [rows][hidden] = W src + bias_a + bias_b with dropout of src [rows][in];
-// backward, dst [rows][in] = W^T src with dropout of dst, src being [rows][hidden]. The masks
-// are those of masked_layer, -1 for none, where the rows begin with first_row.
+// backward, dst [rows][in] = W^T src with dropout of dst, for src [rows][hidden]. Dropout uses
+// the masks of masked_layer, -1 for none, from row first_row on.
 template <class Product, bool backward>
 static __device__ __forceinline__ void sequence_product(Shared<Product> &s, float *dst, const float *src,
                                                         const Matrix<backward> &m, const float *bias_a,
@@ -83,14 +83,14 @@ static __device__ __forceinline__ void sequence_product(Shared<Product> &s, floa
     __syncthreads();
 }
 
-// advance turns the sum of a step into what it yields: h, or, given h, da.
+// advance turns the sum of a step into its result: forward into h; backward, given h, into da.
 template <bool backward>
 static __device__ __forceinline__ float advance(float sum, float h) {
     return backward ? sum * (1 - h * h) : tanhf(sum);
 }
 
-// recurrence runs the steps of a layer for S samples, of which count exist, with all of its
-// recurrent weights. Forward, seq [S][steps][hidden] holds the input's part of a and becomes h;
+// recurrence runs the steps of a layer for S samples, with all of its recurrent weights; only count
+// samples exist. Forward, seq [S][steps][hidden] holds the input's part of a and becomes h;
 // backward, from the last step to the first, it holds dh and becomes da, given h.
 template <class Product, int S, bool backward>
 static __device__ __forceinline__ void recurrence(Shared<Product> &s, float *seq, const float *h,
@@ -100,7 +100,7 @@ static __device__ __forceinline__ void recurrence(Shared<Product> &s, float *seq
     int tid = threadIdx.x;
     for (int i = tid; i < 2 * S * Product::STRIDE; i += Product::THREADS) s.vectors[0][i] = 0;
     bool valid[OWNED];
-    size_t at[OWNED];  // of this thread's element at the step at hand
+    size_t at[OWNED];  // index in seq of this thread's element of the current step
     float start[OWNED], state[OWNED];
 #pragma unroll
     for (int i = 0; i < OWNED; i++) {
@@ -180,8 +180,8 @@ static __device__ __forceinline__ void streamed_recurrence(Shared<Product> &s, f
     }
 }
 
-// steps_of_layer runs the steps of a layer for the samples of a block, 1, 2, 4 or 8, of which
-// count exist.
+// steps_of_layer runs the steps of a layer for a block of 1, 2, 4 or 8 samples; only count samples
+// exist.
 template <class Product, bool backward>
 static __device__ __forceinline__ void steps_of_layer(Shared<Product> &s, float *seq, const float *h,
                                                       const float *weight_hh, int samples, int count,

@@ -2,10 +2,10 @@
 #include "rnn_layers.cuh"
 #include "rnn_product_mma.cuh"
 
-// The RNN of rnn.cu with the operands of its products in tf32 or bf16, on tensor cores; sums,
-// tanh and what is stored are fp32. A step with hidden 128 is 16 mma a warp in tf32, 8 in
-// bf16, for one sample as for eight: about 350 cycles, most of them latency. The input's part
-// takes 25 cycles a row. At batch 50, as in rnn.cu: 5 x (56 x 375 + 3,000) cycles, 70 us.
+// The RNN of rnn.cu on tensor cores: the operands of its products are tf32 or bf16; sums, tanh and
+// stored values are fp32. A step with hidden 128 is 16 mma per warp in tf32, 8 in bf16, for one
+// sample or for eight: about 350 cycles, most of them latency. The input's part takes 25 cycles per
+// row. At batch 50, counted as in rnn.cu: 5 x (56 x 375 + 3,000) cycles, 70 us.
 
 // rnn_forward_tf32 is rnn_forward with products in tf32.
 extern "C" __global__ void __launch_bounds__(256, 1)

@@ -1,16 +1,16 @@
 // The product of a TILE x TILE piece of a weight matrix, held in the registers of a group of
-// threads, with vectors in shared memory; in fp32, and in rnn_product_mma.cuh on tensor cores. Its
-// parts are
+// threads, with vectors in shared memory: here in fp32, in rnn_product_mma.cuh on tensor cores. A
+// product has these parts:
 //
 //     THREADS          of a group; tid is a thread's number in it
-//     GROUP            vectors that are best multiplied at a time
+//     GROUP            the best number of vectors to multiply at a time
 //     Element, STRIDE  type of a vector's elements, and length of its row in shared memory
 //     round            makes an Element
 //     Weights, load    a thread's weights, for outputs from j0 and inputs from k0 on
 //     Sum<N>           a thread's sums for N vectors, zero at first
 //     accumulate       adds the products with N vectors
-//     finish           adds up what threads share: of N vectors, total[i] is output<N>(tid, i) of
-//                      vector<N>(tid, i), where that is below N, for i < owned(N)
+//     finish           adds the sums that threads share: for i < owned(N), total[i] is output number
+//                      output<N>(tid, i) of vector number vector<N>(tid, i), if that is below N
 #pragma once
 
 #include "rnn.cuh"
@@ -118,8 +118,8 @@ struct Fp32 {
         for (int i = 0; i < OWNED; i++) total[i] = v[SHARERS * i];
     }
 
-    // exchange returns the sum over this thread and the one whose number differs by bit: of
-    // the low value in the thread without the bit, of the high value in the one with it.
+    // exchange adds values of this thread and of the thread whose number differs in bit. The thread
+    // without the bit gets the sum of the low values, the thread with it that of the high values.
     static __device__ __forceinline__ float exchange(float low, float high, int tid, int bit) {
         bool upper = tid & bit;
         return (upper ? high : low) + __shfl_xor_sync(~0u, upper ? low : high, bit);

@@ -14,10 +14,10 @@ struct ElementOf<true> {
 };
 
 // Mma gives each of eight warps 16 outputs; the vectors, eight at the most, are the columns of
-// the right factor. A word of shared memory is one input in tf32, two in bf16. A lane takes four
-// words at a time, 16 p + 4 t and following (g and t: mma.cuh), for the right factors of two mma:
-// which inputs they are does not matter as long as those of the weights are the same. STRIDE puts
-// the words of different vectors into different banks.
+// the right factor. A word of shared memory is one input in tf32, two in bf16. A lane reads four
+// words at a time, from 16 p + 4 t on (g and t: mma.cuh), for the right factors of two mma. The
+// inputs may have any order, as long as the weights have the same. STRIDE puts the words of
+// different vectors into different banks.
 template <bool bf16>
 struct Mma {
     static constexpr int THREADS = 256;
@@ -33,15 +33,15 @@ struct Mma {
     };
     template <int N>
     struct Sum {
-        float d[4][4] = {};  // of every fourth mma, so that each need not wait for the one before
+        float d[4][4] = {};  // one of every fourth mma, so that no mma waits for the one before
     };
 
     static __device__ __forceinline__ Element round(float v) {
         return bf16 ? (Element)pack_bf16(v, 0) : (Element)to_tf32(v);
     }
 
-    // With four vectors or less, the lanes that would have none take the second output of
-    // those that have two.
+    // With four vectors or fewer, the lanes without a vector take over the second output of the
+    // other lanes.
     static constexpr __device__ int owned(int n) {
         return n == 1 ? 1 : n <= 4 ? 2 : 4;
     }

@@ -1,8 +1,8 @@
-// The RNN (rnn.cuh) as a wavefront on clusters of thread blocks, sm_90 on, for in and hidden <=
+// The RNN (rnn.cuh) as a wavefront on clusters of thread blocks (sm_90 on), for in and hidden <=
 // TILE, with one of the products of rnn_product.cuh.
 //
-// A cluster takes SAMPLES samples, each of its blocks has one layer. The weights stay in
-// registers; in wave w, layer l computes step w - l, and hands the result on through the
+// A cluster takes SAMPLES samples; each of its blocks computes one layer. The weights stay in
+// registers. In wave w, layer l computes step w - l, and hands the result on through the
 // shared memory of the next layer's block. A barrier of the cluster ends each wave; nothing
 // waits on global memory, so a cluster never waits for another one and cannot hang.
 #pragma once
@@ -57,7 +57,7 @@ static __device__ __forceinline__ void wavefront_forward(const RNNLayer *layers,
     Product::load(w_hidden, Matrix<false>(layer.weight_hh, hidden, hidden), tid, 0, 0);
     float bias[OWNED];
     bool owner[OWNED];
-    size_t base[OWNED];  // of a thread's element at step 0 in h
+    size_t base[OWNED];  // index of a thread's element at step 0 in h
 #pragma unroll
     for (int i = 0; i < OWNED; i++) {
         int sample = Product::template vector<SAMPLES>(tid, i),
@@ -138,22 +138,22 @@ static __device__ __forceinline__ void wavefront_forward(const RNNLayer *layers,
     }
 }
 
-// BackwardPart is one of the two products of a layer's block backward, as a thread sees it.
+// BackwardPart is a thread's part of one of the two products of a layer backward.
 template <class Product>
 struct BackwardPart {
     static constexpr int OWNED = Product::owned(SAMPLES);
-    bool recurrent;  // W_hh^T da and what becomes of it, da; else W_ih^T da
+    bool recurrent;  // W_hh^T da, from which da of the step before follows; else W_ih^T da
     typename Product::Weights w;
     bool owner[OWNED];
-    size_t base[OWNED];  // of a thread's element at step 0 in da, or dx
-    float state[OWNED];  // recurrent, h at step t
+    size_t base[OWNED];  // index of a thread's element at step 0 in da, or dx
+    float state[OWNED];  // recurrent: h at step t
     float value[OWNED];
 };
 
-// wavefront_backward is a block of rnn_backward. In wave w, layer l, whose da of step t + 1 is
-// known, t = steps - 1 - (w - 2 (layers - 1 - l)), computes W_hh^T da[t+1] and from that da[t],
-// and W_ih^T da[t+1], which it hands on to the layer below, or as dx[t+1]. PARTS is 1 if
-// each of these has Product::THREADS threads, 2 if the same threads do both.
+// wavefront_backward is a block of rnn_backward. In wave w, layer l is at step
+// t = steps - 1 - (w - 2 (layers - 1 - l)), and its da[t+1] is known. It computes W_hh^T da[t+1], and
+// from that da[t]; and W_ih^T da[t+1], which it hands on to the layer below, or writes as dx[t+1].
+// PARTS is 1 if each product has Product::THREADS threads of its own, 2 if they share the threads.
 template <class Product, int PARTS>
 static __device__ __forceinline__ void wavefront_backward(const RNNLayer *layers, const float *h,
                                                           const float *dy, float *da, float *dx,

@@ -5,14 +5,14 @@
 // are 123 tiles of 64 x 80 for the 132 multiprocessors of an H100 (64 columns would make 154
 // tiles, and so two rounds), and the gradient of its 64 x 800 weights is 10 tiles exactly.
 //
-// One tile a multiprocessor leaves each of its four schedulers two warps, and a thread
-// needs a large register tile, since shared memory delivers 32 values a cycle for 128
-// multiplications. Both together are possible only if warps share the depth of the product:
-// BM/32 rows of warps (times Math::WARPS_N columns) cover the tile, and the GROUPS sets of such
-// warps each take a part of every step of depth. Their sums are added in a fixed order at the end.
+// With one tile per multiprocessor, each of its four schedulers has two warps. A thread also needs
+// a large register tile, since shared memory delivers 32 values per cycle for 128 multiplications.
+// Both are possible only if warps share the depth of the product: BM/32 rows of warps (times
+// Math::WARPS_N columns) cover the tile, and each of the GROUPS sets of such warps takes a part of
+// every step of depth. Their sums are added in a fixed order at the end.
 //
 // A and B come through shared memory, a step of Math::DEPTH at a time, while the registers
-// already fetch the next step (double buffering: one barrier a step). Both lie there with the
+// already fetch the next step (double buffering: one barrier per step). Both lie there with the
 // depth as the row, in words: a word is one value, or two of neighbouring depth for bf16. Rows
 // are BM+8 and 88 words apart, 8 and 24 modulo the 32 banks: a warp that reads four rows
 // of eight words, as the fragments of mma.sync do, meets 32 different banks.
@@ -38,12 +38,15 @@ template <class Math, int BM> struct Tile {
     };
 
     // multiply leaves A B in shared.c, for depths k to end. A and B fetch a step of depth into
-    // registers (load) and bring it from there into shared memory (store). With LOADS_PAST_END they
-    // take a step beyond the end too, and read nothing for it: with a branch around them, the
-    // assembler puts the loads of conv_forward and conv_backward_data in fp32 behind the products,
-    // where nothing hides their latency. Without it the code for sm_80, sm_90 and sm_120 has them
-    // before the products or among the first half, but for the taps (conv.cuh), which may come last.
-    template <class A, class B> static __device__ __forceinline__ void multiply(Shared &shared, A &a, B &b, int k, int end) {
+    // registers (load) and copy it from there into shared memory (store).
+    //
+    // With LOADS_PAST_END they also load the step beyond the end, which reads nothing. With a branch
+    // around the loads, the assembler puts those of conv_forward and conv_backward_data in fp32 after
+    // the products, where nothing hides their latency. Without the branch, the code for sm_80, sm_90
+    // and sm_120 has them before the products or among the first half. Only the taps (conv.cuh) may
+    // come last.
+    template <class A, class B>
+    static __device__ __forceinline__ void multiply(Shared &shared, A &a, B &b, int k, int end) {
         const int warp = threadIdx.x / 32;
         const int group = warp % GROUPS;
         const int m = warp / GROUPS % (BM / 32) * 32;
@@ -80,7 +83,8 @@ template <class Math, int BM> struct Tile {
             if (group >= half && group < 2 * half) {
 #pragma unroll
                 for (int i = 0; i < Math::COUNT / 4; i++)
-                    shared.sums[group - half][i][thread] = make_float4(sum[4 * i], sum[4 * i + 1], sum[4 * i + 2], sum[4 * i + 3]);
+                    shared.sums[group - half][i][thread] =
+                        make_float4(sum[4 * i], sum[4 * i + 1], sum[4 * i + 2], sum[4 * i + 3]);
             }
             __syncthreads();
             if (group < half) {
@@ -107,7 +111,7 @@ struct Fp32 {
     static constexpr int PACK = 1;    // values in a word
     static constexpr int DEPTH = 32;  // values of depth in shared memory
     static constexpr int STEPS = 32;  // calls of accumulate for that depth
-    static constexpr int WARPS_N = 1; // warps beside each other
+    static constexpr int WARPS_N = 1; // warps side by side
     static constexpr int COUNT = 80;  // sums of a thread
 
     static __device__ __forceinline__ float word(const float (&v)[1]) { return v[0]; }

@@ -11,8 +11,7 @@ import (
 	"gorgonia.org/cu"
 )
 
-// Nothing is loaded before it is asked for, and it is loaded once, on a machine with a driver
-// and on one without.
+// Status loads the library, not earlier and only once, on a machine with or without a driver.
 func TestStatus(t *testing.T) {
 	if n, err := cu.NumDevices(); err == nil || err.Error() != "NotInitialized" {
 		t.Errorf("before Status: %d devices, error %v", n, err)

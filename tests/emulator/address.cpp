@@ -1,5 +1,5 @@
-// Address checking. Lanes of a warp mostly stay in one allocation, which each access
-// remembers; the check is then a vector comparison.
+// Address checking. The lanes of a warp mostly stay in one allocation. Each access remembers it, so
+// that the check is a vector comparison.
 #include "address.h"
 
 #include "watch.h"
@@ -34,11 +34,12 @@ Cta &cta_of(Warp &w, const Inst &i, int lane, uint64_t a) {
     fault(Fault::address, w, i, lane,
           format("shared::cluster address 0x%llx is of no block of the cluster", static_cast<unsigned long long>(a)));
   Cta &c = u.ctas[rank - 1];
-  if (!c.alive) fault(Fault::address, w, i, lane, format("shared memory of block %u of the cluster, which has exited", c.rank));
+  if (!c.alive)
+    fault(Fault::address, w, i, lane, format("shared memory of block %u of the cluster, which has exited", c.rank));
   return c;
 }
 
-// The space of a generic address, which becomes an address of that space.
+// Returns the space of a generic address, and turns it into an address of that space.
 Space narrow(uint64_t &a) {
   if (a >= kSharedWindow) return a -= kSharedWindow, Space::cluster;
   if (a >= kLocalWindow) return a -= kLocalWindow, Space::local;
@@ -83,7 +84,7 @@ char *resolve(Warp &w, const Inst &i, int lane, Space s, uint64_t a, unsigned si
   }
 }
 
-// Tells the watcher of an access, space by space.
+// Reports an access to the watcher, space by space.
 void tell(Warp &w, const Inst &i, Mask m, unsigned size, Space s, const uint64_t *a) {
   for (Mask left = m; left;) {
     Watched access{};

@@ -1,4 +1,4 @@
-// From the addresses of a warp's access to places on this machine, with every check.
+// From the addresses of a warp's memory access to addresses on this machine, with all checks.
 #pragma once
 #include "machine.h"
 
@@ -13,20 +13,20 @@ enum AccessBits : uint32_t {
   kStrong = 2,     // volatile, relaxed, acquire, release: others may access the same place
   kAtomic = 4,
   kWrite = 8,
-  kUnwatched = 16,  // it is not the access itself: neither counted nor looked at for races
+  kUnwatched = 16,  // not the access itself: neither counted nor checked for races
 };
 constexpr int kAddress = 4, kFlags = 9;  // in Inst::op
 
-// locate checks the access of size bytes a lane by the lanes of m to the address in op[4] +
-// imm, and returns a pointer to which offset[lane] is added. Lanes outside of m get the
-// offset of one inside.
+// locate checks the access by the lanes of m, of size bytes per lane, to the address in op[4] +
+// imm. It returns a pointer to which offset[lane] is added. Lanes outside of m get the offset of a
+// lane inside.
 template <Space S>
 char *locate(Warp &w, const Inst &i, Mask m, unsigned size, uint64_t *offset);
 
 // The same for a space that is known at run time.
 char *locate_in(Space s, Warp &w, const Inst &i, Mask m, unsigned size, uint64_t *offset);
 
-// A strong load that reads the same twice in a row is a warp that waits.
+// A warp whose strong load reads the same twice in a row is waiting.
 inline void note_strong(Warp &w, const Inst &i, uint64_t digest) {
   if (w.strong == &i && w.strong_digest == digest) w.spins = true;
   w.strong = &i;

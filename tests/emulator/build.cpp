@@ -1,6 +1,6 @@
 // From decoded instructions to a Body: basic blocks, liveness, places in the register file.
-// PTX has as many registers as values; sharing places between those that are never live
-// together keeps the file of a warp in the first-level cache.
+// PTX has a register per value. Registers that are never live at the same time share a place, which
+// keeps a warp's file in the first-level cache.
 #include <algorithm>
 
 #include "inline.h"
@@ -44,7 +44,7 @@ struct Builder {
       }
       for (auto &d : decoder.decode(s)) drafts.push_back(std::move(d));
     }
-    // What runs over the end of a function returns.
+    // A function returns at its end.
     Statement ret;
     ret.line = last;
     ret.opcode = "ret";
@@ -133,8 +133,8 @@ struct Builder {
       Bits live = live_out(b);
       for (uint32_t i = starts[b + 1]; i-- > starts[b];) {
         const Draft &d = drafts[i];
-        // A result may take the place of an operand that ends here: instructions read what
-        // they need of the operands before they write a lane.
+        // A result may take the place of an operand that is last used here: instructions read the
+        // operands of a lane before they write it.
         for (Slot s : d.defs) set(live, s);
         for (Slot s : d.defs)
           for (size_t k = 0; k < words; k++)
@@ -144,7 +144,7 @@ struct Builder {
         for (Slot s : d.uses) set(live, s);
       }
     }
-    // In the order of the first mention, which suits straight code best.
+    // In the order of first use, which is best for straight code.
     std::vector<uint32_t> order, colour(n, UINT32_MAX);
     std::vector<bool> seen(n);
     auto mention = [&](Slot s) {

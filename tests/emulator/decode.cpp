@@ -94,7 +94,9 @@ bool Decoder::take_any(std::initializer_list<std::string_view> modifiers) {
   return std::any_of(modifiers.begin(), modifiers.end(), [&](auto m) { return take(m); });
 }
 
-bool Decoder::ends_with(std::string_view modifier) const { return !modifiers_.empty() && modifiers_.back() == modifier; }
+bool Decoder::ends_with(std::string_view modifier) const {
+  return !modifiers_.empty() && modifiers_.back() == modifier;
+}
 
 Type Decoder::type() {
   Type t = type_of(peek());

@@ -1,4 +1,4 @@
-// From PTX statements to instructions: what parse.cpp hands to the decoders of the single
+// From PTX statements to instructions: the interface between parse.cpp and the decoders of the
 // opcodes in ops_*.cpp.
 #pragma once
 #include <initializer_list>
@@ -18,7 +18,7 @@ struct Type {
   bool is(const char *kinds) const { return kind && std::strchr(kinds, kind); }
 };
 
-// The type called name, or one of kind 0.
+// The type of this name; kind is 0 if there is none.
 Type type_of(std::string_view name);
 
 struct Operand {
@@ -64,7 +64,7 @@ struct Function {
   uint64_t local = 0;  // bytes
 };
 
-// Everything that is known of the module while a function is decoded.
+// The names of the module that are known while a function is decoded.
 struct Names {
   std::map<std::string, uint32_t> globals;     // index in Module::globals
   std::map<std::string, uint32_t> constants;   // likewise, .const
@@ -79,15 +79,15 @@ struct Names {
 using Slot = uint32_t;
 constexpr Slot kConstant = 0x80000000u;
 
-// An instruction before registers have got their places.
+// An instruction whose registers have no places yet.
 struct Draft {
   Inst inst{};
   Exec full = nullptr, masked = nullptr;
-  std::vector<Slot> slots;      // of op, in order; those above 10 go to more
+  std::vector<Slot> slots;      // of op, in order; those beyond the tenth go to more
   std::vector<Slot> uses, defs;
   bool partial = false;         // defs keep something of their old value (guarded)
   End end = End::fall;
-  bool starts = false;          // a block of its own
+  bool starts = false;          // it starts a block
   Meet meet = Meet::none;
   Slot members = 0;
   std::string target;           // branch: label; indexed: table
@@ -99,8 +99,8 @@ struct Draft {
   std::string label;
 };
 
-// Decodes one statement. Modifiers are taken one by one from the opcode; what is left over
-// when the decoder returns is an error, so nothing is ignored.
+// Decodes one statement. Modifiers are taken one by one from the opcode. Any that are left when
+// the decoder returns are an error, so nothing is ignored.
 class Decoder {
  public:
   Decoder(const Function &function, const Names &names, std::vector<Constant> &constants, uint32_t &accesses)
@@ -129,7 +129,7 @@ class Decoder {
   Slot pred(const Operand &o);                          // a predicate that is read, not negated
   Slot carry(bool read, bool write);                    // the carry flag
   Slot number(uint64_t bits, unsigned bytes);           // a constant
-  Slot scratch(unsigned bytes);                         // a place for a result that is not wanted
+  Slot scratch(unsigned bytes);                         // a place for an unused result
   unsigned width(const Operand &o) const;               // bytes of a register, 0 if o is none
   uint64_t immediate(size_t k) const;                   // the operand must be an integer
   uint32_t access() { return accesses_++; }
@@ -156,7 +156,7 @@ class Decoder {
   std::vector<Draft> drafts_;
 };
 
-// Decoders by the first part of the opcode, and where that is not enough by the kind of the
+// Decoders by the first part of the opcode and, where that is not enough, by the kind of the
 // last type: "add/i" for integers and bits, "add/f" for f32 and f64, "add/h" for the 16-bit
 // formats.
 using Decode = void (*)(Decoder &);

@@ -1,7 +1,7 @@
 // Tests of the emulated driver as a program sees it: linked against libcuda.so.1, each case in
 // a process of its own with its own settings. usage: driver_test FOLDER [CASE…]
 //
-// FOLDER holds the libraries. What a case leaves on stderr is kept and looked at by said().
+// FOLDER holds the libraries. said() checks what a case printed on stderr.
 #include <cuda.h>
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -95,7 +95,7 @@ struct Register {
   static Register register_##name(#name, {__VA_ARGS__}, test_##name); \
   static void test_##name()
 
-// Runs body in a process of its own, whose environment has one more variable; its exit status.
+// Runs body in another process, with one more environment variable; returns its exit status.
 static int with_environment(const std::string &name, const std::string &value, const std::function<void()> &body) {
   pid_t child = fork();
   if (child == 0) {
@@ -112,7 +112,7 @@ static int with_setting(const std::string &name, const std::string &value, const
   return with_environment("CRNN_EMULATOR_" + name, value, body);
 }
 
-// ---- what most cases need
+// ---- common parts of the cases
 
 static CUcontext context;
 
@@ -157,7 +157,7 @@ static CUevent new_event(unsigned flags = CU_EVENT_DEFAULT) {
 
 static const std::string head = ".version 8.0\n.target sm_75\n.address_size 64\n";
 
-// A kernel of two parameters whose body finds them in %p and %v, and its thread in %i.
+// A kernel with two parameters; its body finds them in %p and %v, and its thread in %i.
 static std::string kernel(const std::string &name, const std::string &body, const std::string &directives = "") {
   return ".visible .entry " + name + "(.param .u64 p, .param .u32 v)\n" + directives +
          "{\n"
@@ -187,8 +187,8 @@ static CUfunction function(CUmodule module, const char *name) {
 
 static CUfunction function(const std::string &text, const char *name) { return function(load(head + text), name); }
 
-static CUresult launch(CUfunction f, CUdeviceptr p, int v, CUstream stream = nullptr, unsigned threads = 1, unsigned grid = 1,
-                       unsigned shared = 0) {
+static CUresult launch(CUfunction f, CUdeviceptr p, int v, CUstream stream = nullptr, unsigned threads = 1,
+                       unsigned grid = 1, unsigned shared = 0) {
   void *params[] = {&p, &v};
   return cuLaunchKernel(f, grid, 1, 1, threads, 1, 1, shared, stream, params, nullptr);
 }
@@ -390,7 +390,7 @@ TEST(bounds_of_copies) {
   EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemcpyDtoH(host, a + 100, 1));
   EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemcpyDtoD(a, a - 1, 1));
   SAID("1 bytes before the 100 bytes");
-  CHECK(allocate(100) - a > 1 << 20);  // what is far behind an allocation is not the next one yet
+  CHECK(allocate(100) - a > 1 << 20);  // the next allocation is far away
   EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemcpyHtoD(0, host, 1));
   SAID("null");
   EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemsetD32(a, 0, 26));
@@ -439,7 +439,7 @@ TEST(copies) {
   EQUAL(3, read(b, 3)[2]);
 }
 
-// Time in which work that does not wait for anybody would be done.
+// Long enough for work to finish if it waits for nobody.
 static void dawdle() { std::this_thread::sleep_for(std::chrono::milliseconds(50)); }
 
 TEST(page_locked_memory_is_read_later) {
@@ -540,7 +540,7 @@ TEST(a_copy_of_pageable_memory_is_not_waited_for) {
   OK(cuMemcpyDtoHAsync(seen, a, 4, stream));
   OK(cuStreamSynchronize(stream));
   EQUAL(-1, *seen);
-  // But it waits for what was given to the null stream before.
+  // But it waits for earlier work of the null stream.
   OK(cuMemcpyDtoHAsync(seen, a, 4, nullptr));
   OK(cuMemcpyHtoD(a, &one, 4));
   EQUAL(1, *seen);
@@ -649,7 +649,8 @@ TEST(kernels_use_page_locked_memory) {
 TEST(sizes_of_launches, {"CARD", "75"}) {
   start();
   CUdeviceptr a = allocate(4096);
-  CUfunction f = function(store(), "store"), bounded = function(kernel("bounded", "", ".maxntid 64, 1, 1\n"), "bounded");
+  CUfunction f = function(store(), "store"),
+             bounded = function(kernel("bounded", "", ".maxntid 64, 1, 1\n"), "bounded");
   EXPECT(CUDA_ERROR_INVALID_VALUE, launch(f, a, 0, nullptr, 0));
   EXPECT(CUDA_ERROR_INVALID_VALUE, launch(f, a, 0, nullptr, 1025));
   SAID("blocks of 1025x1x1 threads, at most 1024");
@@ -665,7 +666,8 @@ TEST(sizes_of_launches, {"CARD", "75"}) {
   EQUAL(75, value);
   OK(launch(f, a, 0, nullptr, 1024, 1, 48 << 10));
   EXPECT(CUDA_ERROR_INVALID_VALUE, launch(f, a, 0, nullptr, 1, 1, (48 << 10) + 1));
-  EXPECT(CUDA_ERROR_INVALID_VALUE, cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (64 << 10) + 1));
+  EXPECT(CUDA_ERROR_INVALID_VALUE,
+         cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (64 << 10) + 1));
   OK(cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 64 << 10));
   OK(launch(f, a, 0, nullptr, 1, 1, 64 << 10));
   EXPECT(CUDA_ERROR_INVALID_VALUE, launch(f, a, 0, nullptr, 1, 1, (64 << 10) + 1));
@@ -684,7 +686,7 @@ TEST(occupancy) {
   OK(cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, f, 256, 0));
   EQUAL(8, blocks);  // 2048 threads
   OK(cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, f, 32, 0));
-  EQUAL(32, blocks);  // as many as there may be
+  EQUAL(32, blocks);  // the limit of the multiprocessor
   OK(cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 227 << 10));
   OK(cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, f, 256, 112 << 10));
   EQUAL(2, blocks);  // (112 + 1) KB of 228 KB
@@ -927,8 +929,8 @@ TEST(older_ways_to_instantiate) {
   OK(cuStreamSynchronize(stream));
 }
 
-// Begins a capture, makes a call that has to fail with code, and ends the capture, which is
-// invalid by then.
+// Begins a capture, makes a call that must fail with code, and ends the capture, which is then
+// invalid.
 static void in_capture(CUresult code, CUstreamCaptureMode mode, const std::function<CUresult(CUstream)> &call,
                        unsigned flags = CU_STREAM_NON_BLOCKING, CUresult end = CUDA_ERROR_STREAM_CAPTURE_INVALIDATED) {
   CUstream stream = new_stream(flags);
@@ -962,16 +964,19 @@ TEST(calls_that_break_a_capture) {
   }
   const CUstreamCaptureMode relaxed = CU_STREAM_CAPTURE_MODE_RELAXED;
   in_capture(CUDA_SUCCESS, relaxed, [&](CUstream) { return cuMemAlloc(&a, 4); }, CU_STREAM_NON_BLOCKING, CUDA_SUCCESS);
-  in_capture(CUDA_SUCCESS, relaxed, [&](CUstream) { return cuMemsetD32(a, 0, 1); }, CU_STREAM_NON_BLOCKING, CUDA_SUCCESS);
+  in_capture(
+      CUDA_SUCCESS, relaxed, [&](CUstream) { return cuMemsetD32(a, 0, 1); }, CU_STREAM_NON_BLOCKING, CUDA_SUCCESS);
   in_capture(unsupported, relaxed, [&](CUstream stream) { return cuStreamSynchronize(stream); });
   in_capture(unsupported, relaxed, [&](CUstream stream) { return cuStreamQuery(stream); });
   in_capture(unsupported, relaxed, [&](CUstream) { return cuCtxSynchronize(); });
   in_capture(unsupported, relaxed, [&](CUstream stream) { return cuMemcpyHtoDAsync(a, &event, 4, stream); });
   in_capture(unsupported, relaxed, [&](CUstream stream) { return cuMemcpyDtoHAsync(&event, a, 4, stream); });
-  in_capture(CUDA_ERROR_STREAM_CAPTURE_ISOLATION, relaxed, [&](CUstream stream) { return cuStreamWaitEvent(stream, recorded, 0); });
+  in_capture(CUDA_ERROR_STREAM_CAPTURE_ISOLATION, relaxed,
+             [&](CUstream stream) { return cuStreamWaitEvent(stream, recorded, 0); });
   for (auto call : std::vector<std::function<CUresult(CUstream)>>{
            [&](CUstream) { return cuMemsetD32(a, 0, 1); }, [&](CUstream) { return cuMemcpyDtoH(&event, a, 4); },
-           [&](CUstream) { return cuMemsetD32Async(a, 0, 1, nullptr); }, [&](CUstream) { return cuStreamSynchronize(nullptr); },
+           [&](CUstream) { return cuMemsetD32Async(a, 0, 1, nullptr); },
+           [&](CUstream) { return cuStreamSynchronize(nullptr); },
            [&](CUstream) { return cuEventRecord(event, nullptr); }})
     in_capture(implicit, relaxed, call, CU_STREAM_DEFAULT);
 }
@@ -1036,7 +1041,7 @@ TEST(begin_and_end_of_captures) {
   EXPECT(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, cuStreamEndCapture(two, &graph));
 }
 
-// Captures a = 2 in a second stream beside a = 1 in the first, then b = a; says what b got.
+// Captures a = 1 in one stream and a = 2 in a second, then b = a; returns b.
 static int forked(bool joined_first) {
   start();
   CUstream one = new_stream(), two = new_stream();
@@ -1084,7 +1089,7 @@ TEST(updating_a_graph) {
   CUgraphExecUpdateResultInfo result;
   OK(cuGraphExecUpdate(exec, capture(2, false), &result));
   OK(cuStreamSynchronize(stream));
-  EQUAL(1, read_int(a));  // what was launched before the update
+  EQUAL(1, read_int(a));  // the graph as launched before the update
   OK(cuGraphLaunch(exec, stream));
   OK(cuStreamSynchronize(stream));
   EQUAL(2, read_int(a));
@@ -1120,7 +1125,8 @@ TEST(every_entry_point_can_fail) {
     // Two versions of one name count as one.
     int status = with_setting("FAULT", entry + ":719", [&] {
       void *address = dlsym(RTLD_DEFAULT, name.c_str());
-      auto call = reinterpret_cast<CUresult (*)(long, long, long, long, long, long, long, long, long, long, long)>(address);
+      auto call =
+          reinterpret_cast<CUresult (*)(long, long, long, long, long, long, long, long, long, long, long)>(address);
       EXPECT(CUDA_ERROR_LAUNCH_FAILED, call(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
     });
     if (status != 0) fail(__LINE__, name);
@@ -1385,7 +1391,8 @@ static bool run(const Case &test) {
   int status;
   waitpid(child, &status, 0);
   if (status == 0) return true;
-  printf("FAILED: %s%s\n", test.name.c_str(), WIFSIGNALED(status) ? (" by signal " + std::to_string(WTERMSIG(status))).c_str() : "");
+  printf("FAILED: %s%s\n", test.name.c_str(),
+         WIFSIGNALED(status) ? (" by signal " + std::to_string(WTERMSIG(status))).c_str() : "");
   return false;
 }
 

@@ -1,4 +1,4 @@
-// The errors that NVIDIA's manual allows (PTX ISA 9.1), as large as they may be: CRNN_EMULATOR_ERROR.
+// The largest errors that NVIDIA's manual (PTX ISA 9.1) allows, for CRNN_EMULATOR_ERROR.
 #pragma once
 #include <algorithm>
 #include <bit>
@@ -10,7 +10,7 @@
 
 namespace ptx {
 
-// What a result may be: any f32 number at most this far from the centre.
+// The allowed results: any f32 number at most this far from the centre.
 struct Bound {
   double centre, allowed;
 };
@@ -34,8 +34,8 @@ inline float farthest(Bound b, bool up) {
   return (up ? r > limit : r < limit) ? std::nextafter(r, up ? -infinity : infinity) : r;
 }
 
-// Whether an instruction errs upward. A random direction depends on the operands, so that the same operands
-// always give the same result, as on a card.
+// Says whether an instruction errs upward. A random direction depends on the operands, so that the
+// same operands always give the same result, as on a card.
 template <class... Operands>
 bool upward(const Errors &e, Operands... operands) {
   if (e.kind != Errors::random) return e.kind == Errors::up;

@@ -12,7 +12,7 @@ constexpr uint32_t kQuota = 1 << 16;  // basic blocks that a warp runs before ot
 
 const Body &body(const Warp &w) { return w.worker->machine->body; }
 
-// Whether the lanes of a group are all that the first instruction of its block waits for.
+// Says whether a group has all lanes for which the first instruction of its block waits.
 bool met(const Warp &w, const Block &k, Mask mask) {
   switch (k.meet) {
     case Meet::none:
@@ -34,8 +34,8 @@ bool met(const Warp &w, const Block &k, Mask mask) {
   return true;
 }
 
-// Takes the ready group that is first in the program out of w.groups into w.active; those that
-// have spun in this turn are left out.
+// Moves the ready group that is first in the program from w.groups to w.active, except groups that
+// have spun in this turn.
 bool choose(Warp &w, uint32_t &block) {
   auto &g = w.groups;
   for (size_t i = 0; i < g.size(); i++)
@@ -100,7 +100,7 @@ void finish(Barrier &b, Cta &cta, uint32_t id) {
   b = {};
 }
 
-// A barrier is complete when all threads have arrived that have not exited, or its count has.
+// A barrier is complete when its count of threads has arrived, or else all threads not yet exited.
 void check(Cta &cta, uint32_t id) {
   Barrier &b = cta.barriers[id];
   if (b.arrived && b.arrived >= (b.expected ? b.expected : cta.alive)) {
@@ -110,7 +110,7 @@ void check(Cta &cta, uint32_t id) {
   }
 }
 
-// What a warp learns at barrier.cluster.wait, unless it is .relaxed.
+// Adds the clocks that a warp learns at barrier.cluster.wait, unless it is .relaxed.
 void cluster_passed(Warp &w, uint32_t block) {
   const Unit &u = *w.cta->unit;
   if (!u.released.empty() && body(w).insts[body(w).blocks[block].inst].imm) join(w, u.released);
@@ -155,8 +155,8 @@ void leave(Warp &w, uint32_t block, Group::State state = Group::ready, uint8_t i
   w.active = 0;
 }
 
-// What follows the last instruction of a block: true if the warp goes on at block, false if
-// its lanes were put among the groups.
+// Executes the end of a block. Returns true if the warp goes on at block, false if its lanes were
+// put among the groups.
 bool end_block(Warp &w, uint32_t &block) {
   const Block &k = body(w).blocks[block];
   switch (k.end) {
@@ -229,8 +229,8 @@ bool end_block(Warp &w, uint32_t &block) {
   return false;
 }
 
-// Whether the warp is where it was at the end of an earlier turn, registers included, and
-// nothing was written since: it will run in circles until somebody else writes.
+// Says whether the warp has the same place and registers as at the end of an earlier turn, with
+// nothing written since. Then it runs in circles until another warp writes.
 bool circles(Warp &w, uint32_t block) {
   return block == w.probe_block && w.groups.empty() && w.worker->progress == w.probe_progress &&
          !std::memcmp(w.file, w.probe.data(), w.probe.size());

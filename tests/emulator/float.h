@@ -1,4 +1,4 @@
-// What all floating-point instructions share.
+// The common parts of all floating-point instructions.
 #pragma once
 #include <bit>
 #include <cmath>
@@ -20,7 +20,7 @@ template <bool Ftz, class T> T flush(T a) {
   return a;
 }
 
-// What an instruction does with its result r.
+// Finishes the result r of an instruction: saturation, .ftz, NaN.
 template <class T, bool Ftz, bool Sat> T finish(T r) {
   if constexpr (Sat) r = r > T(1) ? T(1) : r > T(0) ? r : T(0);  // NaN and -0 become +0
   r = flush<Ftz>(r);

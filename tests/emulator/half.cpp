@@ -22,8 +22,8 @@ uint64_t round_fraction(uint64_t fraction, int shift, bool negative, Rounding r)
   return whole + up;
 }
 
-// fraction * 2^exponent as a floating-point number of the given form: mantissa bits without
-// the hidden one, exponent bits.
+// fraction * 2^exponent as a floating-point number with `mantissa` bits, without the hidden one, and
+// `exponents` bits.
 uint64_t encode(uint64_t fraction, int exponent, bool negative, int mantissa, int exponents, Rounding r) {
   int bias = (1 << (exponents - 1)) - 1;
   uint64_t sign = static_cast<uint64_t>(negative) << (mantissa + exponents);

@@ -1,5 +1,5 @@
 // Decoded kernels and the state of their execution: shared by the parser, the instructions
-// (ops_*.cpp) and the scheduler (exec.cpp). Not for the driver, which sees ptx.h alone.
+// (ops_*.cpp) and the scheduler (exec.cpp). Not for the driver, which uses only ptx.h.
 #pragma once
 #include <atomic>
 #include <bit>
@@ -11,20 +11,20 @@
 namespace ptx {
 
 constexpr int kLanes = 32;
-using Mask = uint32_t;  // one bit a lane
+using Mask = uint32_t;  // one bit per lane
 constexpr Mask kFull = 0xffffffffu;
 
 struct Warp;
 
-// A decoded instruction. op holds byte offsets into the warp's register file, where every
-// operand lies, immediates included (broadcast once): 32 values side by side, of 2, 4 or 8
-// bytes; a predicate is one Mask.
+// A decoded instruction. op holds byte offsets into the warp's register file. All operands lie
+// there, even immediates (broadcast once): 32 values side by side, of 2, 4 or 8 bytes; a predicate
+// is one Mask.
 struct Inst {
   uint32_t op[10];
-  int64_t imm;         // offset of an address, or what the instruction likes
+  int64_t imm;         // offset of an address, or another number for the instruction
   uint32_t line;       // of the PTX text, from 1
   uint32_t aux;        // memory accesses: number of the access within the kernel
-  const uint32_t *more;  // operands of instructions that have more than op holds
+  const uint32_t *more;  // operands beyond those in op
 };
 static_assert(sizeof(Inst) == 64);
 
@@ -79,10 +79,10 @@ enum Special : uint32_t {
   kDynamicSmemSize, kTotalSmemSize
 };
 
-// The PTX text, and what .loc says of it.
+// The PTX text, and its places in the sources by .loc.
 struct Source {
   std::vector<std::string> lines;
-  std::map<uint32_t, std::pair<uint32_t, uint32_t>> places;  // from this line on: file and line; 0: unknown
+  std::map<uint32_t, std::pair<uint32_t, uint32_t>> places;  // by first line: file and line; 0: unknown
   std::map<uint32_t, std::string> files;
 };
 
@@ -100,7 +100,7 @@ struct Body {
   std::string text(uint32_t line) const;  // "line 12: add.s32 %r1, %r2, %r3 (adam.cu:7)"
 };
 
-// Part of device memory that was found live, and where it lies here.
+// A part of device memory that was found live, and its address on this machine.
 struct Range {
   uint64_t lo = 0, hi = 0;
   char *host = nullptr;  // of lo
@@ -119,7 +119,7 @@ struct Machine;
 struct Worker;
 struct Shadow;
 struct Mbarriers;   // of a block (mbarrier.h)
-struct Deliveries;  // of a unit: asynchronous operations that are on their way
+struct Deliveries;  // of a unit: pending asynchronous operations
 
 // Lanes of a warp at one place of the program.
 struct Group {
@@ -127,7 +127,7 @@ struct Group {
   Mask mask;
   enum State : uint8_t { ready, barrier, cluster } state = ready;
   uint8_t id = 0;     // State::barrier: which
-  bool spun = false;  // in this turn of the warp, in vain: others go first
+  bool spun = false;  // it waited in vain in this turn of the warp: others go first
 };
 
 // A copy that cp.async has started.
@@ -149,34 +149,34 @@ struct Warp {
   uint32_t number;  // in its block
   std::vector<Group> groups;  // those that do not run now
   bool spins = false;         // it waits for memory to change: stop at the end of the block
-  uint32_t probe_block = UINT32_MAX;  // state of an earlier time: the same again means a loop
-  uint64_t probe_progress = 0;        // that nothing in this warp can end
+  uint32_t probe_block = UINT32_MAX;  // an earlier state: the same state again means a loop that
+  uint64_t probe_progress = 0;        // nothing in this warp can end
   std::vector<char> probe;
-  const Inst *strong = nullptr;  // the last strong load, and a digest of what it read:
+  const Inst *strong = nullptr;  // the last strong load, and a digest of the values it read:
   uint64_t strong_digest = 0;    // the same again means that the warp is waiting
   Mask cluster_arrived = 0;      // lanes between barrier.cluster.arrive and .wait
   uint32_t cluster_phase[kLanes] = {};
-  const Inst *awaited = nullptr; // the last mbarrier.try_wait or test_wait that was in vain
-  Mask awaited_lanes = 0;        // those for which it was
+  const Inst *awaited = nullptr; // the last mbarrier.try_wait or test_wait that failed
+  Mask awaited_lanes = 0;        // the lanes for which it failed
   uint32_t awaited_at = 0;       // shared address of the mbarrier
   std::vector<Copy> copies;      // cp.async, not completed
   uint32_t copy_groups[kLanes] = {};
-  uint32_t clock = 1;            // counts what orders its accesses, for races (watch.h)
+  uint32_t clock = 1;            // counts the operations that order its accesses, for races (watch.h)
 
   template <class T> T *reg(uint32_t offset) const { return reinterpret_cast<T *>(file + offset); }
   Mask &pred(uint32_t offset) const { return *reinterpret_cast<Mask *>(file + offset); }
 };
 
-// Of each warp of a unit, the last clock that is known to have passed (watch.h).
+// For each warp of a unit, its last clock that is known to have passed (watch.h).
 using Clocks = std::vector<uint32_t>;
 
 struct Barrier {
   uint32_t arrived = 0;   // threads
-  uint32_t expected = 0;  // 0: all that live
+  uint32_t expected = 0;  // 0: all live threads
   uint32_t reduced = 0;   // count, and or or of bar.red
   bool used = false;
   uint32_t line = 0;
-  Clocks clocks;          // of those that have arrived
+  Clocks clocks;          // of the warps that have arrived
 };
 
 // A thread block.
@@ -190,10 +190,10 @@ struct Cta {
   Barrier barriers[16];
   uint32_t alive = 0;       // threads
   std::shared_ptr<Mbarriers> mbarriers;
-  std::shared_ptr<Shadow> shadow;  // of shared memory, when races are looked for
+  std::shared_ptr<Shadow> shadow;  // of shared memory, when races are checked
 };
 
-// The blocks of a cluster, or a single block: what one OS thread runs at a time.
+// The blocks of a cluster, or a single block: the unit that one OS thread runs at a time.
 struct Unit {
   std::vector<Cta> ctas;
   std::unique_ptr<char[]> memory;  // the register files
@@ -214,12 +214,11 @@ struct Worker {
   Machine *machine = nullptr;
   uint64_t random = 0;
   std::vector<Range> ranges;   // by access
-  uint64_t progress = 0;       // writes, barriers and exits: a launch without any is stuck
-  std::atomic<uint64_t> idle{kBusy};  // the progress at which it has nothing to do but to wait
+  uint64_t progress = 0;       // writes, barriers and exits: a launch without new ones is stuck
+  std::atomic<uint64_t> idle{kBusy};  // the progress at which it can only wait
   Counts counts;
 };
 
-// Throws the fault of a lane: message is what is wrong, the rest is added.
 // One launch.
 struct Machine {
   const Launch &launch;
@@ -230,8 +229,8 @@ struct Machine {
   uint32_t threads, warps;    // of a block
   size_t shared_bytes, local_bytes;
   uint64_t units;
-  bool watched = false;        // races or counts are asked for
-  Shadow *global = nullptr;    // of global memory, when races are looked for
+  bool watched = false;        // races are checked, or accesses counted
+  Shadow *global = nullptr;    // of global memory, when races are checked
   std::vector<uint64_t> order; // of units, when it is random
   std::atomic<uint64_t> next{0};      // unit to start
   std::atomic<uint64_t> progress{0};  // of all workers
@@ -239,9 +238,9 @@ struct Machine {
   std::atomic<bool> stop{false};
 };
 
-// Arrival of the lanes of m at a block barrier; those of bar.arrive go on.
+// The lanes of m arrive at a block barrier; with bar.arrive they go on.
 void arrive(Warp &w, const Inst &i, Mask m);
-// Arrival of the lanes of m at the cluster barrier.
+// The lanes of m arrive at the cluster barrier.
 void cluster_arrive(Warp &w, const Inst &i, Mask m);
 
 // Inst::imm of a barrier. op: barrier, number of threads (0: all), result, source.
@@ -250,6 +249,7 @@ enum BarrierBits : int64_t {
   kBarrierAligned = 8, kBarrierCounted = 16, kBarrierNot = 32
 };
 
+// Throws the fault of a lane. message names the mistake; fault adds the place.
 [[noreturn]] void fault(Fault::Kind kind, const Warp &w, const Inst &i, int lane, const std::string &message);
 std::string position(const Warp &w, int lane);  // "block (0,0,0), thread (3,0,0)"
 [[gnu::format(printf, 1, 2)]] std::string format(const char *text, ...);

@@ -7,15 +7,15 @@ namespace ptx {
 // An mbarrier object ("Contents of the mbarrier object" in the PTX ISA manual).
 struct Mbarrier {
   uint32_t count = 0;    // arrivals that each phase expects
-  uint32_t pending = 0;  // those that the current phase lacks
-  int64_t bytes = 0;     // tx-count: those that the current phase lacks; below 0 if they came first
+  uint32_t pending = 0;  // arrivals that the current phase lacks
+  int64_t bytes = 0;     // tx-count: bytes that the current phase lacks; below 0 if they came first
   uint64_t phase = 0;
   uint32_t line = 0;     // of its mbarrier.init
-  // For races. Who made it, and the phase of the cluster barrier before which fence.mbarrier_init
-  // made it known.
+  // For races: warp and clock that made it, and the phase of the cluster barrier before which
+  // fence.mbarrier_init made it known.
   uint32_t warp = 0, clock = 0, known_after = UINT32_MAX;
-  // What its arrivals have published, by its own block and by the scope .cluster; then what the phases
-  // that are over have published.
+  // The clocks that its arrivals have published, for its own block and for the scope .cluster; then the
+  // same for phases that are over.
   Clocks arriving[2], over[2];
 };
 struct Mbarriers {
@@ -23,8 +23,8 @@ struct Mbarriers {
 };
 
 // An asynchronous operation: bytes are written to the shared memory of a block, and counted there.
-// It happens when somebody asks about its mbarrier, and no sooner: what reads its destination, or
-// overwrites its source, too early gets wrong values. In a random order it may happen at once.
+// It happens only when a thread asks about its mbarrier. So code that reads the destination, or
+// overwrites the source, too early gets wrong values. In a random order it may happen at once.
 struct Delivery {
   Warp *warp;  // that began it
   const Inst *inst;
@@ -42,10 +42,10 @@ struct Deliveries {
   std::vector<uint32_t> clocks;  // by block, counts its operations
 };
 
-// All threads of a block have exited: operations may neither write nor read its memory.
+// Called when all threads of a block have exited: no operation may write or read its memory then.
 void check_deliveries(const Cta &c);
 
-// What the lanes that Warp::awaited names wait for.
+// Describes what the lanes of Warp::awaited_lanes wait for.
 std::string awaits(const Warp &w);
 
 // fence.mbarrier_init of a warp.

@@ -15,7 +15,7 @@ Space take_space(Decoder &d);
 void take_cache(Decoder &d, bool write, bool ordered);
 
 struct Address {
-  Space space;  // that of the variable where .param stands for the local frame
+  Space space;  // of the variable, if .param stands for the local frame
   Slot base;
   int64_t offset;
   bool narrow;  // 32 bits

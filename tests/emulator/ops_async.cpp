@@ -1,5 +1,5 @@
-// cp.async: copies from global to shared memory that are seen after they were waited for, and
-// no sooner: what reads too early finds the old contents.
+// cp.async: copies from global to shared memory. They become visible only after a wait: a thread that
+// reads too early finds the old contents.
 #include <algorithm>
 
 #include "address.h"
@@ -11,7 +11,7 @@ namespace ptx {
 namespace {
 
 // op: source address, source bytes, -, -, destination address; op[8]: offset of the source;
-// imm: of the destination. The source counts as the next access.
+// imm: offset of the destination. The source counts as the next access.
 template <int Bytes>
 void copy(Warp &w, const Inst *i, uint32_t count, Mask m) {
   for (; count; count--, i++) {
@@ -38,7 +38,7 @@ void copy(Warp &w, const Inst *i, uint32_t count, Mask m) {
   }
 }
 
-// Completes the copies of the lanes of m but those of their last `pending` groups.
+// Completes the copies of the lanes of m, except those of their last `pending` groups.
 void complete(Warp &w, Mask m, uint32_t pending) {
   for (auto &c : w.copies) {
     if (!(m >> c.lane & 1) || c.group + pending >= w.copy_groups[c.lane]) continue;
@@ -89,7 +89,8 @@ void op_cp(Decoder &d) {
   d.expect(3, 4);
   Address to = take_address(d, d.operand(0), Space::shared), from = take_address(d, d.operand(1), Space::global);
   uint64_t bytes = d.immediate(2);
-  if ((bytes != 4 && bytes != 8 && bytes != 16) || (cg && bytes != 16)) d.fail("a number of bytes that is not possible");
+  if ((bytes != 4 && bytes != 8 && bytes != 16) || (cg && bytes != 16))
+    d.fail("an invalid number of bytes");
   if (from.offset != static_cast<int32_t>(from.offset)) d.fail("the offset is too large");
   Slot size = d.count() == 4 ? d.in(3, 4) : d.number(bytes, 4);
   Exec run = bytes == 4 ? copy<4> : bytes == 8 ? copy<8> : copy<16>;

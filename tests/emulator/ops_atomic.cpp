@@ -1,4 +1,4 @@
-// atom and red. Memory between OS threads is shared, so every operation is one of the host's.
+// atom and red. OS threads share memory, so every operation is an atomic operation of the host.
 #include <algorithm>
 
 #include "address.h"

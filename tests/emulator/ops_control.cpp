@@ -90,7 +90,7 @@ void warp_barrier(Decoder &d) {
 void cluster_barrier(Decoder &d) {
   bool wait = d.take("wait");
   if (!wait && !d.take("arrive")) d.unknown();
-  bool orders = true;  // the accesses before and after it
+  bool orders = true;  // it orders the accesses before and after it
   if (wait) d.take("acquire");
   else if (!d.take("release")) orders = !d.take("relaxed");
   bool aligned = d.take("aligned");
@@ -116,8 +116,8 @@ void barrier(Decoder &d) {
   block_barrier(d, false);
 }
 
-// Units of one cluster share an OS thread; between others the host's fence orders. Shared memory
-// has one proxy here.
+// Units of one cluster share an OS thread; the host's fence orders accesses of others. Shared memory
+// has a single proxy here.
 void fence(Decoder &d) {
   if (d.take("proxy")) {
     if (!d.take("async")) d.unknown();

@@ -11,8 +11,8 @@
 namespace ptx {
 namespace {
 
-// A conversion goes through one of two wide forms: integers as 64 bits, floating-point values
-// as double, in which all formats are exact, and is rounded once.
+// A conversion goes through one of two wide forms, and is rounded once: integers have 64 bits,
+// floating-point values are double, which holds all formats exactly.
 struct Plan {
   Type from, to;
   uint8_t from_width, to_width;  // bytes of the registers
@@ -133,17 +133,17 @@ void run_pair(Warp &w, const Inst *i, uint32_t count, Mask m) {
   }
 }
 
-// What kernels for tensor cores do most, on the bits of an f32.
+// The most common conversions of kernels for tensor cores, on the bits of an f32.
 uint32_t bf16_nearest(uint32_t v) {
   if ((v & 0x7fffffff) > 0x7f800000) return 0x7fff;
   return (v + 0x7fff + (v >> 16 & 1)) >> 16;  // a carry out of the fraction is right, up to infinity
 }
 uint32_t bf16_pair(uint32_t hi, uint32_t lo) { return bf16_nearest(hi) << 16 | bf16_nearest(lo); }
-// As the machine code does it on all cards so far: NaN is cut off too. So 0x7fffffff becomes 0x7fffe000, and a
-// NaN with nothing above its low 13 bits becomes an infinity.
+// Like the machine code on all cards so far, it also truncates NaN. So 0x7fffffff becomes 0x7fffe000,
+// and a NaN with zeros above its low 13 bits becomes an infinity.
 uint32_t tf32_away(uint32_t v) { return ((v & 0x7fffffff) < 0x7f800000 ? v + 0x1000 : v) & ~0x1fffu; }
 
-// Plans live as long as the program: there are few different ones.
+// Plans are never freed: there are few different ones.
 const Plan *keep(const Plan &p);
 
 bool quick(Decoder &d, const Plan &p) {
@@ -161,9 +161,11 @@ bool quick(Decoder &d, const Plan &p) {
     return emit_lanes<[](uint64_t a) -> uint32_t { return a; }, uint32_t, uint64_t>(d), true;
   if (p.to.is("T") && p.rounding == Rounding::away) return emit_lanes<tf32_away, uint32_t, uint32_t>(d), true;
   if (p.rounding == Rounding::nearest) {
-    if (from('f', 32) && to('B', 16)) return emit_lanes<[](uint32_t v) -> uint16_t { return bf16_nearest(v); }, uint16_t, uint32_t>(d), true;
+    if (from('f', 32) && to('B', 16))
+      return emit_lanes<[](uint32_t v) -> uint16_t { return bf16_nearest(v); }, uint16_t, uint32_t>(d), true;
     if (from('s', 32) && to('f', 32)) return emit_lanes<[](int32_t a) -> float { return a; }, float, int32_t>(d), true;
-    if (from('u', 32) && to('f', 32)) return emit_lanes<[](uint32_t a) -> float { return a; }, float, uint32_t>(d), true;
+    if (from('u', 32) && to('f', 32))
+      return emit_lanes<[](uint32_t a) -> float { return a; }, float, uint32_t>(d), true;
   }
   return false;
 }
@@ -187,9 +189,11 @@ void op_cvt(Decoder &d) {
   p.to = d.type();
   p.from = d.type();
   bool from_real = p.from.is("fB"), to_real = p.to.is("fBT");
-  if (p.to.kind == 'p' || p.from.kind == 'p' || p.to.kind == 'b' || p.from.kind == 'b' || p.from.count != 1) d.unknown();
-  // Where a rounding is needed, forbidden, or to an integer.
-  bool narrows = to_real && (!from_real || p.to.is("T") || p.to.bits < p.from.bits || (p.to.bits == 16 && p.from.bits == 16 && p.to.kind != p.from.kind));
+  if (p.to.kind == 'p' || p.from.kind == 'p' || p.to.kind == 'b' || p.from.kind == 'b' || p.from.count != 1)
+    d.unknown();
+  // Whether a rounding is needed, forbidden, or to an integer.
+  bool narrows = to_real && (!from_real || p.to.is("T") || p.to.bits < p.from.bits ||
+                             (p.to.bits == 16 && p.from.bits == 16 && p.to.kind != p.from.kind));
   bool needs = to_real ? narrows : from_real;
   if (integral) {
     if (!from_real || (to_real && (p.to.bits != p.from.bits || p.to.kind != p.from.kind))) d.unknown();

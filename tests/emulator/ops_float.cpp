@@ -1,4 +1,4 @@
-// f32 and f64 arithmetic. Results that are NaN are the hardware's: 0x7fffffff in f32; in f64
+// f32 and f64 arithmetic. NaN results are the hardware's: 0x7fffffff in f32; in f64
 // the payload passes through, as on the host.
 #include <cfenv>
 #include <cmath>
@@ -17,7 +17,7 @@ struct Rounded {
   static void masked(Warp &w, const Inst *i, uint32_t count, Mask m) { run(Base::masked, w, i, count, m); }
 
  private:
-  // Through a pointer that the compiler cannot see through: arithmetic must not move across.
+  // Calls through an opaque pointer, so that the compiler moves no arithmetic across.
   static void run(Exec e, Warp &w, const Inst *i, uint32_t count, Mask m) {
     Exec volatile opaque = e;
     std::fesetround(Mode);
@@ -89,9 +89,9 @@ void arithmetic(Decoder &d, bool required, bool saturates) {
   draft->fma = sizeof...(N) == 3;
 }
 
-// An approximate instruction is computed in double precision and rounded once: closer to the true
-// value than a card, which promises the bound of Op alone. With Options::errors it gives the end of
-// that bound instead, but for operands and results that the manual's tables list: zeros, infinities, NaN.
+// An approximate instruction is computed in double precision and rounded once. This is closer to the
+// true value than a card, which promises only the bound of Op. With Options::errors the result is the
+// end of that bound, except for operands and results in the manual's tables: zeros, infinities, NaN.
 template <class Op, bool Ftz, class... A>
 struct Approximate {
   static void full(Warp &w, const Inst *i, uint32_t count, Mask m) {
@@ -122,7 +122,7 @@ struct Approximate {
     if (!std::isfinite(near) || !((std::isfinite(a) && a != 0) && ...)) return near;
     Bound bound = Op::bound(a..., Op::value(static_cast<double>(a)...));
     bound.allowed *= e.times;
-    // Where a reciprocal follows a power, as in tanh, errors of opposite sign add up.
+    // If a reciprocal follows a power, as in tanh, errors of opposite sign add up.
     return finish<float, Ftz, false>(farthest(bound, upward(e, a...) != (Op::falls && e.kind != Errors::random)));
   }
 };
@@ -231,7 +231,7 @@ void op_tanh(Decoder &d) {
   emit_approximate<Tangent, false, float>(d);
 }
 
-// abs and neg change the sign bit alone; in f32 the NaN of the hardware comes out of them too.
+// abs and neg change only the sign bit; in f32 they also give the hardware's NaN.
 template <class T, bool Ftz> T absolute(T a) { return finish<T, Ftz, false>(std::abs(flush<Ftz>(a))); }
 template <class T, bool Ftz> T negative(T a) { return finish<T, Ftz, false>(-flush<Ftz>(a)); }
 void op_abs(Decoder &d) {
@@ -251,7 +251,7 @@ void op_neg(Decoder &d) {
   else emit_lanes<negative<float, false>, float, float>(d);
 }
 
-// The NaN of one operand is passed over unless .NaN is there; -0 is less than +0.
+// A NaN operand is ignored, unless the instruction has .NaN; -0 is less than +0.
 template <class T, bool Max, bool Ftz, bool Nan, bool Xor> T extreme(T x, T y) {
   T a = flush<Ftz>(x), b = flush<Ftz>(y);
   bool negative = std::signbit(a) != std::signbit(b);

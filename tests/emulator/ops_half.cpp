@@ -18,8 +18,8 @@ struct BF16 {
   static constexpr uint16_t exponent = 0x7f80;
 };
 
-// a b + c in double, rounded to odd: what is rounded again to a shorter format then comes out
-// as if it had been rounded once.
+// a b + c in double, rounded to odd: a second rounding to a shorter format then gives the same result
+// as a single rounding.
 double multiply_add(double a, double b, double c) {
   double p = a * b, s = p + c;  // the product is exact
   if (!std::isfinite(s)) return s;

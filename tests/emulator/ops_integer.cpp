@@ -30,9 +30,11 @@ template <class T> T mul(T a, T b) {
 }
 template <class T> Wide<T> mul_wide(T a, T b) { return static_cast<Wide<T>>(a) * static_cast<Wide<T>>(b); }
 template <class T> T mul_hi(T a, T b) { return static_cast<T>(mul_wide(a, b) >> sizeof(T) * 8); }
-inline int32_t saturate(int64_t v) { return v > INT32_MAX ? INT32_MAX : v < INT32_MIN ? INT32_MIN : static_cast<int32_t>(v); }
+inline int32_t saturate(int64_t v) {
+  return v > INT32_MAX ? INT32_MAX : v < INT32_MIN ? INT32_MIN : static_cast<int32_t>(v);
+}
 
-// By zero the hardware gives all ones, quotient and remainder alike (the ISA leaves it open).
+// Division by zero gives all ones on the hardware, for quotient and remainder (the ISA leaves it open).
 template <class T> T div(T a, T b) {
   if (!b) return static_cast<T>(~T());
   if (std::is_signed_v<T> && b == static_cast<T>(-1)) return sub<T>(0, a);
@@ -109,7 +111,8 @@ void mad_with_carry(Decoder &d, bool high, bool in) {
   Slot a = d.in(1, t.bytes()), b = d.in(2, t.bytes()), c = d.in(3, t.bytes()), o = d.out(size_t(0), t.bytes());
   Slot carry = d.carry(in || out, out);
   auto run = [&]<class T, bool High>() {
-    Exec e = in ? (out ? mad_carry<T, High, true, true> : mad_carry<T, High, true, false>) : mad_carry<T, High, false, true>;
+    Exec e =
+        in ? (out ? mad_carry<T, High, true, true> : mad_carry<T, High, true, false>) : mad_carry<T, High, false, true>;
     d.emit(e, e, {o, a, b, carry, c}).partial = true;
   };
   if (t.bits == 32) high ? run.template operator()<uint32_t, true>() : run.template operator()<uint32_t, false>();
@@ -171,7 +174,8 @@ void op_mad(Decoder &d) {
     if (part == "hi") return emit_lanes<[](T a, T b, T c) { return add(mul_hi(a, b), c); }, T, T, T, T>(d);
     if constexpr (sizeof(T) < 8)
       if (part == "wide")
-        return emit_lanes<[](T a, T b, Wide<T> c) { return add<Wide<T>>(mul_wide(a, b), c); }, Wide<T>, T, T, Wide<T>>(d);
+        return emit_lanes<[](T a, T b, Wide<T> c) { return add<Wide<T>>(mul_wide(a, b), c); },
+                          Wide<T>, T, T, Wide<T>>(d);
     d.unknown();
   });
 }
@@ -240,7 +244,8 @@ void op_sad(Decoder &d) {
 // Dot product of four bytes and c; the types of the two vectors may differ.
 template <class A, class B> uint32_t dot4(uint32_t a, uint32_t b, uint32_t c) {
   for (int k = 0; k < 32; k += 8)
-    c += static_cast<uint32_t>(static_cast<int32_t>(static_cast<A>(a >> k)) * static_cast<int32_t>(static_cast<B>(b >> k)));
+    c += static_cast<uint32_t>(static_cast<int32_t>(static_cast<A>(a >> k)) *
+                               static_cast<int32_t>(static_cast<B>(b >> k)));
   return c;
 }
 
@@ -280,7 +285,7 @@ void op_brev(Decoder &d) {
   });
 }
 
-// Place of the highest bit that differs from the sign, all ones if there is none.
+// Position of the highest bit that differs from the sign; all ones if there is none.
 template <class T, bool Shift> uint32_t find(T a) {
   Unsigned<T> v = a < 0 ? ~a : a;
   if (!v) return ~0u;
@@ -332,7 +337,7 @@ void op_bfi(Decoder &d) {
   });
 }
 
-// Amounts of the width and more shift everything out.
+// Amounts at or above the width shift everything out.
 void op_shl(Decoder &d) {
   by_bits(d, d.type(), [&]<class T>() {
     emit_lanes<[](T a, uint32_t n) -> T { return n >= sizeof(T) * 8 ? 0 : a << n; }, T, T, uint32_t>(d);
@@ -428,7 +433,7 @@ void op_lop3(Decoder &d) {
   emit_lanes<lop3, U, U, U, U, U>(d);
 }
 
-// Four bytes of the eight of b:a, chosen by a nibble each; its top bit replicates the sign.
+// Four of the eight bytes of b:a, each chosen by a nibble; the nibble's top bit replicates the sign.
 uint32_t permute(uint32_t a, uint32_t b, uint32_t c) {
   uint64_t v = static_cast<uint64_t>(b) << 32 | a;
   uint32_t r = 0;

@@ -12,12 +12,12 @@
 namespace ptx {
 namespace {
 
-constexpr int64_t kMost = (1 << 20) - 1;  // of arrivals and bytes that an mbarrier can count
+constexpr int64_t kMost = (1 << 20) - 1;  // arrivals, or bytes, that an mbarrier can count
 
-// The memory of an mbarrier holds this, so that a write to it is noticed.
+// The content of an mbarrier's memory, by which a write to it is noticed.
 constexpr char kMark[9] = "mbarrier";
 
-// Inst::imm of an instruction is the offset of its address; what it is stands in op[8].
+// Inst::imm of an instruction is the offset of its address; op[8] holds the bits of its variant:
 enum Bits : uint32_t {
   kSpace = 7,         // of the address
   kCluster = 8,       // scope of arrivals and waits
@@ -112,7 +112,7 @@ void deliver(const Delivery &d) {
   end_phase(b);
 }
 
-// What is on its way to an mbarrier comes.
+// Pending operations on an mbarrier happen.
 void deliver_to(Warp &w, const Inst &i, int lane, Cta &c, uint32_t address) {
   if (!w.cta->unit->deliveries) return;
   auto &all = w.cta->unit->deliveries->all;
@@ -120,7 +120,7 @@ void deliver_to(Warp &w, const Inst &i, int lane, Cta &c, uint32_t address) {
   if (found == all.end()) return;
   std::vector<Delivery> come = std::move(found->second);
   all.erase(found);
-  // In a random order, all that will come or just what ends the phase.
+  // In a random order, all of them happen, or only as many as end the phase.
   bool some = false;
   if (w.worker->random) {
     some = next_random(*w.worker) % 2;
@@ -144,7 +144,7 @@ void send(Warp &w, Delivery d) {
   else u.deliveries->all[{d.to->rank, d.mbarrier}].push_back(d);
 }
 
-// What the operations of one instruction know.
+// The clocks that the operations of an instruction know.
 std::shared_ptr<const Clocks> known_to(Warp &w) {
   if (!w.worker->machine->options.races) return nullptr;
   auto known = std::make_shared<Clocks>();
@@ -228,7 +228,7 @@ void count_bytes(Warp &w, const Inst *i, uint32_t count, Mask m) {
     }
 }
 
-// Whether the phase that a wait names, the current one or the one before, is over.
+// Says whether the phase of a wait, the current one or the one before, is over.
 bool is_over(const Warp &w, const Inst &i, int lane, const Mbarrier &b) {
   if (i.op[kBits] & kParity) {
     uint32_t parity = values<const uint32_t>(w, i.op[1])[lane];
@@ -243,8 +243,8 @@ bool is_over(const Warp &w, const Inst &i, int lane, const Mbarrier &b) {
   return b.phase != state;
 }
 
-// mbarrier.test_wait and try_wait p, [a], state or parity. A lane whose phase is not over makes the
-// warp give others a turn.
+// mbarrier.test_wait and try_wait p, [a], state or parity. If a lane's phase is not over, the warp
+// gives others a turn.
 void test(Warp &w, const Inst *i, uint32_t count, Mask m) {
   for (; count; count--, i++) {
     const uint32_t bits = i->op[kBits];
@@ -327,24 +327,24 @@ void mbarrier(Decoder &d) {
   if (!d.take_any({"test_wait", "try_wait"})) d.unknown();
   if (d.take("parity")) bits |= kParity;
   bits |= take_semantics(d, "acquire");
-  d.expect(3, 4);  // a hint how long to wait comes last
+  d.expect(3, 4);  // the last operand is a time limit, a hint
   Address a = take_mbarrier(d, 1, false, bits);
   Slot which = d.in(2, bits & kParity ? 4 : 8);
   if (d.count() == 4) d.in(3, 4);
   emit(d, test, d.out(size_t(0), 1), which, a, bits);
 }
 
-// Inst of an asynchronous operation: the destination's address in op[0] and imm, that of the mbarrier
-// in op[kAddress] and op[kMbarrierOffset].
+// Inst of an asynchronous operation: the destination's address in op[0] and imm, the mbarrier's
+// address in op[kAddress] and op[kMbarrierOffset].
 constexpr int kSourceOffset = 6, kMbarrierOffset = 7;
 
-// What a lane sends to the size bytes at its destination, of which the address is a multiple of align.
+// The operation of a lane that sends size bytes to a destination with an address aligned to align.
 Delivery delivery(Warp &w, const Inst &i, int lane, uint32_t size, unsigned align) {
   Inst at = i;
   at.op[kAddress] = i.op[0];
   Place to = place(w, at, lane, align);
   at.imm += size - align;
-  place(w, at, lane, align);  // the last of them are there too
+  place(w, at, lane, align);  // checks the last bytes too
   at = i;
   at.imm = static_cast<int32_t>(i.op[kMbarrierOffset]);
   Place mbarrier = place(w, at, lane, 8);
@@ -399,7 +399,7 @@ uint32_t offset_of(Decoder &d, const Address &a) {
   return static_cast<uint32_t>(a.offset);
 }
 
-// Emits an asynchronous operation; slots hold its operands but for the addresses.
+// Emits an asynchronous operation; slots hold its operands except the addresses.
 void emit_later(Decoder &d, Exec run, std::vector<Slot> slots, const Address &to, const Address &mbarrier,
                 const Address *from) {
   if (to.narrow != mbarrier.narrow || (from && from->narrow != to.narrow))

@@ -38,7 +38,7 @@ bool contiguous(const uint64_t *offset, unsigned step) {
   return !differs;
 }
 
-// V values of type T a lane into registers of type R.
+// V values of type T per lane, into registers of type R.
 template <class T, class R, int V>
 void gather(const char *p, const uint64_t *offset, R *const d[V]) {
   if constexpr (V == 4 && sizeof(T) == 4 && sizeof(R) == 4) {
@@ -136,19 +136,25 @@ Handlers handlers(Decoder &d, bool write, int vector) {
   d.fail("a vector of this length is not supported");
 }
 
-// The register may be wider than the type: what is read is extended by the sign of the type.
+// The register may be wider than the type: a loaded value is extended by the type's sign.
 template <Space S>
 Handlers choose(Decoder &d, Type t, unsigned width, bool write, int vector) {
   bool sign = t.kind == 's';
   switch (t.bytes() * 10 + width) {
-    case 12: return sign ? handlers<S, int8_t, int16_t>(d, write, vector) : handlers<S, uint8_t, uint16_t>(d, write, vector);
-    case 14: return sign ? handlers<S, int8_t, int32_t>(d, write, vector) : handlers<S, uint8_t, uint32_t>(d, write, vector);
-    case 18: return sign ? handlers<S, int8_t, int64_t>(d, write, vector) : handlers<S, uint8_t, uint64_t>(d, write, vector);
+    case 12:
+      return sign ? handlers<S, int8_t, int16_t>(d, write, vector) : handlers<S, uint8_t, uint16_t>(d, write, vector);
+    case 14:
+      return sign ? handlers<S, int8_t, int32_t>(d, write, vector) : handlers<S, uint8_t, uint32_t>(d, write, vector);
+    case 18:
+      return sign ? handlers<S, int8_t, int64_t>(d, write, vector) : handlers<S, uint8_t, uint64_t>(d, write, vector);
     case 22: return handlers<S, uint16_t, uint16_t>(d, write, vector);
-    case 24: return sign ? handlers<S, int16_t, int32_t>(d, write, vector) : handlers<S, uint16_t, uint32_t>(d, write, vector);
-    case 28: return sign ? handlers<S, int16_t, int64_t>(d, write, vector) : handlers<S, uint16_t, uint64_t>(d, write, vector);
+    case 24:
+      return sign ? handlers<S, int16_t, int32_t>(d, write, vector) : handlers<S, uint16_t, uint32_t>(d, write, vector);
+    case 28:
+      return sign ? handlers<S, int16_t, int64_t>(d, write, vector) : handlers<S, uint16_t, uint64_t>(d, write, vector);
     case 44: return handlers<S, uint32_t, uint32_t>(d, write, vector);
-    case 48: return sign ? handlers<S, int32_t, int64_t>(d, write, vector) : handlers<S, uint32_t, uint64_t>(d, write, vector);
+    case 48:
+      return sign ? handlers<S, int32_t, int64_t>(d, write, vector) : handlers<S, uint32_t, uint64_t>(d, write, vector);
     case 88: return handlers<S, uint64_t, uint64_t>(d, write, vector);
   }
   d.fail("a register is too small");

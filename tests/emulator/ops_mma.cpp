@@ -20,11 +20,11 @@ inline void multiply_add(float *c, const float *a, float b) {
   for (int row = 0; row < 16; row++) c[row] = __builtin_fmaf(a[row], b, c[row]);
 }
 
-// The sum of c and four products with 24 bits, as tensor cores that round most do it (M. Fasi, N. Higham,
-// M. Mikaitis, S. Pranesh, "Numerical behavior of NVIDIA tensor cores", 2021): all five are aligned
-// to the largest and cut off toward zero below its last bit, added exactly, and the sum is cut off to 24
-// bits. The manual asks for products that are exact and for no less than single precision, and leaves
-// order and rounding open (section "Multiply-and-Accumulate Instruction: mma").
+// The sum of c and four products with 24 bits, like the tensor cores with the coarsest rounding (M. Fasi,
+// N. Higham, M. Mikaitis, S. Pranesh, "Numerical behavior of NVIDIA tensor cores", 2021). All five are
+// aligned to the largest, truncated below its last bit and added exactly; the sum is truncated to 24
+// bits. The manual demands exact products and at least single precision, and leaves order and rounding
+// open (section "Multiply-and-Accumulate Instruction: mma").
 inline void add_four(float *c, const float (*a)[16], const float *b, double quanta) {
 #pragma GCC ivdep
   for (int row = 0; row < 16; row++) {
@@ -67,9 +67,9 @@ void truncated(float *c, const float (*a)[16], const float *b, const Errors &err
 
 // d = a b + c with a of 16 x K, b of K x 8, c and d of 16 x 8 in f32. Element (row, column) of
 // lane l, with g = l / 4 and t = l % 4, as the ISA lays them out; N numbers share a register.
-// Products are exact, and added to c one after the other for k from 0 on, each sum rounded to
-// nearest: a card adds several at once, in an order and with a rounding that is not published.
-// Options::errors gives an example of that.
+// Products are exact, and added to c one by one for k from 0 on, each sum rounded to nearest. A card
+// adds several at once, in an unpublished order and with an unpublished rounding; Options::errors
+// gives an example of that.
 template <int K, int N, auto Value>
 void mma(Warp &w, const Inst *i, uint32_t count, Mask m) {
   constexpr int kA = 16 * K / kLanes / N, kB = K * 8 / kLanes / N;  // registers

@@ -1,4 +1,4 @@
-// mov, and what chooses and compares: selp, slct, setp, set.
+// mov, selection and comparison: selp, slct, setp, set.
 #include <chrono>
 #include <cmath>
 
@@ -65,7 +65,7 @@ void vectors(Decoder &d, Type t) {
   d.fail("a vector of this kind is not supported");
 }
 
-// Clocks go on by themselves; %globaltimer in nanoseconds.
+// Clocks advance by themselves; %globaltimer counts nanoseconds.
 void clock_value(Warp &w, const Inst *i, Mask m) {
   using namespace std::chrono;
   uint64_t now = duration_cast<nanoseconds>(steady_clock::now().time_since_epoch()).count();
@@ -156,7 +156,7 @@ void op_slct(Decoder &d) {
   });
 }
 
-// Comparisons. A test hands the mask of lanes for which it holds to its Use.
+// Comparisons. A test passes the mask of lanes for which it is true to its Use.
 enum Join : int64_t { kAlone, kAnd, kOr, kXor };
 
 struct SetPredicate {  // op: p, a, b
@@ -208,7 +208,7 @@ Exec comparison(Decoder &d, std::string_view op) {
   if (op == "gt") return compare<Use, [](T a, T b) { return b < a; }, T>;
   if (op == "ge") return compare<Use, [](T a, T b) { return b <= a; }, T>;
   if constexpr (std::is_floating_point_v<T>) {
-    // Unordered comparisons hold where an operand is NaN.
+    // Unordered comparisons are true if an operand is NaN.
     if (op == "equ") return compare<Use, [](T a, T b) { return !(a < b || b < a); }, T>;
     if (op == "neu") return compare<Use, [](T a, T b) { return a != b; }, T>;
     if (op == "ltu") return compare<Use, [](T a, T b) { return !(b <= a); }, T>;

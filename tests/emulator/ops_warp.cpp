@@ -15,8 +15,8 @@ Draft &emit_members(Decoder &d, Exec run, const std::vector<Slot> &slots, Slot m
   return draft;
 }
 
-// What a lane gets that reads a lane which takes no part: the ISA leaves it open, so with
-// race checking it is an error, otherwise a value that shows.
+// The value for a lane that reads a lane outside the members. The ISA leaves it open: with race
+// checking it is an error, otherwise a conspicuous value.
 constexpr uint32_t kUndefined = 0xffffffffu;
 
 enum class Shuffle { up, down, bfly, idx };

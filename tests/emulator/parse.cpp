@@ -1,5 +1,5 @@
 // PTX text to statements: module-level directives, functions, scopes, operands.
-// What the opcodes mean is not known here.
+// It does not know the meaning of the opcodes.
 #include <algorithm>
 #include <charconv>
 #include <cstdarg>
@@ -186,7 +186,8 @@ class Parser {
       module_->target = sm;
       while (accept(",")) {
         std::string_view option = get();
-        if (option != "debug" && option != "texmode_independent") fail("unknown target option '" + std::string(option) + "'");
+        if (option != "debug" && option != "texmode_independent")
+          fail("unknown target option '" + std::string(option) + "'");
       }
     } else if (t == ".address_size") {
       if (get() != "64") fail("only .address_size 64 is known");

@@ -1,5 +1,5 @@
-// PTX modules and their execution on the CPU. The driver (driver.cpp) owns memory, streams
-// and graphs and calls run() for every kernel of a launch.
+// PTX modules and their execution on the CPU. The driver (driver/) owns memory, streams and
+// graphs and calls run() for every launch of a kernel.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -11,14 +11,14 @@
 
 namespace ptx {
 
-// What is wrong with a PTX text, or an instruction, operand or directive that the emulator
-// does not know: "line 123: mul.hi.s16: unknown instruction".
+// A mistake in a PTX text, or an instruction, operand or directive that the emulator does not
+// know: "line 123: mul.hi.s16: unknown instruction".
 struct ParseError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// What a kernel did that a card would fault on, hang on or get wrong. kind chooses the
-// driver's error code; the message names kernel, block, thread, PTX line and address.
+// A mistake of a kernel for which a card would fault, hang or compute wrong values. kind chooses
+// the driver's error code; the message names kernel, block, thread, PTX line and address.
 struct Fault : std::runtime_error {
   enum Kind { address, misaligned, illegal_instruction, trap, race, deadlock, launch };
   Kind kind;
@@ -26,9 +26,9 @@ struct Fault : std::runtime_error {
 };
 
 // Device memory as the kernels see it. find returns the host address of the size bytes at a
-// device address, or nullptr if they do not lie in one live allocation; the range [*lo, *hi)
-// of that allocation (device addresses) lets the caller remember it. explain says what is at
-// a bad address: "12 bytes behind the 4096 bytes allocated at 0x7f…", "freed memory", "null".
+// device address, or nullptr if they do not lie in one live allocation. It also returns the
+// allocation's device addresses [*lo, *hi), for the caller to remember. explain describes a bad
+// address: "12 bytes behind the 4096 bytes allocated at 0x7f…", "freed memory", "null".
 struct Memory {
   virtual char *find(uint64_t address, size_t size, uint64_t *lo, uint64_t *hi) = 0;
   virtual std::string explain(uint64_t address, size_t size) = 0;
@@ -47,8 +47,8 @@ struct Kernel {
   std::vector<Param> params;
   size_t param_bytes = 0;
   size_t static_shared = 0;          // bytes
-  size_t local = 0;                  // bytes a thread
-  unsigned max_threads = 0;          // .maxntid, 0: not said
+  size_t local = 0;                  // bytes per thread
+  unsigned max_threads = 0;          // .maxntid, 0: none
   unsigned cluster[3] = {0, 0, 0};   // .reqnctapercluster, 0: none
   unsigned registers = 0;            // 32-bit registers that the PTX declares and uses, an upper bound
   std::shared_ptr<const Body> body;
@@ -80,17 +80,19 @@ struct Launch {
   const char *params;  // kernel->param_bytes
 };
 
-// What a profiler would count, summed over a launch.
+// The counts of a profiler, summed over a launch.
 struct Counts {
   uint64_t instructions = 0;      // warp instructions
   uint64_t fma = 0;               // lane operations: fp32 multiply-adds (mma counted by its products)
-  uint64_t global_requests = 0, global_sectors = 0, global_bytes = 0;  // warp accesses, 32-byte sectors, bytes asked for
-  uint64_t shared_requests = 0, shared_wavefronts = 0;                 // more wavefronts than requests need: bank conflicts
+  // Warp accesses, 32-byte sectors, bytes asked for.
+  uint64_t global_requests = 0, global_sectors = 0, global_bytes = 0;
+  // More wavefronts than the requests need are bank conflicts.
+  uint64_t shared_requests = 0, shared_wavefronts = 0;
   uint64_t barriers = 0;
 };
 
-// Which of the results that the manual allows approximate instructions and mma give. up and down are
-// the two ends, where errors add up; times makes them that many times as large, which tests must notice.
+// The choice among the results that the manual allows for approximate instructions and mma. up and
+// down are the two ends, where errors add up. times multiplies the errors, which tests must notice.
 struct Errors {
   enum Kind : uint8_t { none, up, down, random } kind = none;
   uint64_t seed = 0;

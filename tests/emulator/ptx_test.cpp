@@ -1,5 +1,5 @@
-// Tests of the PTX interpreter: every instruction against its definition, kernels with
-// mistakes, and that no instruction of the kernels in use is untested.
+// Tests of the PTX interpreter: every instruction against its definition, kernels with mistakes, and
+// a check that every instruction of the kernels in use is tested.
 // Usage: ptx_test [folder of the kernels…].
 #include <filesystem>
 #include <fstream>

@@ -1,4 +1,4 @@
-// A launch: blocks and clusters over OS threads, their memory, and who waits for ever.
+// A launch: blocks and clusters on OS threads, their memory, and waits that never end.
 #include <algorithm>
 #include <deque>
 #include <numeric>
@@ -58,7 +58,7 @@ bool differs_by_block(uint64_t special) {
          special == kClusterCtarank || (special >= kClusteridX && special <= kClusteridZ);
 }
 
-// Fills the slots that no instruction writes; again: those of an earlier block are there.
+// Fills the slots that no instruction writes. With again, the slots of an earlier block are reused.
 void set_constants(const Machine &m, Cta &c, Warp &w, bool again) {
   for (auto &k : m.body.constants) {
     if (again && !(k.kind == Constant::special && differs_by_block(k.bits))) continue;
@@ -83,7 +83,7 @@ void set_constants(const Machine &m, Cta &c, Warp &w, bool again) {
   }
 }
 
-// A unit that has not run yet; memory of an earlier one is used again if there is one.
+// Prepares a new unit, with the memory of an earlier one if there is one.
 void start(Worker &worker, uint64_t number, Unit &u) {
   Machine &m = *worker.machine;
   const Launch &l = m.launch;
@@ -164,8 +164,8 @@ State run_unit(Worker &worker, Unit &u) {
   }
 }
 
-// Whether every worker has seen all that was written, and still waits: one that is idle at
-// this progress goes on only when somebody writes.
+// Says whether every worker has seen all writes and still waits: a worker that is idle at this
+// progress goes on only after another write.
 bool all_idle(const Machine &m, uint64_t progress) {
   return std::all_of(m.workers.begin(), m.workers.end(),
                      [&](const Worker &w) { return w.idle == progress || w.idle == kDone; }) &&
@@ -193,7 +193,7 @@ void work(Worker &worker) {
       } else if (waiting_units.empty()) {
         break;
       } else {
-        // All that there is has been tried in vain: others may still write.
+        // All units wait: only another worker may still write.
         fruitless = 0;
         uint64_t now = m.progress;
         rounds = now == seen ? rounds + 1 : 0;
@@ -207,7 +207,8 @@ void work(Worker &worker) {
               for (auto &w : waiting_units)
                 for (Cta &c : w->ctas)
                   for (Warp &warp : c.warps) who += waiting(warp);
-              throw Fault(Fault::deadlock, m.launch.kernel->name + ": waits for ever, nothing is written any more:" + who);
+              throw Fault(Fault::deadlock,
+                          m.launch.kernel->name + ": waits for ever, nothing is written any more:" + who);
             }
             std::this_thread::yield();
           }

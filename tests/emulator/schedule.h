@@ -1,15 +1,15 @@
-// Between the execution of one warp (exec.cpp) and that of a launch (run.cpp).
+// The interface between the execution of a warp (exec.cpp) and of a launch (run.cpp).
 #pragma once
 #include "machine.h"
 
 namespace ptx {
 
 // How a turn of a warp ended: exited; at a barrier without having run; waiting for memory to
-// change; or with something done.
+// change; or having run.
 enum class Turn { done, waits, spins, ran };
 Turn run_warp(Warp &w);
 
-// Who of a warp waits where, a line for each group of lanes.
+// Where the lanes of a warp wait, a line per group of lanes.
 std::string waiting(const Warp &w);
 
 inline uint64_t next_random(Worker &w) {  // xorshift64

@@ -29,7 +29,7 @@ void count(Warp &w, Mask m, unsigned size, const Watched &access) {
     c.global_bytes += std::popcount(m) * size;
     return;
   }
-  // Each of the 32 banks gives one word a wavefront, to as many lanes as want it.
+  // Each of the 32 banks delivers one word per wavefront, to any number of lanes.
   unsigned bank[32] = {};
   for (size_t k = 0; k < n; k++) bank[parts[k] % 32]++;
   c.shared_requests++;
@@ -76,8 +76,8 @@ void read(Warp &w, const Inst &i, Cell &c, const Access &now, const Watched &acc
     c.read = now;
     return;
   }
-  // Reads that are not ordered among themselves: a later write has to come after all. Two
-  // lanes of a warp, and two units, stand for all of theirs.
+  // Reads that are not ordered among themselves: a later write must come after all. Two lanes stand
+  // for all lanes of a warp, and two units for all units.
   if (!c.reads) c.reads = std::make_unique<std::vector<Access>>(1, c.read);
   auto &all = *c.reads;
   unsigned units = 0, lanes = 0;
@@ -120,7 +120,7 @@ Shadow::Page &page_of(Shadow &s, uint64_t number, bool bytes) {
   return p;
 }
 
-// Notes the accesses of the lanes of m, by who has this index and clock.
+// Notes the accesses of the lanes of m, with the index and clock of their thread.
 void note(Warp &w, const Inst &i, Mask m, unsigned size, const Watched &access, uint32_t flags, uint32_t index,
           uint32_t clock) {
   const Machine &machine = *w.worker->machine;

@@ -1,11 +1,11 @@
-"""The benchmarks of package gpu, by which sections measure what `crnn bench` does not."""
+"""The benchmarks of package gpu, for measurements that `crnn bench` does not make."""
 
 from gotest import Results
 
 
 def run(check, name: str, limit: float, environment: dict = {}) -> tuple:
-    """Runs the benchmarks of a name in a process of their own. Returns the metrics of those that ran, and why
-    others did not, by name; a reason under the name that was given is the process's own."""
+    """Runs the benchmarks of a name in a separate process. Returns, by name, the metrics of those that ran and
+    why others did not. A reason under the given name is about the process."""
     pattern = "/".join(f"^{part}$" for part in name.split("/"))
     command = [*check.tests, "-test.v", "-test.run", "^$", "-test.bench", pattern, "-test.benchtime", "1x"]
     if check.workload.measure_steps:

@@ -1,12 +1,12 @@
 """Checks crnn on an NVIDIA GPU, measures it, and writes one report.
 
 First, where crnn is built, --pack puts what the check needs into .tools/gpu-check. Then, on the
-machine with the GPU, a copy of this tree with that folder in it is enough: Python 3.10 or newer and
-NVIDIA's driver have to be there, PyTorch for the comparison with it, and nothing else: no Go, no
-compiler, no network.
+machine with the GPU, a copy of this tree with that folder is enough. The machine needs Python 3.10 or
+newer and NVIDIA's driver, and PyTorch for the comparison with it, but no Go, no compiler and no
+network.
 
-The exit code is 0 if crnn computed what it should, the same bits every time (the sections operators
-and determinism); 1 if not, or if that was not seen; 2 if the command line is wrong."""
+The exit code is 0 if crnn computed correct results, and the same bits every time (the sections
+operators and determinism); 1 if not, or if this was not checked; 2 if the command line is wrong."""
 
 import argparse
 import shutil
@@ -37,15 +37,15 @@ from workload import EMULATED, REAL
 ROOT = Path(__file__).resolve().parents[2]
 EMULATED_FOLDER = ROOT / ".tools" / "gpu-check-emulated"
 
-# In the order of their worth, so that a check that is cut off has lost the least. The comparison with
-# PyTorch takes what time is left of the check's, but for what those after it need.
+# The most valuable first, so that a check that is cut off loses the least. The comparison with PyTorch
+# takes the time that is left, except for the time that the sections after it need.
 SECTIONS = [
     machine, operators, speed, kernels, launch, compiled, determinism, training, pytorch, profiler, image, sanitizer
 ]
-# Those that say whether crnn is right.
+# The sections that decide whether crnn is right.
 DECISIVE = [operators, determinism]
 
-# With --fail: a card that is lost after some kernels, and for a section that launches none a driver whose
+# With --fail: a card that is lost after some kernels or, for a section without kernels, a driver whose
 # compiler fails.
 LOST = {"CRNN_EMULATOR_LOST_AFTER": "3"}
 FAULTS = {"compiled": {"CRNN_EMULATOR_FAULT": "cuModuleLoadDataEx:218"}}
@@ -56,7 +56,7 @@ def main() -> None:
     if args.pack:
         pack.pack(ROOT)
         return
-    # A run that is ended from outside ends what it started, and keeps its report.
+    # A run that is ended from outside ends its programs, and keeps its report.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     scratch = Path(tempfile.mkdtemp(prefix="gpu-check-"))
     try:
@@ -89,7 +89,7 @@ def parse() -> argparse.Namespace:
         "--minutes",
         type=float,
         metavar="N",
-        help="end after so long, with what was measured by then (default 8.8; emulated, 60)",
+        help="end after this time, with the results so far (default 8.8; emulated, 60)",
     )
     parser.add_argument(
         "--only", metavar="SECTION,…", default=",".join(names), help="some of the sections: " + ", ".join(names)
@@ -138,7 +138,7 @@ def run(args: argparse.Namespace, scratch: Path) -> bool:
 
 
 def run_section(section, check: Check, report: Report, made: Contexts) -> None:
-    """Runs one section. What goes wrong in it stands in the report, and the next one runs."""
+    """Runs one section. Its failure is written into the report, and the next section runs."""
     out = report.begin(section)
     with check.clock.section(section.LIMIT * check.workload.slowness):
         try:
@@ -158,7 +158,7 @@ def run_section(section, check: Check, report: Report, made: Contexts) -> None:
 
 
 def end_early(out: dict, verdict: str, why: str) -> None:
-    """Notes that a section came to no end. What it has found wrong by then stays its verdict."""
+    """Notes that a section did not end. A failure that it has found stays its verdict."""
     if out["verdict"] != "FAILED":
         out["verdict"] = verdict
     out["note"] = f"{verdict}: {why}" if out["verdict"] == "FAILED" else why

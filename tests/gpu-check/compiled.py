@@ -1,5 +1,5 @@
-"""What the driver makes of the PTX on this card: the time of its compiler by source, registers and local
-memory of each kernel, and how many of the RNN's clusters the card holds at once."""
+"""The PTX compiled on this card: the compiler's time by source, registers and local memory of each kernel,
+and how many of the RNN's clusters the card holds at once."""
 
 import benchmarks
 from report import table
@@ -7,7 +7,7 @@ from report import table
 TITLE = "What the driver compiles"
 # A source takes the driver some tenths of a second, so all of them some 5 s.
 LIMIT = 60
-# The passes, and what they tell the driver of its cache of compiled code.
+# The passes, and their settings for the driver's cache of compiled code.
 PASSES = (("compiled", {"CUDA_CACHE_DISABLE": "1"}), ("to be kept", {}), ("kept", {}))
 
 

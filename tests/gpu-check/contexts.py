@@ -1,12 +1,12 @@
-"""The contexts that programs make on the emulated card: one costs a real card some 0.3 s, so a process
-makes one, however many tests or networks it runs."""
+"""The contexts that programs make on the emulated card. A context costs a real card some 0.3 s, so a
+process must make only one, for any number of tests or networks."""
 
 from pathlib import Path
 
 
 class Contexts:
-    """Reads what the emulated driver notes: a line for each context, with the process, its name and how many
-    it has made, set apart by tabs."""
+    """Reads the emulated driver's notes: a line per context, with the process, its name and the number of its
+    contexts, separated by tabs."""
 
     def __init__(self, file: Path):
         self.file = file

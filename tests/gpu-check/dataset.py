@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def cut(source: Path, folder: Path, training: int, test: int) -> None:
-    """Writes IDX files of the first images and labels of those in source."""
+    """Writes IDX files with the first images and labels of the files in source."""
     folder.mkdir()
     for part, count in (("train", training), ("t10k", test)):
         for kind, dimensions in (("images-idx3", 3), ("labels-idx1", 1)):

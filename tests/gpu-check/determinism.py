@@ -1,5 +1,5 @@
-"""The same seed gives the same weights: short runs of training, some at a time, so that they also
-share the card with each other, compared by the SHA-256 of their weights."""
+"""The same seed gives the same weights: short runs of training, compared by the SHA-256 of their weights.
+Some run at the same time, so that they share the card."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ def run(check, out: dict) -> None:
     for precision in work.precisions:
         count = work.repeats if precision == "fp32" else work.repeats_else
         out["runs"][precision] = hashes = []
-        # The first alone, the others in company.
+        # The first alone, the others several at a time.
         hashes.append(weights(check, precision, 0))
         with ThreadPoolExecutor(work.together) as pool:
             for result in pool.map(lambda number: weights(check, precision, number), range(1, count)):
@@ -28,7 +28,7 @@ def run(check, out: dict) -> None:
 
 
 def weights(check, precision: str, number: int) -> str:
-    """The SHA-256 of the weights of a run, or why there is none."""
+    """The SHA-256 of a run's weights, or why it has none."""
     work, folder = check.workload, check.scratch / f"{precision}-{number}"
     settings = flags(
         device=work.device,

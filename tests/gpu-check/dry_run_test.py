@@ -1,5 +1,5 @@
-"""Tests of the check itself, on the emulated driver and what `scripts/gpu-check --pack` has packed: each
-section fails in turn, and the others keep what they found.
+"""Tests of the check itself, on the emulated driver and with the files of `scripts/gpu-check --pack`: each
+section fails in turn, and the others keep their results.
 
     python3 tests/gpu-check/dry_run_test.py"""
 
@@ -24,8 +24,8 @@ from workload import EMULATED
 COMMAND = Path(check.__file__).with_name("check.py")
 NEIGHBOUR = "compiled"  # a section that takes seconds
 
-# Stand-ins for NVIDIA's tools: each runs the program that it is to look at. Without a card the program
-# ends as it would under the real one, and so does the tool.
+# Stand-ins for NVIDIA's tools: each runs the program to examine. Without a card the program ends as it
+# would under the real tool, and so does the stand-in.
 NCU = """#!/bin/sh
 while :; do case $1 in --csv) shift ;; --*) shift 2 ;; *) break ;; esac; done
 "$@" >/dev/null || exit
@@ -64,7 +64,7 @@ def dry_run(out: Path, *arguments: str, tools: dict = {}) -> tuple:
 
 
 class EachSectionFails(unittest.TestCase):
-    """The card is lost to one section's programs. The report says so, and has what the others found."""
+    """The card is lost to one section's programs. The report says so, and has the others' results."""
 
     def fails(self, name: str):
         tools = {"ncu": NCU, "compute-sanitizer": SANITIZER}
@@ -98,7 +98,7 @@ class Programs(unittest.TestCase):
         self.check = Check(check.ROOT, scratch, tools, Clock(60), EMULATED)
 
     def test_one_that_hangs_is_ended(self):
-        """With what it has started and with what it printed."""
+        """The programs that it started end too, and the report has their output."""
         start = time.monotonic()
         done = self.check.call(["sh", "-c", "echo begun; trap '' TERM; sleep 600 & wait"], 1 / EMULATED.slowness * 2)
         self.assertTrue(done.timed_out)

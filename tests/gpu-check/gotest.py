@@ -1,4 +1,4 @@
-"""What programs of Go's tests and benchmarks print with -test.v, read line by line."""
+"""Reads the output of Go test and benchmark programs with -test.v, line by line."""
 
 import re
 
@@ -36,7 +36,7 @@ class Results:
         return self.tests.setdefault(name, {"result": "not ended", "seconds": 0.0, "log": []})
 
     def leaves(self) -> dict:
-        """Those that hold no others."""
+        """The tests that contain no others."""
         return {
             name: test
             for name, test in self.tests.items()

@@ -1,4 +1,4 @@
-"""The program of the Docker image, if it was packed: what it says of the machine, and some steps."""
+"""The Docker image's program, if it was packed: its report on the machine, and some steps."""
 
 from limits import flags
 from report import block

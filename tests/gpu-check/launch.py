@@ -1,14 +1,14 @@
-"""What a step takes besides its kernels: an empty graph of the same shape, with and without the copy before
-it, by the host's clock, with a cold cache; and sixty empty waves in each way of hand-over between the RNN's
-layers."""
+"""The time of a step besides its kernels: an empty graph of the same shape, with and without the copy before
+it, by the host's clock, with a cold cache. Also sixty empty waves, in each way of hand-over between the
+RNN's layers."""
 
 import benchmarks
 from limits import CutShort
 from report import table
 
 TITLE = "Launches, copies and hand-over"
-# A precision takes five measurements of 2,000 steps of some 0.3 ms and the warm-up, some 6 s with its start;
-# a way of hand-over 2 s.
+# A precision has five measurements of 2,000 steps of some 0.3 ms, and the warm-up: some 6 s with its start.
+# A way of hand-over takes 2 s.
 LIMIT = 60
 STEP_LIMIT, PROBE_LIMIT = 25, 12
 WAYS = ("barrier", "mbarrier", "bulk", "async", "async-cta", "flags")
@@ -24,7 +24,7 @@ MEASUREMENTS = {
 
 def run(check, out: dict) -> None:
     out["steps"], out["probes"], out["lacking"] = {}, {}, {}
-    # A process each: a hand-over that never comes hangs its own.
+    # A process per way: a hand-over that never comes hangs only its own.
     planned = [(out["steps"], f"BenchmarkStep/{precision}", STEP_LIMIT) for precision in check.workload.precisions]
     planned += [(out["probes"], "BenchmarkLaunchFloor", PROBE_LIMIT)]
     planned += [(out["probes"], f"BenchmarkWaves/{way}", PROBE_LIMIT) for way in WAYS]

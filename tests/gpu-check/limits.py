@@ -1,4 +1,4 @@
-"""What the sections share: where things are, and running programs within the time that is left."""
+"""Common to the sections: paths, and running programs within the time that is left."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ class CutShort(Exception):
 
 
 class Clock:
-    """The time of the whole check, and of the section in hand."""
+    """The time of the whole check, and of the current section."""
 
     def __init__(self, seconds: float):
         self._start = self._section_start = time.monotonic()
@@ -36,7 +36,7 @@ class Clock:
         return time.monotonic() - self._section_start
 
     def left(self) -> float:
-        """Seconds that the section has left."""
+        """Seconds left for the section."""
         return self._section_end - time.monotonic()
 
     @contextlib.contextmanager
@@ -48,7 +48,7 @@ class Clock:
 
 @dataclass
 class Done:
-    """A program that ended, or was ended because its time was over."""
+    """A program that ended by itself, or was ended when its time was over."""
 
     code: int  # negative: the signal
     stdout: str
@@ -60,11 +60,11 @@ class Done:
         return self.code == 0 and not self.timed_out
 
     def why(self) -> str:
-        """Why it failed, in a line."""
+        """Why it failed, as one line."""
         if self.timed_out:
             return f"not done after {self.seconds:.0f} s, and ended"
         last = (self.stderr.strip() or self.stdout.strip()).splitlines()
-        # Of a Go program that crashed the first lines say why, else the last.
+        # If a Go program crashed, the first lines say why, otherwise the last.
         line = next((l for l in last if l.startswith(("panic:", "fatal error:", "SIG"))), last[-1] if last else "")
         return f"exit code {self.code}: {line}"[:500]
 
@@ -77,8 +77,8 @@ class Check:
     clock: Clock
     workload: Workload
     save: Callable = None  # writes the report as it stands
-    ms_per_image: float = 0.0  # of a step; 0 as long as it is not known
-    operator_tests: list = field(default_factory=list)  # their names, once they are known
+    ms_per_image: float = 0.0  # of a step; 0 while unknown
+    operator_tests: list = field(default_factory=list)  # their names, when known
     crnn: list = field(init=False)
     tests: list = field(init=False)
     environment: dict = field(init=False)
@@ -87,7 +87,7 @@ class Check:
         under = [str(self.root / "scripts" / "emulated-cuda")] if self.workload.emulated else []
         self.crnn = [*under, str(self.tools.crnn)]
         self.tests = [*under, str(self.tools.tests)]
-        # crnn's settings that lie about in the environment must not count.
+        # Settings for crnn in the caller's environment must have no effect.
         kept = {k: v for k, v in os.environ.items() if not k.startswith("CRNN_") or k.startswith("CRNN_EMULATOR_")}
         compiled = self.scratch / "compiled"  # so that the first start compiles the PTX
         compiled.mkdir(exist_ok=True)
@@ -99,18 +99,18 @@ class Check:
         }
 
     def steps(self, batch: int) -> int:
-        """How many steps of a batch size to time, as far as their time is known by now."""
+        """How many steps of a batch size to time, by their time so far."""
         work = self.workload
         if not work.measure or not self.ms_per_image:
             return work.least_steps
         return max(work.least_steps, min(2000, int(1000 * work.measure / (self.ms_per_image * batch))))
 
     def learn(self, bench: dict) -> None:
-        """Takes the time of a step from what `crnn bench --json` says."""
+        """Notes the time of a step from the result of `crnn bench --json`."""
         self.ms_per_image = bench["step_ms"] / bench["batch_size"]
 
     def short_data(self) -> dict:
-        """The environment with which crnn reads fewer images, where the workload has fewer."""
+        """The environment that makes crnn read fewer images, if the workload has fewer."""
         if not self.workload.images:
             return {}
         folder = self.scratch / "fewer-images"
@@ -120,7 +120,7 @@ class Check:
 
     @contextlib.contextmanager
     def within(self, environment: dict):
-        """Gives programs these variables too."""
+        """Adds environment variables for programs."""
         before, self.environment = self.environment, self.environment | environment
         yield
         self.environment = before
@@ -131,7 +131,7 @@ class Check:
         return self.stream(command, limit, lines.append, folder, environment, lines)
 
     def stream(self, command, limit, each, folder=None, environment: dict = {}, lines=None) -> Done:
-        """Runs a program, and gives each line of its standard output to each, as it comes."""
+        """Runs a program, and passes each line of its standard output to each, as it comes."""
         limit = min(limit * self.workload.slowness, self.clock.left())
         if limit < 1:
             raise CutShort(f"the time was over before `{Path(command[0]).name}` could run")
@@ -171,11 +171,11 @@ class Check:
 
 
 def flags(**settings) -> list:
-    """Settings as crnn takes them: batch_size=50 becomes --batch-size 50."""
+    """Settings as crnn's flags: batch_size=50 becomes --batch-size 50."""
     return [word for name, value in settings.items() for word in ("--" + name.replace("_", "-"), str(value))]
 
 
 def end(program: subprocess.Popen) -> None:
-    """Ends a program and those that it started."""
+    """Ends a program and the programs that it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(program.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The machine: card, driver, who uses it, and whether crnn starts on it at all."""
+"""The machine: card, driver, other users of the card, and whether crnn starts on it."""
 
 import json
 import os
@@ -15,12 +15,12 @@ FIELDS = (
     "clocks.sm clocks.mem clocks.max.sm clocks.max.mem clocks.applications.graphics power.draw power.limit "
     "temperature.gpu clocks_event_reasons.active ecc.mode.current"
 ).split()
-# Of these, what changes when the card computes.
+# Those of them that change when the card computes.
 CHANGING = "clocks.sm clocks.mem power.draw temperature.gpu clocks_event_reasons.active utilization.gpu".split()
 
 
 def chosen() -> str:
-    """The GPU that CUDA shows first, as nvidia-smi takes it: its number or UUID."""
+    """The GPU that CUDA shows first, as an argument of nvidia-smi: its number or UUID."""
     return os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0] or "0"
 
 
@@ -38,13 +38,13 @@ def card() -> str:
 
 
 def ask(check, fields) -> dict:
-    """What nvidia-smi says of the GPU; without what it does not know."""
+    """nvidia-smi's values for the GPU, without those that it does not know."""
     done = check.call(smi(f"--query-gpu={','.join(fields)}"), 20)
     if done:
         return dict(zip(fields, done.stdout.strip().split(", ")))
     if len(fields) == 1:
         return {}
-    # One that the driver does not know spoils all answers.
+    # A single property unknown to the driver would spoil all answers.
     return {name: answer for field in fields for name, answer in ask(check, [field]).items()}
 
 
@@ -60,7 +60,7 @@ def run(check, out: dict) -> None:
         out["others"] = users.stdout.split("\n") if users and users.stdout.strip() else []
         check.save()
 
-    # The first start compiles the PTX for the card, the second finds that done.
+    # The first start compiles the PTX for the card, the second uses the result.
     steps = 1 if check.workload.emulated else 20
     settings = flags(device=check.workload.device, batch_size=check.workload.batches[0], steps=steps)
     command = [*check.crnn, "bench", "--json", *settings]

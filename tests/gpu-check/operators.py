@@ -1,7 +1,7 @@
 """Every operator, the whole network and thirty steps of training against PyTorch's fixtures: the
-tests of package gpu. Each precision has a process of its own, and so have the other tests. A process
-makes one context of the card, and ends when a fault has ruined it; the tests that it did not come to
-then run in another."""
+tests of package gpu. Each precision has its own process, and so have the other tests. A process makes
+one context of the card, and ends when a fault has ruined it. Another process then runs the remaining
+tests."""
 
 import re
 
@@ -16,7 +16,7 @@ TITLE = "Operators and trajectory against PyTorch's fixtures"
 LIMIT = 250
 PROCESS_LIMIT = 120  # seconds for all processes of the same tests
 PROCESSES = 3  # of the same tests at most, after faults
-LEAST = 20  # seconds that a process which hangs leaves each that has not begun
+LEAST = 20  # seconds that a hanging process leaves to each one that has not begun
 AGAIN = 4  # failed tests that are run again alone
 
 CRASH = re.compile(r"panic:|fatal error:|SIG[A-Z]+:")
@@ -28,7 +28,7 @@ def pattern(name: str) -> str:
 
 
 def names(check) -> list:
-    """The tests of operators with fixtures, by name, as the section found them or as they are when it did not run."""
+    """The names of the tests of operators with fixtures: those that ran, or all if the section did not run."""
     if not check.operator_tests:
         check.operator_tests = list(run_tests(check, ["-test.run", f"^{OPERATORS}$"], 60)[0])
     return check.operator_tests
@@ -45,7 +45,7 @@ def run(check, out: dict) -> None:
     out["tests"] = {}
     out["broken"] = []  # processes that ended badly
     groups = [Group(name, *patterns) for name, patterns in check.workload.tests.items()]
-    # Each group has its first process before any has a second one.
+    # Every group gets a first process before any gets a second.
     for attempt in range(PROCESSES):
         waiting = [group for group in groups if not group.done]
         for number, group in enumerate(waiting):
@@ -59,7 +59,7 @@ def run(check, out: dict) -> None:
         )
     tests = out["tests"]
     check.operator_tests = [name for name in tests if name.startswith(f"{OPERATORS}/")]
-    # Alone, a test shows whether it fails by itself or only after another.
+    # Run alone, a test shows whether it fails by itself or only after another.
     out["alone"] = alone = {}
     for name in [name for name, test in tests.items() if test["result"] in ("fail", "not ended")][:AGAIN]:
         found, done = run_tests(check, ["-test.run", pattern(name)], 30)
@@ -68,7 +68,7 @@ def run(check, out: dict) -> None:
 
 
 class Group:
-    """Tests that run in a process, and after a fault the rest of them in another."""
+    """Tests that run in one process; after a fault, the rest run in another."""
 
     def __init__(self, name: str, chosen: str, skipped: str):
         self.name, self._chosen, self._skipped = name, chosen, skipped
@@ -81,7 +81,7 @@ class Group:
         skip = "|".join([self._skipped] * bool(self._skipped) + [pattern(test) for test in self._seen])
         found, done = run_tests(check, ["-test.run", self._chosen, *(["-test.skip", skip] if skip else [])], limit)
         self.left -= done.seconds / check.workload.slowness
-        # One whose tests were all seen has run nothing.
+        # A process that finds all its tests done has run nothing.
         found = {name: test for name, test in found.items() if not any(s.startswith(f"{name}/") for s in self._seen)}
         if not found and self._seen:
             self.done = True
@@ -101,12 +101,12 @@ class Group:
 
 
 def why(done, found: dict) -> str:
-    """Why a process is taken for broken."""
+    """Why a process counts as broken."""
     return done.why() if not done else "a test did not end" if found else "no test was run"
 
 
 def excerpt(stderr: str) -> list:
-    """What matters of the output of a Go program that crashed."""
+    """The important lines of the output of a Go program that crashed."""
     lines = stderr.splitlines()
     start = next((number for number, line in enumerate(lines) if CRASH.match(line)), max(0, len(lines) - 15))
     return lines[start : start + 15]
@@ -124,7 +124,7 @@ def judge(out: dict) -> None:
 
 
 def count(tests) -> list:
-    """How many of the tests passed, failed, were skipped, did not end."""
+    """The numbers of tests that passed, failed, were skipped, did not end."""
     return [sum(test["result"] == result for test in tests) for result in ("pass", "fail", "skip", "not ended")]
 
 

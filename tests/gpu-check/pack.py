@@ -1,5 +1,5 @@
-"""What the check carries along to the machine with the GPU, in .tools/gpu-check: crnn, the tests of
-package gpu as a program, the data set; crnn of the Docker image, if scripts/image has built it."""
+"""The files that the check needs on the machine with the GPU, in .tools/gpu-check: crnn, the tests of
+package gpu as a program, the data set, and the Docker image's crnn, if scripts/image has built it."""
 
 import gzip
 import hashlib
@@ -16,11 +16,11 @@ from pathlib import Path
 
 FOLDER = Path(".tools", "gpu-check")
 IMAGE = Path(".tools", "image", "crnn")
-# Bytes of the tree and of what is packed into it, together: what a machine is commonly sent at once.
+# Limit of the tree with the packed files, in bytes: the usual limit for sending files to a machine.
 MOST = 64 << 20
 MANIFEST = "manifest.json"
 PROGRAMS = "programs.tar.xz"
-# What the programs are built from, and what the tests read.
+# The sources of the programs, and the files that the tests read.
 SOURCES = (
     "cmd",
     "cpu",
@@ -44,14 +44,14 @@ SUFFIXES = {".go", ".c", ".h", ".S", ".a", ".ptx", ".mod", ".sum", ".safetensors
 
 @dataclass
 class Tools:
-    """What was packed, ready to be used."""
+    """The packed files, ready for use."""
 
     crnn: Path
     tests: Path
     data: Path
     image: Path  # crnn of the Docker image, None if it was not packed
     manifest: dict
-    changed: bool  # the tree has other sources than the programs
+    changed: bool  # the sources have changed since the programs were built
 
 
 def pack(root: Path) -> None:
@@ -103,11 +103,11 @@ def pack(root: Path) -> None:
     tree = tree_bytes(root)
     print(f"{(total + tree) / 1e6:7.1f} MB  with the tree of sources around it, of {MOST / 1e6:.0f} at most")
     if total + tree > MOST:
-        sys.exit("gpu-check: that is too much to be carried")
+        sys.exit("gpu-check: that is too much to send to a machine")
 
 
 def tree_bytes(root: Path) -> int:
-    """The size of the files that git tracks, or would."""
+    """The size of the files that git tracks or would track."""
     names = output(root, "git", "ls-files", "-coz", "--exclude-standard").split("\0")
     return sum((root / name).stat().st_size for name in names if name and (root / name).is_file())
 
@@ -136,7 +136,7 @@ def needed_libc(root: Path, program: Path) -> str:
 
 
 def pack_data(source: Path, folder: Path) -> None:
-    """Copies the data set, compressing what is not."""
+    """Copies the data set, and compresses files that are not compressed."""
     for name in (f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")):
         zipped, plain_file = source / f"{name}.gz", source / name
         if zipped.exists():
@@ -170,7 +170,7 @@ def unpack(root: Path, to: Path) -> Tools:
             f"gpu-check: {folder} is not there or not whole ({error}): `scripts/gpu-check --pack`, where crnn is "
             "built, makes it; carry it along"
         )
-    # Decompressed once, here, and not by each of the programs.
+    # Decompressed once here, instead of by each program.
     data = to / "data"
     data.mkdir()
     for zipped in (folder / "data").glob("*.gz"):

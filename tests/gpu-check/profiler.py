@@ -1,4 +1,4 @@
-"""NVIDIA's Nsight Compute (ncu) over the kernels of a training step: what its counters say of each."""
+"""NVIDIA's Nsight Compute (ncu) over the kernels of a training step: the counters of each."""
 
 import csv
 import glob
@@ -10,8 +10,8 @@ from report import table
 
 TITLE = "Hardware counters"
 LIMIT = 75
-# The counters: the time, and of the peak the share of multiprocessors, memory, second cache and
-# tensor cores; warps in flight; instructions of a cycle.
+# The counters: time; utilisation of multiprocessors, memory, L2 cache and tensor cores, as shares of their
+# peaks; warps in flight; instructions per cycle.
 COUNTERS = {
     "gpu__time_duration.sum": "ns",
     "sm__throughput.avg.pct_of_peak_sustained_elapsed": "SM %",
@@ -21,7 +21,7 @@ COUNTERS = {
     "sm__warps_active.avg.pct_of_peak_sustained_active": "warps %",
     "sm__inst_executed.avg.per_cycle_active": "instructions a cycle",
 }
-# Kernels of a step. Those of the first ones, which find nothing in the caches, are passed over.
+# Kernels of a step. The first steps are skipped, since their kernels find cold caches.
 LAUNCHES = 22
 FIRST_LIMIT, ELSE_LIMIT = 35, 20  # seconds; the first start reads ncu from the disk
 
@@ -36,7 +36,7 @@ def run(check, out: dict) -> None:
     for precision in check.workload.precisions:
         kernels, why = profile(check, program, precision, counters, limit)
         if not kernels and len(counters) > 1:
-            # A counter that this card or version lacks may spoil all: then the time alone.
+            # A counter that this card or version lacks may spoil all; then only the time is asked for.
             out["failed"][f"{precision}, all counters"] = why
             counters = counters[:1]
             kernels, why = profile(check, program, precision, counters, ELSE_LIMIT)
@@ -52,9 +52,9 @@ def run(check, out: dict) -> None:
 
 
 def profile(check, program: str, precision: str, counters: list, limit: float) -> tuple:
-    """The launches of a step with their counters, and if there are none why."""
+    """The launches of a step with their counters or, if there are none, the reason."""
     settings = flags(device=check.workload.device, precision=precision, batch_size=check.workload.batches[0], steps=1)
-    # The card's clock is left as it is found.
+    # The card's clock is left unchanged.
     options = ["--clock-control", "none", "--csv", "--print-units", "base", "--metrics", ",".join(counters)]
     options += ["--launch-skip", str(2 * LAUNCHES), "--launch-count", str(LAUNCHES)]
     lines = []
@@ -64,7 +64,7 @@ def profile(check, program: str, precision: str, counters: list, limit: float) -
 
 
 def read(lines: list) -> list:
-    """The launches in ncu's table: the lines from its head on, one for each counter."""
+    """The launches in ncu's table: the lines from its head on, one per counter."""
     head = next((i for i, line in enumerate(lines) if line.startswith('"ID"')), None)
     if head is None:
         return []

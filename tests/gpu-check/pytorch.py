@@ -1,5 +1,4 @@
-"""PyTorch on the same card in turns with crnn: tests/peers/gpu_compare.py, in a process of its
-own."""
+"""PyTorch and crnn in turns on the same card: tests/peers/gpu_compare.py, in a separate process."""
 
 import json
 import os
@@ -10,7 +9,7 @@ from limits import CutShort
 from report import milliseconds, table
 
 TITLE = "PyTorch on the same card"
-LIMIT = 3600  # whatever is left
+LIMIT = 3600  # all the time that is left
 PROGRAM = "tests/peers/gpu_compare.py"
 NETWORK = "tests/reference"  # PyTorch's network, and the reader of the data set
 # Seconds for what comes after it: 40 of the profiler, 10 of the image, 40 of the sanitizer at least.
@@ -19,7 +18,7 @@ RESERVE = 90
 
 def run(check, out: dict) -> None:
     python = os.environ.get("CRNN_PYTHON") or sys.executable
-    # From a cold disk it may take long to read PyTorch, which is no reason to do without it.
+    # Reading PyTorch from a cold disk may take long, which is no reason to skip it.
     lacks = check.call([python, "-c", "import numpy, torch"], 90)
     if not lacks and not lacks.timed_out:
         out["verdict"], out["finding"] = "not there", f"{python} has no PyTorch: {lacks.why()}"
@@ -34,7 +33,7 @@ def run(check, out: dict) -> None:
         if "begun" not in out:
             out["finding"] = out["note"] = done.why()
             return
-        # The comparison in hand ended the process; the others get a new one.
+        # The current comparison ended the process; the others get a new one.
         out["lost"][out["begun"]] = done.why()
         left.remove(out.pop("begun"))
     judge(out, left)
@@ -43,7 +42,7 @@ def run(check, out: dict) -> None:
 
 
 def settings(work) -> list:
-    """What is compared, the most important first."""
+    """The comparisons, the most important first."""
     sizes = [[work.batches[0]], [] if work.emulated else work.batches[1:]]
     return [
         f"{mode}:{batch}:{precision}"
@@ -55,7 +54,7 @@ def settings(work) -> list:
 
 
 def compare(check, out: dict, python: str, left: list):
-    """Runs the comparison; takes what it has done from left."""
+    """Runs the comparison; removes the finished ones from left."""
     work = check.workload
     seconds = check.clock.left() - RESERVE
     if seconds < 20:
@@ -95,7 +94,7 @@ def compare(check, out: dict, python: str, left: list):
         check.save()
 
     environment = {"PYTHONPATH": str(check.root / NETWORK)}
-    if work.emulated:  # PyTorch's threads and those of the driver would wait for each other
+    if work.emulated:  # PyTorch's threads and the driver's would wait for each other
         environment["OMP_NUM_THREADS"] = "1"
     return check.stream(command, seconds, each, environment=environment)
 
@@ -117,7 +116,7 @@ def name(result: dict) -> str:
 
 
 def fastest(result: dict) -> str:
-    """PyTorch's way with the least time."""
+    """PyTorch's fastest way."""
     ways = [way for way in result["ways"] if way != "crnn"]
     return min(ways, key=lambda way: result["ways"][way]["ms"]["median"])
 

@@ -1,5 +1,5 @@
-"""The report: its figures as JSON and the page made of them, both written anew whenever there is
-something new, so that a check that is cut off leaves what it measured."""
+"""The report: its figures as JSON, and the page made of them. Both are written again after every result,
+so that a check that is cut off leaves its results."""
 
 import json
 import os
@@ -26,7 +26,7 @@ class Report:
         }
 
     def begin(self, section) -> dict:
-        """Where a section puts what it finds: what it returns is in the report from the next save on.
+        """The dict for a section's results, which are in the report from the next save on.
 
         Of its keys these are common: verdict ("passed" and "FAILED" of a section that decides,
         "measured", "not there", "cut off", "broke off"), finding (a line), note (a line)."""
@@ -41,7 +41,7 @@ class Report:
         self._write(self.figures, json.dumps(self.about | {"sections": self.results}, indent=1))
 
     def _write(self, path: Path, text: str) -> None:
-        """Writes a file whole or not at all, without the folders of this machine, which say nothing elsewhere."""
+        """Writes a file whole or not at all, without this machine's folders, which mean nothing elsewhere."""
         for folder in (self._check.root, self._check.scratch):
             text = text.replace(f"{folder}/", "")
         part = path.with_name("." + path.name)
@@ -83,7 +83,7 @@ class Report:
         return lines
 
     def _lines(self, section, out: dict) -> list:
-        """A section's part of the page, which must not spoil the rest of it."""
+        """A section's part of the page. Its errors must not spoil the rest."""
         try:
             return section.lines(out) or [out.get("finding", "")]
         except Exception as error:
@@ -91,7 +91,7 @@ class Report:
             return [f"This could not be written, the figures are in {self.figures.name}: {why}"]
 
     def summary(self) -> str:
-        """A line for each section, for a terminal."""
+        """A line per section, for a terminal."""
         lines = []
         for name, out in self.results.items():
             found = out.get("finding") or out.get("note", "")
@@ -114,5 +114,5 @@ def block(lines: list) -> list:
 
 
 def milliseconds(ms: float) -> str:
-    """A time, in at least three digits."""
+    """A time, with at least three digits."""
     return f"{ms:.0f}" if ms >= 100 else f"{ms:#.3g}"

@@ -1,5 +1,5 @@
-"""NVIDIA's compute-sanitizer over a few of the tests: accesses out of bounds (memcheck) and missing
-barriers (racecheck)."""
+"""NVIDIA's compute-sanitizer over a few tests: accesses out of bounds (memcheck) and missing barriers
+(racecheck)."""
 
 import glob
 import re
@@ -11,7 +11,7 @@ from report import block, table
 TITLE = "compute-sanitizer"
 LIMIT = 90
 TOOLS = ("memcheck", "racecheck")
-# A few of each operator: sizes with remainders, and those of the recipe, which may have kernels of their own.
+# A few tests per operator: sizes with remainders, and the recipe's, which may have special kernels.
 CHOSEN = ("ConvBlock/odd-sizes", "RNN/odd-sizes", "ConvBlock/layer2", "RNN/recipe", "Head/recipe", "Adam/resumed")
 
 SUMMARY = re.compile(r"(?:ERROR|RACECHECK) SUMMARY: (\d+)")

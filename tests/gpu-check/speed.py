@@ -28,7 +28,7 @@ def run(check, out: dict) -> None:
 
 
 def bench(check, mode: str, batch: int, precision: str, *more: str, steps: int = 0) -> dict:
-    """What `crnn bench` says, or {"why": …} with its setting."""
+    """The result of `crnn bench`, or {"why": …} with its setting."""
     setting = {"mode": mode, "batch_size": batch, "precision": precision}
     steps = steps or check.steps(batch)
     settings = flags(device=check.workload.device, **setting, steps=steps)
@@ -41,7 +41,7 @@ def bench(check, mode: str, batch: int, precision: str, *more: str, steps: int =
 
 
 def under_load(check) -> dict:
-    """What nvidia-smi says while the card computes."""
+    """nvidia-smi's values while the card computes."""
     batch = check.workload.batches[-1]
     load = Thread(target=bench, args=(check, "train", batch, "fp32"), kwargs={"steps": 3 * check.steps(batch)})
     load.start()
@@ -75,7 +75,9 @@ def lines(out: dict) -> list:
         "right after.",
         "",
     ]
-    text += table(["mode", "batch", "precision", "median", "fastest", "95 %", "images/s", "MB on the card", "MHz"], rows)
+    text += table(
+        ["mode", "batch", "precision", "median", "fastest", "95 %", "images/s", "MB on the card", "MHz"], rows
+    )
     if out.get("under_load"):
         answers = ", ".join(f"{field} {answer}" for field, answer in out["under_load"].items())
         text += ["", f"While it computes: {answers}."]

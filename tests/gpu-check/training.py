@@ -1,4 +1,4 @@
-"""Full runs of the recipe: accuracy and wall time; and the weights of each tested on the CPU too."""
+"""Full runs of the recipe: accuracy and wall time. The weights of each are also tested on the CPU."""
 
 import json
 
@@ -12,7 +12,7 @@ LIMIT = 120
 def run(check, out: dict) -> None:
     out["runs"] = runs = []
     for precision in check.workload.precisions:
-        # Another run is started only if it has the time that the last one took.
+        # Another run starts only if there is as much time as the last one took.
         if runs and check.clock.left() < 1.2 * runs[-1]["seconds"]:
             out["note"] = f"no time was left for {precision}"
             return
@@ -39,7 +39,7 @@ def train(check, precision: str) -> dict:
     events = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     result["epochs"] = [event for event in events if event["event"] == "epoch"]
     result["test"] = next(event["accuracy"] for event in events if event["event"] == "test")
-    # The same weights on both devices: what one wrote, the other reads, and makes the same of it.
+    # The same weights on both devices: one reads the other's, and must get the same results.
     for device in ("cuda", "cpu"):
         settings = flags(device=device, weights=folder / "best.safetensors")
         again = check.call([*check.crnn, "eval", "--json", *settings], 60, environment=check.short_data())

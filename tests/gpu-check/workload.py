@@ -1,4 +1,4 @@
-"""How much the check does: on a card, and on the emulated driver, which takes some thousand times as long."""
+"""The amount of work of the check: on a card, and on the emulated driver, which is a thousand times slower."""
 
 from dataclasses import dataclass, field
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True)
 class Workload:
     emulated: bool
-    slowness: int  # by which all limits are multiplied
+    slowness: int  # factor for all limits
     batches: tuple  # sizes; the first is the recipe's, where there is time for it
     precisions: tuple = ("fp32", "tf32", "bf16")
-    measure: float = 1.0  # seconds of steps that a time is taken from
-    least_steps: int = 20  # and so many at least
-    measure_steps: int = 0  # of each measurement of package gpu's benchmarks; 0: as many as they take by themselves
+    measure: float = 1.0  # seconds of steps per measured time
+    least_steps: int = 20  # steps per measured time, at least
+    measure_steps: int = 0  # steps per measurement of package gpu's benchmarks; 0: their default
     repeats: int = 20  # runs that must give the same weights, in fp32
     repeats_else: int = 5  # in the other precisions
     repeated_steps: int = 50
-    together: int = 4  # of these runs at a time
+    together: int = 4  # of these runs at the same time
     rounds: int = 5  # turns of crnn and PyTorch
     images: tuple = ()  # training and test images, if not all
     # Processes of tests, by name: their -test.run and -test.skip.
@@ -31,17 +31,17 @@ REAL = Workload(
     emulated=False,
     slowness=1,
     batches=(50, 256, 1024),
-    # A process each, so that a fault of the card in one leaves the others.
+    # Separate processes, so that a fault of the card in one does not affect the others.
     tests={
         "fp32": (f"^{OPERATORS}$/^fp32$", ""),
         "tf32": (f"^{OPERATORS}$/^tf32$", ""),
         "bf16": (f"^{OPERATORS}$/^bf16$", ""),
-        # The probes decide nothing: the section launch checks what they compute.
+        # The probes decide nothing here: the section launch checks their results.
         "others": (".", f"^({OPERATORS}|TestProbes)$"),
     },
 )
 
-# Small fixtures, of whichever precisions there are.
+# Small fixtures, in all precisions that the card has.
 SMALL = "(ConvBlock|RNN|Head|Adam)/(odd-sizes|resumed)"
 
 EMULATED = Workload(

@@ -34,7 +34,7 @@ MUTATIONS = [
      "batch normalisation: the variance between tiles is forgotten"),
     ("kernels/batchnorm.cu", "slope = -scale * s.rstd * s.rstd * (gz / pixels);", "slope = -scale * s.rstd * (gz / pixels);",
      "batch normalisation backward: 1/std is missing once"),
-    ("kernels/batchnorm.cu", "    __syncthreads();  // the last call's have been read\n", "", "batch normalisation: no barrier between two block sums"),
+    ("kernels/batchnorm.cu", "    __syncthreads();  // every thread has read the last call's sums\n", "", "batch normalisation: no barrier between two block sums"),
     ("kernels/head.cu", "(is_label ? 1.0f : 0.0f)) / whole;", "(is_label ? 1.0f : 0.0f));", "cross-entropy backward: the sum in place of the mean"),
     ("kernels/head.cu", "t == labels[b], whole);", "t == labels[b], n);", "cross-entropy backward: the mean of a part of the batch"),
     ("kernels/rnn.cuh", "dropout.first + index", "index", "dropout: a part of a batch takes the masks of the first samples"),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes one small mistake at a time in a copy of the tree, and says which test notices.
+"""Makes one small mistake at a time in a copy of the tree, and says which test notices it.
 
     scripts/mutations cpu|kernels [WORD]
 
@@ -26,8 +26,8 @@ GPU = ["scripts/emulated-cuda", "scripts/with-cuda", "go", "test", "-short", "-v
 # The stand-in for AMX, for processors that have none.
 TILES = ["go", "test", "-short", "-vet=off", "-tags", "emulateamx", "-run", "Tile|TestBF16/emulated", "./cpu"]
 
-# For each kind the mistakes, and the tests to run until one fails. Small cases with races checked
-# come first: most of what is wrong with a kernel shows there, in seconds.
+# By kind: the mistakes, and the tests to run until one fails. Small cases with race checks come first,
+# since they show most mistakes in a kernel, in seconds.
 KINDS = {
     "cpu": (cpu.MUTATIONS, [["go", "test", "-short", "-vet=off", "./cpu", "./model/..."], TILES]),
     "kernels": (kernels.MUTATIONS, [["scripts/races"], GPU]),
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def restore(tree: Path) -> None:
-    """Puts the PTX of the tree back."""
+    """Restores the PTX of the tree."""
     for path in (ROOT / "kernels" / "ptx").iterdir():
         shutil.copy2(path, tree / "kernels" / "ptx")
 
@@ -79,13 +79,15 @@ def sources(tree: Path, file: str) -> list[str]:
 
 
 def run(tree: Path, tests: list[list[str]], rebuild: list[str]) -> list[str]:
-    """The tests that fail in the tree, some of whose kernels are to be compiled anew."""
+    """The tests that fail in the tree. rebuild names the kernels to compile first."""
     if rebuild:
         result = subprocess.run(["scripts/ptx", "--quick", *rebuild], cwd=tree, capture_output=True, text=True)
         if result.returncode:
             sys.exit(f"does not compile\n{result.stderr}")
     for command in tests:
-        result = subprocess.run(command, cwd=tree, capture_output=True, text=True, env={**os.environ, "CRNN_TEST_CUDA": "1"})
+        result = subprocess.run(
+            command, cwd=tree, capture_output=True, text=True, env={**os.environ, "CRNN_TEST_CUDA": "1"}
+        )
         if "[build failed]" in result.stdout:
             sys.exit(f"does not compile\n{result.stdout}{result.stderr}")
         if found := failures(result.stdout):
@@ -98,7 +100,7 @@ def run(tree: Path, tests: list[list[str]], rebuild: list[str]) -> list[str]:
 
 
 def failures(output: str) -> list[str]:
-    """The tests that failed, without those that only contain one that failed."""
+    """The failed tests, without tests that failed only because they contain a failed one."""
     names = re.findall(r"--- FAIL: (\S+)", output)
     return [n for n in names if not any(other.startswith(n + "/") for other in names)]
 

@@ -1,9 +1,8 @@
 """Measures crnn on the CPU in turns with the other programs that can compute its network, so that a
 machine that slows down or speeds up meanwhile does so for all: same threads, same data set, fp32 unless
 the work says otherwise. Every peer's outputs, and in training its losses, are compared with PyTorch's
-before it is timed. A ratio of 2 says that crnn takes half of what the best of the peers takes; it is
-taken in every round, and its median and range are those of the rounds. What is compiled and warmed up
-is not counted."""
+before it is timed. A ratio of 2 says that crnn takes half the time of the best peer. Every round has a
+ratio; the median and range of the rounds are printed. Compiling and warming up do not count."""
 
 import argparse
 import json
@@ -25,7 +24,7 @@ ROW = "{:<11} {:<22} {:>8}  {:<22} {:<9} {}"
 
 def main() -> None:
     args = parse()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the workers, which are stopped, have to be ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the workers are stopped, so they must be ended
     data = idx.find(args.data)
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
     # One core of torch.compile's is enough, and its helpers would outlive it.
@@ -78,7 +77,7 @@ def parse() -> argparse.Namespace:
 
 
 def hold_to(threads: int) -> None:
-    """Holds this process and all that it starts to so many processors, which is how XLA is told."""
+    """Limits this process, and all that it starts, to a number of processors: XLA takes no other setting."""
     if not hasattr(os, "sched_setaffinity"):
         say("this system cannot hold JAX to a number of threads: it takes all, and stands beside")
         return
@@ -89,7 +88,7 @@ def hold_to(threads: int) -> None:
 
 
 def sibling(processor: int) -> int:
-    """Which of the threads of its core a processor is."""
+    """The number of a processor among the threads of its core."""
     try:
         with open(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list") as file:
             first = file.read().replace("-", ",").split(",")[0]
@@ -103,7 +102,7 @@ def say(text: str) -> None:
 
 
 def measure(name: str, setting: Setting, args: argparse.Namespace) -> list[dict]:
-    """Measures a work of the command line, and prints a row for each that it consists of."""
+    """Measures a work of the command line, and prints a row for each of its parts."""
     results = []
     for work in WORKS[name](setting):
         about = {"work": work.name, "of": work.figure, "unit": work.unit, "at_least": work.bar}
@@ -114,7 +113,7 @@ def measure(name: str, setting: Setting, args: argparse.Namespace) -> list[dict]
 
 
 def rounds(work: Work, count: int) -> dict:
-    """Takes turns: a round that starts and warms up what is measured, then those that count."""
+    """Takes turns: a first round that starts and warms up the programs, then the rounds that count."""
     turns = {"crnn": work.crnn} | work.peers
     failed, measured = {}, []
     for _ in range(1 + count):

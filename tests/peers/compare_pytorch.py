@@ -11,12 +11,12 @@ import sys
 import idx
 from turns import Crnn, Failed, machine, positive, summary, warn_if_busy
 
-WARM_UP = 3  # steps of PyTorch before those that count, each round; the first of all compiles
+WARM_UP = 3  # uncounted steps of PyTorch in each round; the very first compiles
 
 
 def main() -> None:
     args = parse()
-    environment = dict(os.environ)  # crnn's is the caller's
+    environment = dict(os.environ)  # crnn gets the caller's environment
     os.environ["OMP_NUM_THREADS"] = str(args.threads)  # read when PyTorch is loaded
     import torch
 

@@ -1,6 +1,6 @@
 """Measures steps of crnn and of PyTorch on a GPU in turns, so that a card that slows down or speeds
-up meanwhile does so for both. Prints a JSON object a line: the versions, then each comparison when it
-is done. A ratio of 2 says that crnn takes half of PyTorch's time."""
+up meanwhile does so for both. Prints a JSON object per line: the versions, then each comparison when
+it is done. A ratio of 2 says that crnn takes half of PyTorch's time."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ import torch
 import idx
 from gpu_steps import WAYS, Steps, error, median_and_spread, set_precision
 
-MOST_STEPS = 1000  # of a turn
+MOST_STEPS = 1000  # per turn
 LEAST_ROUNDS = 3
 
 
@@ -38,13 +38,13 @@ def main() -> None:
         if end - time.monotonic() < args.each / 2:
             break
         say({"begin": str(setting)})
-        # Time is held back for the other settings of the first batch size alone: they matter most.
+        # Time is reserved only for the other settings of the first batch size: they matter most.
         later = sum(other.batch == args.compare[0].batch for other in args.compare[number:])
         say(compare(setting, data[setting.mode], args, end - args.each * later))
 
 
 class Setting:
-    """What is compared: mode:batch size:precision, as in train:50:fp32."""
+    """A setting to compare: mode:batch size:precision, as in train:50:fp32."""
 
     def __init__(self, text: str):
         mode, batch, self.precision = text.split(":")
@@ -63,29 +63,29 @@ def parse() -> argparse.Namespace:
         required=True,
         type=shlex.split,
         metavar="COMMAND",
-        help="the program, with what it is to run under",
+        help="the program, after a command to run it under, if any",
     )
     parser.add_argument("--crnn-device", default="cuda")
-    parser.add_argument("--device", default="cuda", help="PyTorch's; cpu only tries this program")
+    parser.add_argument("--device", default="cuda", help="PyTorch's device; cpu only tries this program")
     parser.add_argument("--data", metavar="DIR", help="directory of the data set")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each (default 5)")
     parser.add_argument(
-        "--turn", type=float, default=0.3, metavar="S", help="seconds that a turn is timed for (default 0.3)"
+        "--turn", type=float, default=0.3, metavar="S", help="timed seconds per turn (default 0.3)"
     )
-    parser.add_argument("--seconds", type=float, default=600, help="begin nothing new after so long (default 600)")
+    parser.add_argument("--seconds", type=float, default=600, help="begin nothing new after this time (default 600)")
     parser.add_argument(
         "--each",
         type=float,
         default=9,
         metavar="S",
-        help="what a comparison is thought to take at least (default 9)",
+        help="expected time of a comparison, at least (default 9)",
     )
     parser.add_argument(
         "--compile-seconds",
         type=float,
         default=40,
         metavar="S",
-        help="what torch.compile is thought to take (default 40)",
+        help="expected time of torch.compile (default 40)",
     )
     parser.add_argument(
         "compare", nargs="+", type=Setting, metavar="MODE:BATCH:PRECISION", help="such as train:50:fp32"
@@ -102,8 +102,8 @@ def name(device: torch.device) -> str:
 
 
 def compare(setting: Setting, data, args, end: float) -> dict:
-    """Turns of crnn and of each way to run PyTorch, of fewer rounds and without torch.compile where that
-    would take longer than to end, after which the others need their time."""
+    """Turns of crnn and of each way to run PyTorch. If the time until end is too short, there are fewer
+    rounds and no torch.compile; after end, the other comparisons need the time."""
     set_precision(setting.precision)
     result = {
         "mode": setting.mode,
@@ -125,7 +125,7 @@ def compare(setting: Setting, data, args, end: float) -> dict:
             runners[way] = PyTorch(
                 Steps(setting.mode, *data, setting.batch, setting.precision, compiled, graphed), args.turn
             )
-        except Exception as problem:  # what PyTorch cannot do here is a result too
+        except Exception as problem:  # a failure of PyTorch is a result too
             result["failed"][way] = f"{type(problem).__name__}: {problem}".splitlines()[0][:300]
             check_device(args.device)
     runners["crnn"] = Crnn(args, setting)
@@ -135,7 +135,7 @@ def compare(setting: Setting, data, args, end: float) -> dict:
     for number in range(args.rounds):
         for way in order:
             turns[way].append(runners[way].turn())
-        order = order[1:] + order[:1]  # nobody always comes after the same
+        order = order[1:] + order[:1]  # the order changes, so that nobody always follows the same
         if number >= LEAST_ROUNDS - 1 and end < time.monotonic():
             break
     for way, times in turns.items():
@@ -151,7 +151,7 @@ def compare(setting: Setting, data, args, end: float) -> dict:
 
 
 def check_device(device: str) -> None:
-    """Ends the program if the GPU answers no more, which the one that started it then sees."""
+    """Ends the program if the GPU no longer answers, so that the caller sees it."""
     try:
         if device != "cpu":
             torch.cuda.synchronize()
@@ -164,10 +164,10 @@ class PyTorch:
 
     def __init__(self, steps: Steps, seconds: float):
         self._steps = steps
-        steps.seconds(3)  # what is chosen and compiled at first
+        steps.seconds(3)  # the first steps choose algorithms and compile
         step = steps.seconds(5) / 5
         self.steps = max(5, min(MOST_STEPS, int(seconds / step)))
-        # The card lowered its clock while another had its turn: 200 ms raise it, as in crnn bench.
+        # The card lowered its clock between the turns: 200 ms of steps raise it, as in crnn bench.
         self._warm_up = max(2, min(MOST_STEPS, int(min(0.2, seconds) / step)))
 
     def turn(self) -> float:
@@ -179,7 +179,7 @@ class PyTorch:
         return self._steps.mean_loss()
 
     def wall_ms(self) -> float:
-        """The mean time of a step by the clock on the wall."""
+        """The mean time of a step by the host's clock."""
         return 1e3 * self._steps.seconds(self.steps) / self.steps
 
 

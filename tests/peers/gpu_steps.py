@@ -1,5 +1,5 @@
-"""Steps of the recipe in PyTorch on a GPU, as they are timed: with the data set on the GPU, and
-every way to run them that PyTorch offers."""
+"""Steps of the recipe in PyTorch on a GPU, for timing: with the data set on the GPU, and in every way
+that PyTorch offers."""
 
 import copy
 import statistics
@@ -46,8 +46,8 @@ class Steps:
         self._images, self._labels = images, labels
         self._autocast = precision == "bf16"
         self._net = CRNN().to(self._device).train(mode == "train")
-        # torch.compile leaves an RNN to cuDNN and stops at it: what comes before and after are
-        # compiled by themselves.
+        # torch.compile leaves an RNN to cuDNN and stops at it, so the parts before and after it are
+        # compiled separately.
         self._sequence, self._outcome = (
             torch.compile(f, dynamic=False) if compiled else f for f in (sequence, outcome)
         )
@@ -56,16 +56,16 @@ class Steps:
         self._loss = torch.zeros((), device=self._device)
         self._hits = torch.zeros((), dtype=torch.int64, device=self._device)
         self._order, self._next = torch.randperm(len(images), device=self._device), 0
-        self._batch = self._order[:batch].clone()  # the indices of the batch in hand
+        self._batch = self._order[:batch].clone()  # the indices of the current batch
         self._run = self._capture().replay if graphed else self._step
         self._loss.zero_()
         self._images_seen = 0
 
     def _capture(self) -> torch.cuda.CUDAGraph:
-        """The step as a CUDA graph, which reads the indices of its batch where they are put."""
+        """The step as a CUDA graph, which reads the indices of its batch from self._batch."""
         warm_up = torch.cuda.Stream()
         warm_up.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(warm_up):  # what is chosen and compiled at first cannot be captured
+        with torch.cuda.stream(warm_up):  # the choice of algorithms and the compiling cannot be captured
             for _ in range(5):
                 self._step()
         torch.cuda.current_stream().wait_stream(warm_up)
@@ -75,7 +75,7 @@ class Steps:
         return graph
 
     def milliseconds(self, steps: int) -> list[float]:
-        """Makes so many steps, each of the next batch; returns the time that each took."""
+        """Makes a number of steps, each of the next batch; returns the time of each."""
         marks = [self._mark()]
         for _ in range(steps):
             self._next_batch()
@@ -85,7 +85,7 @@ class Steps:
         return [between(first, second) for first, second in zip(marks, marks[1:])]
 
     def seconds(self, steps: int) -> float:
-        """Makes so many steps; returns the time that all of them took, by the clock on the wall."""
+        """Makes a number of steps; returns the time of all together, by the host's clock."""
         self.wait()
         start = time.perf_counter()
         for _ in range(steps):
@@ -99,7 +99,7 @@ class Steps:
             torch.cuda.synchronize()
 
     def mean_loss(self) -> float:
-        """The mean loss of all steps so far: that it has fallen shows that they train."""
+        """The mean loss of all steps so far: a falling loss shows that they train."""
         return self._loss.item() / self._images_seen
 
     def _mark(self):
@@ -138,7 +138,7 @@ class Steps:
 
 
 def sequence(net: CRNN, images: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
-    """What the RNN reads of a batch: the first half of CRNN.forward."""
+    """The RNN's input for a batch: the first half of CRNN.forward."""
     x = net.layer2(net.layer1(to_input(images[batch])))
     return x.reshape(len(x), -1, net.input_size)
 
@@ -146,7 +146,7 @@ def sequence(net: CRNN, images: torch.Tensor, batch: torch.Tensor) -> torch.Tens
 def outcome(
     net: CRNN, out: torch.Tensor, labels: torch.Tensor, batch: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean loss and hits of a batch from what the RNN gave: the second half."""
+    """Mean loss and hits of a batch from the RNN's output: the second half."""
     logits, target = net.fc(out[:, -1]), labels[batch]
     return F.cross_entropy(logits, target), (logits.argmax(1) == target).sum()
 

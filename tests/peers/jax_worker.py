@@ -1,6 +1,6 @@
-"""JAX as a peer: a training step of the recipe, compiled by XLA as one program, in the form that was
-the fastest of those tried on the CPU: channels last, maximum pooling by comparison (the gradient of
-reduce_window is slow), the RNN as a scan over the time steps for each layer."""
+"""JAX as a peer: a training step of the recipe, compiled by XLA as one program. It has the fastest form
+among those tried on the CPU: channels last, maximum pooling by comparison (the gradient of
+reduce_window is slow), and the RNN as a scan over the time steps per layer."""
 
 import time
 
@@ -18,7 +18,7 @@ DROPOUT = 0.4
 
 
 def parameters(weights: dict[str, np.ndarray]) -> tuple[dict, list]:
-    """The parameters in the layout that they are used in, and the running statistics of BatchNorm."""
+    """The parameters in JAX's layout here, and the running statistics of BatchNorm."""
     params, statistics = {}, []
     for layer in ("layer1", "layer2"):
         params[layer] = {
@@ -55,7 +55,7 @@ def convolution_block(p: dict, x, running, train: bool):
 
 
 def pool(x):
-    """The maximum of 2x2; of equal ones the first has the gradient, as in PyTorch."""
+    """The maximum of 2x2; among equal values the first gets the gradient, as in PyTorch."""
     greater = lambda a, b: jnp.where(a >= b, a, b)
     above = greater(x[:, ::2, ::2], x[:, ::2, 1::2])
     below = greater(x[:, 1::2, ::2], x[:, 1::2, 1::2])
@@ -75,8 +75,8 @@ def recurrent_layer(p: dict, x):
 
 
 def forward(params: dict, statistics: list, images, train: bool, keep, key):
-    """Logits of images as bytes [n,28,28], and the new running statistics. What is kept in dropout is
-    an argument of the compiled program, so that the one that is timed can be compared without dropout."""
+    """Logits of images as bytes [n,28,28], and the new running statistics. The kept share of
+    dropout is an argument of the compiled program, so that the timed program can be compared without it."""
     x = images[..., None].astype(jnp.float32) / 255
     running = []
     for layer, old in zip(("layer1", "layer2"), statistics):

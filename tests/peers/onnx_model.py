@@ -22,7 +22,7 @@ def build(weights: dict[str, np.ndarray], batch: int, probabilities: bool) -> by
         inputs, hidden = (weights[f"rnn.weight_{part}_l{layer}"] for part in ("ih", "hh"))
         biases = [weights[f"rnn.bias_{part}_l{layer}"] for part in ("ih", "hh")]
         size = len(hidden)
-        # RNN has a dimension for its directions, of which there is one.
+        # ONNX's RNN has a dimension for directions; here there is one.
         parts = (graph.constant(part[None]) for part in (inputs, hidden, np.concatenate(biases)))
         outputs, last = graph.add("RNN", x, *parts, outputs=2, hidden_size=size, activations=["Tanh"])
         x = graph.reshape(outputs, steps, batch, size)

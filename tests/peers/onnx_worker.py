@@ -1,5 +1,5 @@
-"""onnxruntime or OpenVINO as a peer: the network of onnx_model.py, in float32, with what either makes
-of it by itself."""
+"""onnxruntime or OpenVINO as a peer: the network of onnx_model.py, in float32, with their own
+optimisations."""
 
 import itertools
 import time
@@ -29,7 +29,7 @@ def with_onnxruntime(model: bytes, threads: int, streams: int):
 
 
 def with_openvino(model: bytes, threads: int, streams: int):
-    """The same with OpenVINO, which would compute in bfloat16 where the processor can."""
+    """The same with OpenVINO, which by default computes in bfloat16 if the processor can."""
     import openvino
 
     core = openvino.Core()

@@ -1,4 +1,4 @@
-"""Steps of the recipe in PyTorch on the CPU, as they are timed."""
+"""Steps of the recipe in PyTorch on the CPU, for timing."""
 
 import time
 
@@ -23,7 +23,7 @@ class Steps:
         self._loss, self._hits = torch.zeros(()), torch.zeros((), dtype=torch.int64)
 
     def milliseconds(self, steps: int) -> list[float]:
-        """Makes so many steps, each of a random batch; returns the time that each took."""
+        """Makes a number of steps, each of a random batch; returns the time of each."""
         times = []
         for _ in range(steps):
             batch = torch.randint(len(self._images), (self._batch,))

@@ -1,5 +1,5 @@
-"""PyTorch as a peer, eager or compiled: the steps of reference/pytorch_steps.py, and in predict one
-image at a time."""
+"""PyTorch as a peer, eager or compiled: the steps of pytorch_steps.py, and in predict one image at a
+time."""
 
 import time
 

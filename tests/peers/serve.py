@@ -1,4 +1,4 @@
-"""The side of a peer's own process: it answers requests, a JSON object a line, on stdout."""
+"""The peer's own process: it answers requests on stdout, a JSON object per line."""
 
 import argparse
 import json
@@ -13,20 +13,20 @@ CHECKED = 50  # images whose outputs are compared
 
 class Peer(Protocol):
     versions: dict[str, str]
-    images: int  # of a step
-    form: str  # in which they are computed, such as "batch 50"
+    images: int  # per step
+    form: str  # how the images are grouped, such as "batch 50"
 
     def check(self) -> dict:
-        """What the peer computes, with the given weights: "outputs", the logits (or in predict the
+        """The peer's results with the given weights: "outputs", the logits (or in predict the
         probabilities) of the first CHECKED test images; in training also "losses", of the first batch
         of the training images in their order, before and after a step on it without dropout."""
 
     def milliseconds(self, steps: int) -> list[float]:
-        """Makes so many steps; returns the time that each took."""
+        """Makes a number of steps; returns the time of each."""
 
 
 def arguments(**own) -> argparse.Namespace:
-    """What every peer is told, and what a peer wants to know of its own: flags and their default."""
+    """The arguments of every peer, and a peer's own: flags and their defaults."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--mode", choices=("train", "eval", "predict"), required=True)
     parser.add_argument("--batch-sizes", type=lambda text: [int(size) for size in text.split(",")], required=True)
@@ -42,7 +42,7 @@ def arguments(**own) -> argparse.Namespace:
 
 
 def fastest(peers: list[Peer]) -> Peer:
-    """The one that takes the least time for an image; a peer alone is not tried."""
+    """The peer with the least time per image; a single peer is not tried."""
 
     def per_image(peer: Peer) -> float:
         peer.milliseconds(3)

@@ -1,5 +1,5 @@
-"""What the comparisons on the CPU share: crnn's turn, what there is to say of the machine, and of
-ratios that were measured in turns."""
+"""Common to the comparisons on the CPU: crnn's turn, the description of the machine, and the summary of
+ratios measured in turns."""
 
 import argparse
 import json
@@ -12,19 +12,19 @@ from pathlib import Path
 
 
 class Failed(Exception):
-    """A program that is measured has failed; says so in one line."""
+    """A measured program has failed; the message is one line."""
 
 
 class Crnn:
-    """Turns of crnn bench on the CPU, on the data set in a directory. Without an environment it has
-    this process's."""
+    """Turns of crnn bench on the CPU, on the data set in a directory. The default environment is this
+    process's."""
 
     def __init__(self, program: str, data: Path, environment: dict[str, str] | None = None):
         self._command = [program, "bench", "--json", "--device", "cpu", "--data", str(data)]
         self._environment = environment
 
     def step_ms(self, steps: int, precision: str = "fp32", **setting) -> float:
-        """The median of so many steps, in ms. The setting is mode, batch_size and threads."""
+        """The median time of a number of steps, in ms. The setting is mode, batch_size and threads."""
         setting["precision"] = precision
         command = [*self._command, "--steps", str(steps)]
         for name, value in setting.items():
@@ -61,7 +61,7 @@ def cpu_name() -> str:
     try:
         with open("/proc/cpuinfo") as lines:
             return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):  # no Linux, or a processor without a name there
+    except (OSError, StopIteration):  # not Linux, or a processor without a name there
         return platform.processor() or platform.machine()
 
 

@@ -1,4 +1,4 @@
-"""The processes of the peers, of which one computes at a time."""
+"""The processes of the peers; only one computes at a time."""
 
 import functools
 import json
@@ -18,8 +18,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 WEIGHTS = ROOT / "testdata" / "weights" / "recipe.safetensors"
 
-# Of ‖a - b‖ / ‖b‖ and of losses: sums in another order make some 1e-7 of it. bfloat16 anywhere, which
-# OpenVINO takes unless it is told otherwise, makes 1e-3.
+# For ‖a - b‖ / ‖b‖ and for losses. Another order of sums makes a difference of some 1e-7; bfloat16, which is
+# OpenVINO's default, makes 1e-3.
 TOLERANCE = 1e-5
 
 
@@ -36,7 +36,7 @@ JAX = Peer("JAX", "jax_worker.py")
 ONNXRUNTIME = Peer("onnxruntime", "onnx_worker.py", ("--runtime", "onnxruntime"))
 OPENVINO = Peer("OpenVINO", "onnx_worker.py", ("--runtime", "openvino"))
 
-# What keeps PyTorch and all that it calls, and the code that it compiles, to AVX2.
+# Settings that limit PyTorch, its libraries and its compiled code to AVX2.
 AVX2 = {
     "ATEN_CPU_CAPABILITY": "avx2",
     "DNNL_MAX_CPU_ISA": "AVX2",
@@ -47,12 +47,11 @@ AVX2 = {
 
 
 class Different(Exception):
-    """A peer computes something else than PyTorch."""
+    """A peer's results differ from PyTorch's."""
 
 
 class Worker:
-    """A peer's process, which is stopped whenever it is not asked, since threads that wait for work may
-    spin."""
+    """A peer's process. It is stopped between requests, since threads that wait for work may spin."""
 
     def __init__(self, peer: Peer, python: str, arguments: list[str], environment: dict[str, str]):
         self._errors = tempfile.TemporaryFile("w+")
@@ -61,13 +60,13 @@ class Worker:
             text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
 
     def ask(self, request):
-        """The answer to "check", or the milliseconds of so many steps."""
+        """The answer to "check", or the milliseconds of a number of steps."""
         self._process.send_signal(signal.SIGCONT)
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has ended, as the empty answer says
+            pass  # it has ended: the answer below is empty
         answer = self._process.stdout.readline()
         if not answer:
             self._errors.seek(0)
@@ -77,7 +76,7 @@ class Worker:
         return json.loads(answer)
 
     def end(self) -> int:
-        """Ends it; returns the most memory that it had, in bytes, or 0 if it ended by itself."""
+        """Ends it; returns its largest memory use in bytes, or 0 if it ended by itself."""
         if self._process.poll() is not None:
             return 0
         self._process.kill()
@@ -85,14 +84,14 @@ class Worker:
 
 
 def peak_memory(process: subprocess.Popen) -> int:
-    """Waits for the end of a process; returns the most memory that it had, in bytes."""
+    """Waits for the end of a process; returns its largest memory use in bytes."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 class Workers:
-    """Starts peers, and keeps them for the works that are to come."""
+    """Starts peers, and keeps them for later works."""
 
     def __init__(self, data: Path, threads: int):
         self._data, self._threads = data, threads
@@ -107,7 +106,7 @@ class Workers:
 
     def start(self, peer: Peer, mode: str, batch_sizes: tuple[int, ...],
               environment: dict[str, str] | None = None) -> Worker:
-        """A worker that the caller ends."""
+        """A worker that the caller must end."""
         python = self._peers_python if peer.python == "peers" else sys.executable
         if not python:
             raise Failed("its Python is missing, as said above")
@@ -116,8 +115,8 @@ class Workers:
         return Worker(peer, python, arguments, environment or {})
 
     def checked(self, *setting, **environment: str) -> tuple[Worker, dict]:
-        """A worker that computes what PyTorch eager does, and what it says of itself. The arguments are
-        those of start."""
+        """A worker whose results were compared with PyTorch eager's, and its description of itself. The
+        arguments are those of start."""
         key = setting, tuple(environment.items())
         if key not in self._started:
             worker = self.start(*setting, environment)

@@ -1,4 +1,4 @@
-"""What is measured: every work has a figure for crnn and for each peer, the smaller the better."""
+"""The works to measure: each has a figure for crnn and for each peer, the smaller the better."""
 
 import functools
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 from turns import Crnn, Failed
 from workers import AVX2, COMPILED, EAGER, JAX, ONNXRUNTIME, OPENVINO, Peer, Workers, peak_memory
 
-WARM_UP = 5  # steps of a peer before those that count, each turn, as many as crnn bench makes
+WARM_UP = 5  # uncounted steps of a peer at the start of a turn, as many as in crnn bench
 TEST_IMAGES = 10_000
 
 Turn = Callable[[], float]  # measures once; ms or MB
@@ -24,18 +24,18 @@ Turn = Callable[[], float]  # measures once; ms or MB
 @dataclass
 class Work:
     name: str
-    figure: str  # what it is
-    bar: float  # what the ratio should be at least
+    figure: str  # its name
+    bar: float  # the least ratio wanted
     crnn: Turn
     peers: dict[str, Turn] = field(default_factory=dict)
     unit: str = "ms"
-    beside: tuple[str, ...] = ()  # of the peers, those that the ratio is not taken of
-    about: dict[str, dict] = field(default_factory=dict)  # what peers say of themselves
+    beside: tuple[str, ...] = ()  # peers that the ratio leaves out
+    about: dict[str, dict] = field(default_factory=dict)  # the peers' descriptions of themselves
 
 
 @dataclass
 class Setting:
-    """What all works share."""
+    """Common to all works."""
 
     program: str
     data: Path
@@ -45,7 +45,7 @@ class Setting:
 
     def bench(self, mode: str, batch_size: int, steps: int, images: int, environment: dict | None = None,
               **more) -> Turn:
-        """Turns of crnn bench; a figure is the time of so many images."""
+        """Turns of crnn bench; a figure is the time of a number of images."""
         crnn = Crnn(self.program, self.data, environment)
         setting = {"mode": mode, "batch_size": batch_size, "threads": self.threads, "steps": steps} | more
         return lambda: crnn.step_ms(**setting) * images / batch_size
@@ -76,7 +76,7 @@ class Setting:
 def train(s: Setting, name="train", bar=2.8, peers=(EAGER, COMPILED, JAX), peers_environment={},
           **more) -> list[Work]:
     """A training step of 50 images."""
-    # Where it cannot be held to some threads, JAX takes all that there are.
+    # If JAX cannot be limited to some threads, it takes all.
     beside = () if hasattr(os, "sched_setaffinity") else (JAX.name,)
     work = Work(name, "a step of 50 images", bar, s.bench("train", 50, s.steps, 50, **more), beside=beside)
     s.add(work, peers, "train", (50,), lambda images: s.steps, 50, **peers_environment)
@@ -89,7 +89,7 @@ def train_bf16(s: Setting) -> list[Work]:
 
 
 def train_avx2(s: Setting) -> list[Work]:
-    """The same with crnn and PyTorch held to AVX2."""
+    """The same with crnn and PyTorch limited to AVX2."""
     environment = os.environ | {"CRNN_CPU_KERNELS": "avx2"}
     (work,) = train(s, "train-avx2", 2, (EAGER, COMPILED), AVX2, environment=environment)
     bench = work.crnn
@@ -105,7 +105,7 @@ def train_avx2(s: Setting) -> list[Work]:
 
 
 def evaluate(s: Setting) -> list[Work]:
-    """All test images: the median step, times the steps that they take."""
+    """All test images: the median step times the number of steps."""
     crnn = s.bench("eval", 50, TEST_IMAGES // 50, TEST_IMAGES)
     work = Work("eval", "10,000 images", 1.5, crnn, beside=(EAGER.name,))
     s.add(work, (OPENVINO, ONNXRUNTIME, COMPILED, EAGER), "eval", (50, 100, 250),
@@ -134,7 +134,7 @@ def scaling(s: Setting) -> list[Work]:
 
 
 def start(s: Setting) -> list[Work]:
-    """The process from its start to its first training step, against importing PyTorch."""
+    """The process from its start to its first training step, against the import of PyTorch."""
 
     def first_step() -> float:
         """To the step's line in metrics.jsonl, with the data set in the file cache."""

@@ -4,7 +4,7 @@ package probe
 
 import "crnn/kernels"
 
-// EmptyCluster does nothing, in clusters of 5 blocks.
+// EmptyCluster does nothing, in clusters of 5 blocks. Grid: any number of clusters.
 func EmptyCluster() kernels.Call {
 	return kernels.Call{Source: "empty_cluster", Name: "empty_cluster", Threads: 1024, Cluster: 5, Count: 0, Args: [kernels.MaxArgs]uint64{}}
 }

@@ -4,8 +4,8 @@ package probe
 
 import "crnn/kernels"
 
-// Empty does nothing. A graph of it, with the grids and blocks of a training step, takes what the
-// step takes for its launches alone.
+// Empty does nothing. A graph of it, with the grids and blocks of a training step, takes as long as
+// the launches of the step alone. Grid: any.
 func Empty() kernels.Call {
 	return kernels.Call{Source: "empty", Name: "empty", Threads: 1024, Count: 0, Args: [kernels.MaxArgs]uint64{}}
 }

@@ -15,23 +15,23 @@ static __device__ __forceinline__ unsigned in_block(unsigned at, unsigned rank) 
     return there;
 }
 
-// [mbarrier.init]; its phase ends when count threads have arrived.
+// A barrier whose phases end when count threads have arrived [mbarrier.init].
 static __device__ __forceinline__ void init(unsigned bar, unsigned count) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(bar), "r"(count) : "memory");
 }
 
-// Makes the barriers that this thread has made known to the cluster, and to asynchronous copies
+// Publishes this thread's new barriers to the cluster and to asynchronous copies
 // [membar/fence: .mbarrier_init, .proxy.async]. A barrier of the cluster must follow.
 static __device__ __forceinline__ void publish_barriers() {
     asm volatile("fence.mbarrier_init.release.cluster;\n\tfence.proxy.async;" ::: "memory");
 }
 
-// How far arrivals and waits order memory. By the manual's memory model it must be the cluster, as
-// the two are in different blocks. CTA is what the instructions mean if they name no scope.
+// The scope in which arrivals and waits order memory. By the manual's memory model it must be the
+// cluster, since the two are in different blocks. CTA is the instructions' default.
 enum Scope { CLUSTER, CTA };
 
-// Arrives at a barrier of another block: what this thread, and by a barrier of the block the others,
-// did before is seen by who waits there [mbarrier.arrive: .release].
+// Arrives at a barrier of another block. A thread that waits there sees everything that this thread
+// did before, and its block's other threads before a barrier of the block [mbarrier.arrive: .release].
 template <Scope SCOPE>
 static __device__ __forceinline__ void arrive_there(unsigned bar) {
     if (SCOPE == CLUSTER)
@@ -40,14 +40,14 @@ static __device__ __forceinline__ void arrive_there(unsigned bar) {
         asm volatile("mbarrier.arrive.release.cta.shared::cluster.b64 _, [%0];" ::"r"(bar) : "memory");
 }
 
-// Arrives at a barrier of the own block, whose phase does not end before so many bytes have come
+// Arrives at a barrier of the own block; the phase does not end before `bytes` bytes have arrived
 // [mbarrier.arrive: .expect_tx].
 static __device__ __forceinline__ void expect(unsigned bar, unsigned bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(bar), "r"(bytes) : "memory");
 }
 
-// Whether a phase, of which parity is the lowest bit, is over [mbarrier.test_wait/try_wait]. It
-// waits some time for that.
+// Says whether a phase is over, after waiting some time for it [mbarrier.test_wait/try_wait]. parity
+// is the lowest bit of the phase's number.
 template <Scope SCOPE>
 static __device__ __forceinline__ bool is_over(unsigned bar, unsigned parity) {
     unsigned over;
@@ -76,15 +76,15 @@ static __device__ __forceinline__ void wait(unsigned bar, unsigned parity) {
         if (tries == PATIENCE) __trap();
 }
 
-// Ring is what a block has in shared memory.
+// Ring is a block's shared memory.
 struct Ring {
     unsigned in[SLOTS][WIDTH], own[SLOTS][WIDTH];
     unsigned long long full[SLOTS];  // mbarriers: the slot of in holds a vector
     unsigned long long free[SLOTS];  // mbarriers: the next block has read its slot
 };
 
-// Linked holds what the ways with mbarriers share. BYTES: how many bytes of a vector arrive
-// asynchronously and are counted by full; 0 if the block before arrives there itself.
+// Linked is the common part of the ways with mbarriers. BYTES is the number of a vector's bytes that
+// arrive asynchronously, counted by full; it is 0 if the block before arrives at full itself.
 template <unsigned BYTES, Scope SCOPE = CLUSTER>
 struct Linked {
     Ring &ring;
@@ -92,7 +92,7 @@ struct Linked {
 
     __device__ __forceinline__ unsigned full(int t) const { return address(&ring.full[t % SLOTS]); }
     __device__ __forceinline__ unsigned free(int t) const { return address(&ring.free[t % SLOTS]); }
-    // The same two, and the slot, of a neighbour.
+    // The barriers, and the slot, of a neighbour.
     __device__ __forceinline__ unsigned full_above(int t) const { return in_block(full(t), l + 1); }
     __device__ __forceinline__ unsigned slot_above(int t) const {
         return in_block(address(ring.in[t % SLOTS]), l + 1);
@@ -112,20 +112,20 @@ struct Linked {
 
     __device__ __forceinline__ void arrived(int t) {
         wait<SCOPE>(full(t), t / SLOTS % 2);
-        // The next vector for this slot comes after read(t) only.
+        // The next vector for this slot comes only after read(t).
         if (BYTES && threadIdx.x == 0) expect(full(t), BYTES);
     }
     __device__ __forceinline__ const unsigned *in(int t) const { return ring.in[t % SLOTS]; }
     __device__ __forceinline__ void room(int t) {
         if (t >= SLOTS) wait<SCOPE>(free(t), (t / SLOTS - 1) % 2);
     }
-    // Not by the warp that sends: the two do not wait for each other.
+    // By another warp than the sending one, so that neither waits for the other.
     __device__ __forceinline__ void read(int t) {
         if (threadIdx.x == 32) arrive_there<SCOPE>(free_below(t));
     }
 };
 
-// linked is a kernel in which Way, a Linked, links the blocks of a cluster; out as in waves_barrier.
+// linked is a kernel in which Way, a Linked, links the blocks of a cluster. out is as in waves_barrier.
 template <class Way>
 static __device__ __forceinline__ void linked(unsigned *out, unsigned seed, int steps) {
     __shared__ __align__(16) Ring ring;

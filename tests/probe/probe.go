@@ -1,5 +1,5 @@
-// Package probe holds kernels that do no work, to find out what a card takes for the launches of a
-// training step, and for each way of handing vectors on between the blocks of the RNN. Only tests
+// Package probe holds kernels that do no work. They measure the time that a card takes for the launches
+// of a training step, and for each way of handing vectors on between the blocks of the RNN. Only tests
 // use them. scripts/ptx builds them too.
 package probe
 
@@ -19,12 +19,12 @@ var Built = kernels.Embedded(files)
 
 // Sizes of wave.cuh and mbarrier.cuh.
 const (
-	Layers  = 5   // blocks of a chain
-	Width   = 384 // words that a block hands on in a wave
-	Slots   = 4   // vectors that a block may be ahead
+	Layers = 5   // blocks of a chain
+	Width  = 384 // words that a block hands on in a wave
+	Slots  = 4   // vectors that a block may be ahead of the next one
 )
 
-// CUDA returns the least version of CUDA, 12010 for 12.1, whose driver takes a PTX text. CUDA 12.N
+// CUDA returns the lowest version of CUDA (12010 for 12.1) whose driver takes a PTX text. CUDA 12.N
 // has PTX ISA 8.N.
 func CUDA(ptx string) int {
 	for line := range strings.Lines(ptx) {
@@ -36,7 +36,7 @@ func CUDA(ptx string) int {
 	panic("probe: PTX without a version 8")
 }
 
-// Waves returns what the kernels waves_… compute, [Width]: wave.cuh states the formula.
+// Waves returns the result of the kernels waves_…, [Width]. wave.cuh states the formula.
 func Waves(seed uint32, steps int) []uint32 {
 	var h [Layers][Width]uint32
 	for t := range steps {

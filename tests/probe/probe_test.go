@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Every source is embedded, for the architecture of its first line, and for no newer driver than it says.
+// Every source is embedded, for the architecture of its first line, and needs the driver that it names.
 func TestEverySourceIsBuilt(t *testing.T) {
 	paths, err := filepath.Glob("*.cu")
 	if err != nil || len(paths) != len(Built.Sources()) {
@@ -46,7 +46,7 @@ func TestWaves(t *testing.T) {
 			t.Fatalf("word %d after one step is %d, want %d", i, got, want)
 		}
 	}
-	// After two, the layers' own states, shifted by 33 and l times 65, have come in once at each layer.
+	// After two steps, each layer has once added its state of the first step, shifted by 33 and by 65 per layer.
 	for i, got := range Waves(7, 2) {
 		want := uint32(7 + Width + (i+shift)%Width)
 		for range Layers {

@@ -1,21 +1,21 @@
-// Empty waves: the RNN's wavefront (../rnn_wavefront.cuh) without its products. A chain of LAYERS
-// blocks passes WIDTH words per step from each block to the next; the ways of doing so differ.
+// Empty waves: the RNN's wavefront (kernels/rnn_wavefront.cuh) without its products. In a chain of
+// LAYERS blocks, each passes WIDTH words per step to the next; the ways of doing so differ.
 //
 // In step t, thread i < WIDTH of block l computes, modulo 2^32,
 //     h_l(t)[i] = 31 h_l(t-1)[(i+33) % WIDTH] + h_{l-1}(t)[(i+65) % WIDTH],
 //     h_l(-1) = 0,  h_{-1}(t)[i] = seed + WIDTH t + i,
-// and h_{LAYERS-1}(steps-1) is the result. Each step multiplies the ones before by 31, so a vector
-// that is lost, stale, early or out of order changes it, and each word comes from another warp.
+// and h_{LAYERS-1}(steps-1) is the result. Each step multiplies the earlier ones by 31, so a vector
+// that is lost, stale, early or out of order changes it. Each word comes from another warp.
 //
-// "SASS" above a kernel is what the hand-over of a wave becomes on sm_90, 100 and 120, where it is the
-// same, by ptxas 12.9: MEMBAR.ALL.GPU is a round trip to the second cache, CCTL.IVALL empties the first.
+// "SASS" above a kernel lists the machine instructions of a wave's hand-over, by ptxas 12.9, the same
+// on sm_90, 100 and 120. MEMBAR.ALL.GPU is a round trip to the L2 cache; CCTL.IVALL empties the L1.
 #pragma once
 
 constexpr int LAYERS = 5, THREADS = 512;
 constexpr int WIDTH = 3 * 128;  // three samples of 128 hidden units
 constexpr int SLOTS = 4;        // vectors that a block may be ahead of the next one
 
-// A wait that was in vain this often ends the kernel: a lost hand-over is an error, not a hang.
+// After this many tries in vain, a wait ends the kernel: a lost hand-over is an error, not a hang.
 constexpr unsigned PATIENCE = 1 << 20;
 
 static __device__ __forceinline__ unsigned input(unsigned seed, int t, int i) { return seed + WIDTH * t + i; }
@@ -26,8 +26,8 @@ static __device__ __forceinline__ unsigned next(const unsigned *own, unsigned in
 
 static __device__ __forceinline__ int from(int i) { return (i + 65) % WIDTH; }
 
-// Ballast takes registers as the RNN's weights do, so that a multiprocessor holds one block, as there.
-// The compiler cannot know that they are never stored.
+// Ballast takes registers like the RNN's weights, so that a multiprocessor holds one block, as with
+// the RNN. The compiler cannot know that they are never stored.
 struct Ballast {
     unsigned word[64];
 
@@ -42,13 +42,13 @@ struct Ballast {
     }
 };
 
-// chain is a block of a chain that Way links. Step t uses slot t % SLOTS. In way,
-//   arrived(t)         returns once the block's input of step t is there
+// chain is a block of a chain linked by Way. Step t uses slot t % SLOTS. In way,
+//   arrived(t)         returns when the block's input of step t has arrived
 //   in(t)              is that input
-//   room(t)            returns once the next block has read what the slot held before
+//   room(t)            returns when the next block has read the slot's earlier content
 //   hand(t, i, value)  sends word i to the next block
-//   handed(t)          comes after a barrier of the block: all of the vector has been sent
-//   read(t)            comes after the same barrier: the block has read its input
+//   handed(t)          is called after a barrier of the block: the whole vector has been sent
+//   read(t)            is called after the same barrier: the block has read its input
 template <class Way>
 static __device__ __forceinline__ void chain(Way &way, unsigned (&own)[SLOTS][WIDTH], int l, unsigned *out,
                                              unsigned seed, int steps) {

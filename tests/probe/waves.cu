@@ -1,15 +1,15 @@
 // architectures: 90
 #include "mbarrier.cuh"
 
-// The ways of handing vectors on within a cluster that PTX ISA 8.0 has.
+// The ways of handing vectors on within a cluster in PTX ISA 8.0.
 
 // A barrier of the cluster ends each wave; block l computes step wave - l.
 struct Lockstep {
     unsigned in[2][WIDTH], own[2][WIDTH];
 };
 
-// waves_barrier: a barrier of the cluster in each wave, as rnn_cluster.cu has it. Grid: 5 blocks for
-// each chain; out [chains][384].
+// waves_barrier: a barrier of the cluster in each wave, as in rnn_cluster.cu. Grid: 5 blocks per
+// chain; out [chains][384].
 // SASS: ST.E; in all warps MEMBAR.ALL.GPU, ERRBAR, CGAERRBAR, UCGABAR_ARV, UCGABAR_WAIT, CCTL.IVALL.
 extern "C" __global__ void __cluster_dims__(LAYERS, 1, 1) __launch_bounds__(THREADS, 1)
 waves_barrier(unsigned *out, unsigned seed, int steps) {
@@ -37,7 +37,7 @@ waves_barrier(unsigned *out, unsigned seed, int steps) {
     ballast.store(out, steps);
 }
 
-// Words by st.shared::cluster; one thread arrives for the block.
+// Each thread stores its word with st.shared::cluster; one thread arrives for the block.
 struct Stores : Linked<0> {
     __device__ __forceinline__ void hand(int t, int i, unsigned value) {
         unsigned to = slot_above(t) + 4 * i;
@@ -48,9 +48,9 @@ struct Stores : Linked<0> {
     }
 };
 
-// One thread starts a copy of the vector, out of the block's own states.
+// One thread starts a copy of the vector from the block's own states.
 struct Bulk : Linked<4 * WIDTH> {
-    // Makes the word known to the copy [membar/fence: .proxy.async].
+    // Makes the word visible to the copy [membar/fence: .proxy.async].
     __device__ __forceinline__ void hand(int, int, unsigned) {
         asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     }
@@ -65,7 +65,7 @@ struct Bulk : Linked<4 * WIDTH> {
 };
 
 // waves_mbarrier: stores, then one arrival at a barrier of the next block, and one back when that
-// has read. Grid and out as waves_barrier.
+// block has read. Grid and out as for waves_barrier.
 // SASS: ST.E, BAR.SYNC; in one warp for each of the two arrivals MEMBAR.ALL.CTA, MEMBAR.ALL.GPU, ERRBAR,
 // CGAERRBAR, SYNCS.ARRIVE.TRANS64.RED.A1T0; in all, twice, SYNCS.PHASECHK.TRANS64.TRYWAIT, CCTL.IVALL.
 extern "C" __global__ void __cluster_dims__(LAYERS, 1, 1) __launch_bounds__(THREADS, 1)
@@ -74,8 +74,8 @@ waves_mbarrier(unsigned *out, unsigned seed, int steps) {
 }
 
 // waves_bulk: an asynchronous copy of the vector, which counts its bytes at a barrier of the next
-// block. Grid and out as waves_barrier.
-// SASS: MEMBAR.ALL.CTA, FENCE.VIEW.ASYNC.S, BAR.SYNC; in one warp UBLKCP.S.S; credit and waits as
+// block. Grid and out as for waves_barrier.
+// SASS: MEMBAR.ALL.CTA, FENCE.VIEW.ASYNC.S, BAR.SYNC; in one warp UBLKCP.S.S; credit and waits as in
 // waves_mbarrier; SYNCS.ARRIVE.TRANS64 for the bytes to come.
 extern "C" __global__ void __cluster_dims__(LAYERS, 1, 1) __launch_bounds__(THREADS, 1)
 waves_bulk(unsigned *out, unsigned seed, int steps) {

@@ -2,10 +2,10 @@
 // isa: 8.1
 #include "mbarrier.cuh"
 
-// The way of handing vectors on within a cluster that PTX ISA 8.1 has, of CUDA 12.1.
+// The way of handing vectors on within a cluster in PTX ISA 8.1, of CUDA 12.1.
 
-// Each thread sends its word, which counts itself at a barrier of the next block: nothing waits
-// for the block's other words.
+// Each thread sends its word, and the store counts its bytes at a barrier of the next block: no thread
+// waits for the block's other words.
 template <Scope SCOPE>
 struct Async : Linked<4 * WIDTH, SCOPE> {
     __device__ __forceinline__ void hand(int t, int i, unsigned value) {
@@ -18,7 +18,7 @@ struct Async : Linked<4 * WIDTH, SCOPE> {
     __device__ __forceinline__ void handed(int) {}
 };
 
-// waves_async: asynchronous stores. Grid: 5 blocks for each chain; out [chains][384].
+// waves_async: asynchronous stores. Grid: 5 blocks per chain; out [chains][384].
 // SASS: STAS; a credit in one warp, MEMBAR.ALL.CTA, MEMBAR.ALL.GPU, ERRBAR, CGAERRBAR,
 // SYNCS.ARRIVE.TRANS64.RED.A1T0; in all, twice, SYNCS.PHASECHK.TRANS64.TRYWAIT, CCTL.IVALL; BAR.SYNC.
 extern "C" __global__ void __cluster_dims__(LAYERS, 1, 1) __launch_bounds__(THREADS, 1)
@@ -26,8 +26,8 @@ waves_async(unsigned *out, unsigned seed, int steps) {
     linked<Async<CLUSTER>>(out, seed, steps);
 }
 
-// waves_async_cta: the same with waits and arrivals of the scope .cta, as libraries of NVIDIA's have
-// them, so that there is no fence left. By the memory model of the manual that is too little.
+// waves_async_cta: the same with waits and arrivals of scope .cta, as in NVIDIA's libraries, and so
+// without any fence. By the manual's memory model that is not enough. Grid and out as for waves_async.
 // SASS: STAS, SYNCS.ARRIVE.TRANS64.RED.A1T0, SYNCS.PHASECHK.TRANS64.TRYWAIT, BAR.SYNC.
 extern "C" __global__ void __cluster_dims__(LAYERS, 1, 1) __launch_bounds__(THREADS, 1)
 waves_async_cta(unsigned *out, unsigned seed, int steps) {

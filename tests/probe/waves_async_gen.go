@@ -4,7 +4,7 @@ package probe
 
 import "crnn/kernels"
 
-// WavesAsync: asynchronous stores. Grid: 5 blocks for each chain; out [chains][384].
+// WavesAsync: asynchronous stores. Grid: 5 blocks per chain; out [chains][384].
 // SASS: STAS; a credit in one warp, MEMBAR.ALL.CTA, MEMBAR.ALL.GPU, ERRBAR, CGAERRBAR,
 // SYNCS.ARRIVE.TRANS64.RED.A1T0; in all, twice, SYNCS.PHASECHK.TRANS64.TRYWAIT, CCTL.IVALL; BAR.SYNC.
 func WavesAsync(out kernels.U32, seed uint32, steps int32) kernels.Call {
@@ -15,8 +15,8 @@ func WavesAsync(out kernels.U32, seed uint32, steps int32) kernels.Call {
 	}}
 }
 
-// WavesAsyncCta: the same with waits and arrivals of the scope .cta, as libraries of NVIDIA's have
-// them, so that there is no fence left. By the memory model of the manual that is too little.
+// WavesAsyncCta: the same with waits and arrivals of scope .cta, as in NVIDIA's libraries, and so
+// without any fence. By the manual's memory model that is not enough. Grid and out as for waves_async.
 // SASS: STAS, SYNCS.ARRIVE.TRANS64.RED.A1T0, SYNCS.PHASECHK.TRANS64.TRYWAIT, BAR.SYNC.
 func WavesAsyncCta(out kernels.U32, seed uint32, steps int32) kernels.Call {
 	return kernels.Call{Source: "waves_async", Name: "waves_async_cta", Threads: 512, Cluster: 5, Count: 3, Args: [kernels.MaxArgs]uint64{

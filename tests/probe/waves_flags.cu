@@ -2,9 +2,9 @@
 #include "wave.cuh"
 
 // The way of handing vectors on without clusters: through global memory, with a flag for each
-// vector. All blocks of a chain must be resident at once, or those that are wait for ever.
+// vector. All blocks of a chain must be resident at once; otherwise the resident ones wait forever.
 
-// Flags of a hand-over, 0 before and after a kernel: how many vectors were sent, and read.
+// Flags of a hand-over: how many vectors were sent, and read. They are 0 before and after a kernel.
 struct Flags {
     unsigned sent, read;
 };
@@ -26,7 +26,7 @@ static __device__ __forceinline__ void wait(const unsigned *flag, unsigned value
         if (tries == PATIENCE) __trap();
 }
 
-// One thread waits for a flag, and the block for that thread.
+// One thread waits for a flag, and the block waits for that thread.
 struct Global {
     unsigned (*below)[WIDTH], (*above)[WIDTH];  // rings of SLOTS vectors
     Flags *flags_below, *flags_above;
@@ -50,19 +50,19 @@ struct Global {
     }
 };
 
-// waves_flags: flags in global memory. Grid: 5 blocks for each chain; out [chains][384], ring
-// [chains][4][4][384], flags [chains][4] of zeros, which they are again afterwards.
+// waves_flags: flags in global memory. Grid: 5 blocks per chain; out [chains][384], ring
+// [chains][4][4][384], flags [chains][4], zeros before and after the kernel.
 // SASS: STG.E, LDG.E; in one warp each LDG.E.STRONG.GPU, CCTL.IVALL and MEMBAR.ALL.GPU, ERRBAR, CGAERRBAR,
-// STG.E.STRONG.GPU; BAR.SYNC three times. On sm_75 and 80 CGAERRBAR is not there.
+// STG.E.STRONG.GPU; BAR.SYNC three times. sm_75 and 80 have no CGAERRBAR.
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 waves_flags(unsigned *out, unsigned *ring, Flags *flags, unsigned seed, int steps) {
     __shared__ unsigned own[SLOTS][WIDTH];
     const int l = blockIdx.x % LAYERS, c = blockIdx.x / LAYERS;
-    const int at = c * (LAYERS - 1) + l;  // of the hand-over to the next block
+    const int at = c * (LAYERS - 1) + l;  // index of the hand-over to the next block
     auto slots = (unsigned(*)[WIDTH])ring;
     Global way{slots + (at - 1) * SLOTS, slots + at * SLOTS, flags + at - 1, flags + at};
     chain(way, own, l, out + c * WIDTH, seed, steps);
-    // Each flag is made zero by who waits for it, once it has its last value.
+    // The block that waits for a flag sets it to zero, when the flag has its last value.
     if (threadIdx.x == 0) {
         if (l > 0) way.flags_below->sent = 0;
         if (l < LAYERS - 1) {

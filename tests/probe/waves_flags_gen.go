@@ -4,10 +4,10 @@ package probe
 
 import "crnn/kernels"
 
-// WavesFlags: flags in global memory. Grid: 5 blocks for each chain; out [chains][384], ring
-// [chains][4][4][384], flags [chains][4] of zeros, which they are again afterwards.
+// WavesFlags: flags in global memory. Grid: 5 blocks per chain; out [chains][384], ring
+// [chains][4][4][384], flags [chains][4], zeros before and after the kernel.
 // SASS: STG.E, LDG.E; in one warp each LDG.E.STRONG.GPU, CCTL.IVALL and MEMBAR.ALL.GPU, ERRBAR, CGAERRBAR,
-// STG.E.STRONG.GPU; BAR.SYNC three times. On sm_75 and 80 CGAERRBAR is not there.
+// STG.E.STRONG.GPU; BAR.SYNC three times. sm_75 and 80 have no CGAERRBAR.
 func WavesFlags(out, ring kernels.U32, flags kernels.Ptr, seed uint32, steps int32) kernels.Call {
 	return kernels.Call{Source: "waves_flags", Name: "waves_flags", Threads: 512, Count: 5, Args: [kernels.MaxArgs]uint64{
 		uint64(out),

@@ -4,8 +4,8 @@ package probe
 
 import "crnn/kernels"
 
-// WavesBarrier: a barrier of the cluster in each wave, as rnn_cluster.cu has it. Grid: 5 blocks for
-// each chain; out [chains][384].
+// WavesBarrier: a barrier of the cluster in each wave, as in rnn_cluster.cu. Grid: 5 blocks per
+// chain; out [chains][384].
 // SASS: ST.E; in all warps MEMBAR.ALL.GPU, ERRBAR, CGAERRBAR, UCGABAR_ARV, UCGABAR_WAIT, CCTL.IVALL.
 func WavesBarrier(out kernels.U32, seed uint32, steps int32) kernels.Call {
 	return kernels.Call{Source: "waves", Name: "waves_barrier", Threads: 512, Cluster: 5, Count: 3, Args: [kernels.MaxArgs]uint64{
@@ -16,7 +16,7 @@ func WavesBarrier(out kernels.U32, seed uint32, steps int32) kernels.Call {
 }
 
 // WavesMbarrier: stores, then one arrival at a barrier of the next block, and one back when that
-// has read. Grid and out as waves_barrier.
+// block has read. Grid and out as for waves_barrier.
 // SASS: ST.E, BAR.SYNC; in one warp for each of the two arrivals MEMBAR.ALL.CTA, MEMBAR.ALL.GPU, ERRBAR,
 // CGAERRBAR, SYNCS.ARRIVE.TRANS64.RED.A1T0; in all, twice, SYNCS.PHASECHK.TRANS64.TRYWAIT, CCTL.IVALL.
 func WavesMbarrier(out kernels.U32, seed uint32, steps int32) kernels.Call {
@@ -28,8 +28,8 @@ func WavesMbarrier(out kernels.U32, seed uint32, steps int32) kernels.Call {
 }
 
 // WavesBulk: an asynchronous copy of the vector, which counts its bytes at a barrier of the next
-// block. Grid and out as waves_barrier.
-// SASS: MEMBAR.ALL.CTA, FENCE.VIEW.ASYNC.S, BAR.SYNC; in one warp UBLKCP.S.S; credit and waits as
+// block. Grid and out as for waves_barrier.
+// SASS: MEMBAR.ALL.CTA, FENCE.VIEW.ASYNC.S, BAR.SYNC; in one warp UBLKCP.S.S; credit and waits as in
 // waves_mbarrier; SYNCS.ARRIVE.TRANS64 for the bytes to come.
 func WavesBulk(out kernels.U32, seed uint32, steps int32) kernels.Call {
 	return kernels.Call{Source: "waves", Name: "waves_bulk", Threads: 512, Cluster: 5, Count: 3, Args: [kernels.MaxArgs]uint64{

@@ -1,4 +1,4 @@
-"""What a fixture holds, and how it is written and compared."""
+"""The content of a fixture, and how it is written and compared."""
 
 import json
 from pathlib import Path
@@ -13,14 +13,14 @@ import torch
 # float32, whose step is 1.2e-7: a result may land on the neighbouring float32.
 RELATIVE_TOLERANCE = 1e-6
 
-# What differs when a fixture is made again elsewhere: versions, and PyTorch's own float32
-# results, which are kept to justify tolerances and to look at.
+# Parts that differ when a fixture is made on another machine: versions, and PyTorch's own float32
+# results, which are kept to justify tolerances.
 VOLATILE_META = ("torch", "float32_error.")
 VOLATILE_ARRAYS = "_float32"
 
 
 class Fixture:
-    """Named arrays and strings. Inputs are put in by given, results by expect."""
+    """Named arrays and strings. given adds inputs, expect adds results."""
 
     def __init__(self, **sizes):
         self.arrays: dict[str, np.ndarray] = {}
@@ -72,7 +72,7 @@ class Fixture:
         return len(text).to_bytes(8, "little") + text + data[8 + length:]
 
     def differences(self, path: Path) -> list[str]:
-        """How the file at path differs from this fixture, a line each."""
+        """The differences between the file at path and this fixture, one per line."""
         try:
             with safetensors.safe_open(path, "np") as file:
                 meta = file.metadata() or {}
@@ -99,7 +99,7 @@ def to_numpy(value) -> np.ndarray:
 
 
 def only(old: dict, new: dict) -> list[tuple[str, str]]:
-    """Keys that one of the two lacks, with where they are."""
+    """Keys that only one of the two has, and which one."""
     return [(key, "the file") for key in sorted(old.keys() - new.keys())] + \
         [(key, "what PyTorch gives now") for key in sorted(new.keys() - old.keys())]
 
@@ -119,7 +119,7 @@ def difference(old: np.ndarray, new: np.ndarray) -> str:
 
 
 class Weights(Fixture):
-    """A state_dict in the file that PyTorch's users write of it."""
+    """Writes a state_dict to a file as PyTorch's users do."""
 
     def __init__(self, state: dict[str, torch.Tensor]):
         super().__init__()

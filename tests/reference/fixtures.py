@@ -1,4 +1,4 @@
-"""Writes the fixtures of testdata/, or checks that those there are still PyTorch's.
+"""Writes the fixtures of testdata/, or checks that PyTorch still gives the same.
 
 Without names all fixtures are made; a name such as rnn/recipe, or a folder such as rnn,
 picks some. Those of the whole network need the data set.
@@ -18,8 +18,8 @@ CASES = convblock.CASES | rnn.CASES | head.CASES | adam.CASES | schedule.CASES |
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="fixtures", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; name what differs, and exit with 1")
-    parser.add_argument("--only", action="append", metavar="NAME", help="this fixture, or those of this folder")
+    parser.add_argument("--check", action="store_true", help="write nothing; print differences, and exit with 1 if any")
+    parser.add_argument("--only", action="append", metavar="NAME", help="only this fixture, or those of this folder")
     parser.add_argument("--data", metavar="DIR", help="directory of the data set")
     args = parser.parse_args()
 
@@ -45,7 +45,7 @@ def chosen(only: list[str] | None) -> list[str]:
     """The names of the fixtures asked for, in their order."""
     for name in only or ():
         if not any(name == case or case.startswith(name + "/") for case in CASES):
-            sys.exit(f"no fixture {name}; there are {', '.join(CASES)}")
+            sys.exit(f"no fixture {name}; the fixtures are {', '.join(CASES)}")
     return [case for case in CASES if not only or case in only or case.split("/")[0] in only]
 
 

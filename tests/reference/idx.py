@@ -12,8 +12,7 @@ PREFIX = {"train": "train", "test": "t10k"}
 
 
 def find(directory: str | None) -> Path:
-    """The directory of the data set: the given one, else that of CRNN_DATA, the cache's,
-    the system's."""
+    """The directory of the data set: the given one, else CRNN_DATA, the cache or the system's."""
     if directory or os.environ.get("CRNN_DATA"):
         return Path(directory or os.environ["CRNN_DATA"])
     usual = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
@@ -26,8 +25,8 @@ def find(directory: str | None) -> Path:
 
 
 def load(directory: Path, split: str):
-    """What arrays returns, as tensors of PyTorch."""
-    import torch  # here, since the peers in tests/peers do without it
+    """The result of arrays, as PyTorch tensors."""
+    import torch  # here, since some peers in tests/peers work without it
 
     images, labels = arrays(directory, split)
     return torch.from_numpy(images), torch.from_numpy(labels)
@@ -43,7 +42,7 @@ def arrays(directory: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read(path: Path, dimensions: int) -> np.ndarray:
-    """The bytes of one file, in its shape."""
+    """The bytes of a file, as an array of its shape."""
     zipped = path.with_name(path.name + ".gz")
     try:
         data = path.read_bytes() if path.exists() else gzip.decompress(zipped.read_bytes())

@@ -24,7 +24,7 @@ class CRNN(nn.Module):
         self.input_size = input_size
         self.layer1 = conv_block(1, channels[0], kernel)
         self.layer2 = conv_block(channels[0], channels[1], kernel)
-        # PyTorch warns of a dropout that one layer alone has no use for.
+        # With a single layer, PyTorch warns that dropout has no effect.
         self.rnn = nn.RNN(input_size, hidden_size, num_layers, batch_first=True,
                           dropout=dropout if num_layers > 1 else 0.0)
         self.fc = nn.Linear(hidden_size, classes)
@@ -37,7 +37,7 @@ class CRNN(nn.Module):
 
 
 def from_state_dict(state: dict[str, torch.Tensor]) -> CRNN:
-    """A network of the sizes that the weights have, with these weights, in eval mode."""
+    """A network with these weights, and their sizes, in eval mode."""
     first, second = state["layer1.0.weight"], state["layer2.0.weight"]
     net = CRNN(
         channels=(first.shape[0], second.shape[0]),

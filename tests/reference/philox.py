@@ -1,4 +1,4 @@
-"""The counter-based random numbers of crnn, written a second time in numpy.
+"""crnn's counter-based random numbers, implemented a second time in numpy.
 
 Philox 4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3",
 SC11), and the dropout masks that are made of it. Fixtures with dropout rest on this file,
@@ -36,7 +36,7 @@ def check_published_vectors() -> None:
 
 
 def rounded_rate(dropout: float) -> float:
-    """The dropout rate that is in force: the nearest multiple of 2^-16."""
+    """The actual dropout rate: the nearest multiple of 2^-16."""
     return round(dropout * 2**16) / 2**16
 
 

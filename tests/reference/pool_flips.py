@@ -1,10 +1,10 @@
-"""Which pools of network/small change sides when the operands of its convolutions are rounded to
-bfloat16, how near others come to that by the way that a card's mma adds up, and what each costs.
-It says why the bound of tests/backendtest holds for that fixture in bf16 on every card.
+"""Shows which pools of network/small change sides when the operands of its convolutions are rounded to
+bfloat16, how near the order of additions in a card's mma brings others to that, and the cost of each.
+This explains why the bound of tests/backendtest holds for that fixture in bf16 on every card.
 
 PyTorch computes all of it in float64. The gradient of beta in the second block is the sum of
 the gradients of the pools that are open (above 0), so a pool that changes sides moves it by
-its own gradient. Costs are parts of the norm of that gradient.
+its own gradient. Costs are fractions of the norm of that gradient.
 """
 
 import argparse
@@ -42,7 +42,8 @@ def main() -> None:
     terms = gradient[exact > 0].norm()
     print(f"layer 1: mma may round {int(first.sum())} of {first.numel()} activations to the next number")
     print(f"layer 2: {exact.numel()} pools; values before ReLU, of spread {exact.std():.2f}, err by "
-          f"{(rounded - exact).square().mean().sqrt():.4f} in rms; {int((exact.abs() < 0.02).sum())} lie within 0.02 of 0; "
+          f"{(rounded - exact).square().mean().sqrt():.4f} in rms; "
+          f"{int((exact.abs() < 0.02).sum())} lie within 0.02 of 0; "
           f"mma may move one by {second.median():.0e} in the median")
     print(f"gradient of beta: its norm is {total.norm() / terms:.2f} of the norm of its terms; a pool costs "
           f"{cost[exact > 0].square().mean().sqrt():.2f} in rms")
@@ -53,7 +54,8 @@ def main() -> None:
     for at in zip(*torch.unravel_index(nearest, times.shape)):
         sample, channel, pool = (int(i) for i in at)
         print(f"  sample {sample}, channel {channel}, pool {pool}: {exact[at]:+.5f} exactly, {rounded[at]:+.5f} rounded"
-              f"{' (changed sides)' if changed[at] else ''}, {times[at]:.0f} times what mma may move it; costs {cost[at]:.3f}")
+              f"{' (changed sides)' if changed[at] else ''}, {times[at]:.0f} times what mma may move it; "
+              f"costs {cost[at]:.3f}")
 
 
 def second_block(net: CRNN, x: torch.Tensor, labels: torch.Tensor):
@@ -98,13 +100,13 @@ def moves(net: CRNN, x: torch.Tensor):
 
 
 def scale(norm: torch.nn.BatchNorm2d, z: torch.Tensor) -> torch.Tensor:
-    """What batch normalisation multiplies each channel of z with [C,1,1]."""
+    """The factor of batch normalisation for each channel of z, [C,1,1]."""
     variance = z.var((0, 2, 3), correction=0)
     return (norm.weight.abs() / (variance + norm.eps).sqrt())[:, None, None]
 
 
 def lost(conv: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-    """What each sum of a convolution may lose in mma: [n,C,H,W]."""
+    """The largest error of each sum of a convolution in mma, [n,C,H,W]."""
     patches = F.unfold(bf16(x), conv.kernel_size, padding=conv.padding)  # [n,k,H*W]
     products = conv.weight.flatten(1)[:, :, None] * patches[:, None]  # [n,C,k,H*W]
     largest = torch.maximum(products.abs().amax(2), products.cumsum(2).abs().amax(2))

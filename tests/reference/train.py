@@ -1,5 +1,5 @@
-"""Trains the recipe in PyTorch, once for each seed, and tests the model of the epoch with
-the best validation accuracy."""
+"""Trains the recipe in PyTorch, once per seed, and tests the model of the epoch with the best
+validation accuracy."""
 
 import argparse
 import statistics
@@ -14,7 +14,7 @@ import idx
 from model import CRNN, to_input
 
 BATCH = 50
-VALIDATION = 0.1  # of the training file
+VALIDATION = 0.1  # share of the training file
 
 
 def main() -> None:

@@ -16,18 +16,18 @@ import wrappers
 
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 KERNELS = os.path.join(ROOT, "kernels")
-# Every folder with sources is a Go package. The document lists the product's kernels alone, in KERNELS.
+# Every folder with sources is a Go package. The document lists only the product's kernels, in KERNELS.
 FOLDERS = [KERNELS, os.path.join(ROOT, "tests", "probe")]
 DOCUMENT = os.path.join(ROOT, "docs", "kernels.md")
 
-WRAPPER = "_gen.go"  # how the names of the wrappers end
+WRAPPER = "_gen.go"  # ending of the wrappers' names
 
 MISTAKES = (nvrtc.CompileError, ptxas.AssembleError, signatures.SourceError)
 
 
 @dataclass
 class Built:
-    """What is made of <folder>/<name>.cu."""
+    """The products of <folder>/<name>.cu."""
 
     folder: str
     name: str
@@ -35,7 +35,7 @@ class Built:
     entries: list = field(default_factory=list)  # of the newest PTX, in the order of the source
     wrapper: str = ""
     uses: dict = field(default_factory=dict)  # target -> name of kernel -> ptxas.Use
-    complaints: list = field(default_factory=list)  # what makes it unfit to ship, though it can be tried
+    complaints: list = field(default_factory=list)  # reasons not to ship it, though it can be tried
 
     def files(self):
         """Path -> text."""
@@ -113,18 +113,19 @@ def compare(file, architecture, kernels, entries):
 
 
 def assemble(built, pool):
-    """Assembles every PTX for every target that takes it, and keeps what that takes which a card loads."""
+    """Assembles every PTX for every target that takes it. Per target it keeps the use of the PTX that a card
+    loads."""
     pairs = [(architecture, target) for architecture in built.ptx for target in ptxas.TARGETS if target >= architecture]
     results = pool.map(lambda pair: ptxas.assemble(ptx_file(built.name, pair[0]), built.ptx[pair[0]], pair[1]), pairs)
-    # The architectures ascend, so that the newest, which a card loads, comes last.
+    # The architectures ascend, so the newest, which a card loads, comes last.
     for (_, target), (uses, complaints) in zip(pairs, results):
         built.uses[target] = uses
         built.complaints += complaints
 
 
 def build(folders, quick):
-    """Builds the sources, name -> folder, and prints what is wrong with any; those that cannot be
-    built are left out. A quick build does not assemble."""
+    """Builds the sources, name -> folder, and prints their mistakes. The result leaves out those that
+    cannot be built. A quick build does not assemble."""
     done = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for future in [pool.submit(compile_source, folder, name) for name, folder in folders.items()]:
@@ -144,7 +145,7 @@ def build(folders, quick):
 
 
 def leftovers(names, paths):
-    """What was once built, and is not among paths, of these sources and of those that there no longer are."""
+    """Built files that are not among paths, of these sources and of sources that no longer exist."""
     gone = []
     for folder in FOLDERS:
         built = glob.glob(os.path.join(folder, "ptx", "*.sm_*.ptx")) + glob.glob(os.path.join(folder, "*" + WRAPPER))
@@ -177,7 +178,7 @@ def main():
     parser = argparse.ArgumentParser(
         prog="scripts/ptx",
         description="Compiles kernels/*.cu and tests/probe/*.cu to PTX, writes their Go wrappers, assembles the "
-        "PTX for every architecture, and writes what each kernel of the former takes of it into docs/kernels.md.",
+        "PTX for every architecture, and writes what the kernels of kernels/ take of it into docs/kernels.md.",
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing; fail with the names of the files that would change"

@@ -20,7 +20,7 @@ def _library():
 
 
 def _text(size, get, program):
-    """What a pair of functions like nvrtcGetPTXSize and nvrtcGetPTX returns."""
+    """The text that a pair of functions like nvrtcGetPTXSize and nvrtcGetPTX returns."""
     length = ctypes.c_size_t()
     size(program, ctypes.byref(length))
     buffer = ctypes.create_string_buffer(length.value)
@@ -28,16 +28,16 @@ def _text(size, get, program):
     return buffer.value.decode()
 
 
-ISA = "8.0"  # of PTX, that this compiler writes
+ISA = "8.0"  # of the PTX that this compiler writes
 
 
 def compile_ptx(path, architecture, isa=ISA):
     """The PTX of the CUDA C++ in path for compute_<architecture>, and the compiler's warnings.
-    It says that it is of the given ISA, which a source needs whose inline PTX is newer than the compiler.
 
-    Files are included from path's own folder and from the headers of the wheels. The result
-    depends on the contents of these files only. It has no line information: that would double
-    its size and change it with every comment.
+    The PTX declares the given ISA: a source needs it if its inline PTX is newer than the compiler.
+    Includes are searched in path's own folder and in the headers of the wheels. The result depends
+    on the contents of these files only. It has no line information, which would double its size and
+    change it with every comment.
     """
     library = _library()
     folder, name = os.path.split(path)

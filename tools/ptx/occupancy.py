@@ -6,17 +6,17 @@ Capability"; the rounding is that of NVIDIA's cuda_occupancy.h.
 
 from dataclasses import dataclass
 
-REGISTERS = 64 * 1024  # of a multiprocessor
+REGISTERS = 64 * 1024  # per multiprocessor
 PARTS = 4  # of a multiprocessor, each with its share of the registers
 
 
 @dataclass(frozen=True)
 class Limits:
-    blocks: int  # of a multiprocessor
+    blocks: int  # per multiprocessor
     warps: int
     shared: int  # bytes
-    reserved: int = 1024  # bytes of shared memory that the system takes for each block
-    unit: int = 128  # in which shared memory is given out, bytes
+    reserved: int = 1024  # bytes of shared memory that the system takes per block
+    unit: int = 128  # bytes to which shared memory is rounded up
 
 
 LIMITS = {
@@ -35,8 +35,8 @@ def _up(value, unit):
 
 
 def blocks(architecture, threads, registers, shared):
-    """Blocks of so many threads, each with so many registers, and bytes of shared memory, that a
-    multiprocessor of sm_<architecture> holds at once."""
+    """The number of blocks that a multiprocessor of sm_<architecture> holds at once: threads per block,
+    registers per thread, bytes of shared memory per block."""
     limits = LIMITS[architecture]
     warps = -(-threads // 32)
     held = min(limits.blocks, limits.warps // warps)

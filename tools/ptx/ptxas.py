@@ -1,4 +1,4 @@
-"""What NVIDIA's assembler makes of PTX for a real architecture, with no GPU."""
+"""NVIDIA's assembler: the resources that PTX takes on a real architecture, with no GPU."""
 
 import os
 import re
@@ -20,14 +20,14 @@ class AssembleError(Exception):
 class Use:
     """What a kernel takes of a multiprocessor."""
 
-    registers: int  # of a thread
-    shared: int  # static, bytes of a block
+    registers: int  # per thread
+    shared: int  # static, bytes per block
     barriers: int
 
 
 def assemble(file, ptx, target):
-    """Assembles the PTX text of file for sm_<target>: name of kernel -> Use, and complaints about
-    functions that use local memory, by a stack frame or because registers spill."""
+    """Assembles the PTX text of file for sm_<target>. Returns name of kernel -> Use, and complaints
+    about functions that use local memory, for a stack frame or for spilled registers."""
     command = [os.path.join(WHEELS, "cuda_nvcc", "bin", "ptxas"), f"-arch=sm_{target}", "-v", "-o", os.devnull, "-"]
     result = subprocess.run(command, input=ptx, capture_output=True, text=True)
     where = f"{file} for sm_{target}"

@@ -16,7 +16,7 @@ SCALARS = {
     "unsigned long long": ("uint64", 8),
 }
 
-# CUDA C++ type that a pointer points to -> Go type of the address. Any other is a Ptr.
+# CUDA C++ type behind a pointer -> Go type of the address. For any other type it is Ptr.
 POINTERS = {
     "float": "F32",
     "double": "F64",
@@ -51,7 +51,7 @@ class Kernel:
 
 
 def blank_comments(source):
-    """source with every comment (not those in strings) replaced by as many blanks."""
+    """source with every comment (except in strings) replaced by as many blanks."""
     pattern = r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|//[^\n]*|/\*.*?\*/'
 
     def blank(match):
@@ -90,7 +90,7 @@ def _closing(text, start):
 
 
 def _comment_above(lines, line):
-    """The // comment that ends right above the line of this number (from 1); line 1 is no part of it."""
+    """The // comment right above a line, counted from 1. Line 1 of the file is never part of it."""
     first = line - 1
     while first > 1 and lines[first - 1].startswith("//"):
         first -= 1
@@ -107,7 +107,7 @@ def _parameter(where, text):
         return Parameter(name, POINTERS.get(" ".join(kind[:-1]), "Ptr"), 8)
     kind = " ".join(kind)
     if kind not in SCALARS:
-        raise SourceError(f"{where}: parameter {name} is a {kind}; by value there are: {', '.join(SCALARS)}")
+        raise SourceError(f"{where}: parameter {name} is a {kind}; types by value are: {', '.join(SCALARS)}")
     return Parameter(name, *SCALARS[kind])
 
 
@@ -122,7 +122,7 @@ def kernels(name, source):
         if not re.search(r'extern\s+"C"\s*$', code[: match.start()]):
             raise SourceError(f'{where}: a kernel must begin with extern "C" __global__')
         start = re.compile(r"\(").search(code, match.end()).start()
-        # A parenthesis after an attribute, as __launch_bounds__(256), is not the parameters'.
+        # A parenthesis after an attribute, as in __launch_bounds__(256), does not begin the parameters.
         while re.search(r"__\w+__\s*$", code[match.end() : start]):
             start = code.index("(", _closing(code, start) + 1)
         head = re.search(r"(\w+)\s*$", code[match.end() : start])
@@ -149,8 +149,8 @@ class Entry:
 
     name: str
     sizes: list  # of the parameters, in bytes
-    threads: int  # of a block, from __launch_bounds__; 0 if it has none
-    cluster: int  # blocks
+    threads: int  # per block, from __launch_bounds__; 0 if it has none
+    cluster: int  # blocks per cluster
     dynamic: bool  # it uses shared memory whose size is chosen at launch
 
 
@@ -167,7 +167,7 @@ def entries(ptx):
             scalar = re.match(r"\.[a-z](\d+) ", parameter)
             structure = re.search(r"\[(\d+)\]", parameter)
             sizes.append(int(scalar[1]) // 8 if scalar else int(structure[1]))
-        # A function that is not inlined may use it for any kernel.
+        # A function that is not inlined may use dynamic memory for any kernel.
         uses = any(re.search(rf"\b{symbol}\b", body + functions) for symbol in dynamic)
         threads, cluster = _product(".maxntid", directives), _product(".reqnctapercluster", directives)
         found[name] = Entry(name, sizes, threads, cluster or 1, uses)

@@ -1,4 +1,4 @@
-"""docs/kernels.md: what every kernel takes on every architecture."""
+"""docs/kernels.md: the resources of every kernel on every architecture."""
 
 import occupancy
 
@@ -9,10 +9,10 @@ What NVIDIA's assembler (ptxas 12.9) makes of the PTX that a card of each archit
 is the newest that it can run. No kernel spills registers or has a stack frame: the build fails
 where one would. No GPU is needed for these figures, and none was asked.
 
-A cell reads: registers a thread · static shared memory a block, if any · blocks x warps of a block
-that a multiprocessor holds at once, out of the warps at the head of the column. The last is missing
-where a block's shared memory is sized at launch ("+ dynamic"). Barriers are those of a block
-(bar.sync) that are in use at once; a cluster's are not among them. im2col.cu is the readable version
+A cell reads: registers per thread · static shared memory per block, if any · blocks x warps per
+block that a multiprocessor holds at once, out of the warps at the head of the column. The last is
+missing where a block's shared memory is sized at launch ("+ dynamic"). Barriers are the block's
+(bar.sync) that are in use at once, without a cluster's. im2col.cu is the readable version
 of the convolutions, for the tests: no step launches it.
 """
 
@@ -31,7 +31,7 @@ def _cell(target, kernel, use):
 
 
 def section(source, architectures, kernels, uses):
-    """The table of a source: kernels as read from the PTX, uses: target -> name -> Use."""
+    """The table of a source. kernels are read from its PTX; uses is target -> name -> Use."""
     targets = sorted(uses)
     lines = [
         f"## {source}.cu",

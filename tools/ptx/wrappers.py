@@ -46,7 +46,8 @@ def _comment(kernel):
 
 
 def _wrapper(source, kernel, entry, package):
-    """The function of a kernel, whose PTX shows entry. package stands before the names of package kernels: "kernels." or nothing."""
+    """The Go function of a kernel; entry is the kernel as its PTX shows it. package is the prefix of the
+    names of package kernels: "kernels." or nothing."""
     where = f"{source}.cu:{kernel.line}: {kernel.name}"
     parameters, values = [], []
     for parameter in kernel.parameters:
@@ -76,7 +77,7 @@ def _wrapper(source, kernel, entry, package):
 
 
 def _gofmt():
-    """The path of gofmt, which may not be on the PATH where go is."""
+    """The path of gofmt, which may be missing on the PATH even if go is there."""
     found = shutil.which("gofmt")
     if found:
         return found
@@ -85,7 +86,8 @@ def _gofmt():
 
 
 def go_file(package, source, kernels, entries):
-    """The Go file of wrappers for the kernels of <source>.cu in a package, formatted. entries are theirs."""
+    """The formatted Go file of wrappers for the kernels of <source>.cu, in a package. entries are the
+    kernels as their PTX shows them."""
     own = package == "kernels"
     body = "\n".join(
         _wrapper(source, kernel, entry, "" if own else "kernels.") for kernel, entry in zip(kernels, entries)

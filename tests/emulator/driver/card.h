@@ -5,12 +5,12 @@
 
 namespace emulator {
 
-// A card of a compute capability. What the capability decides is from the table of technical
-// specifications in NVIDIA's CUDA C++ Programming Guide; the rest, which differs between cards
-// of one capability, is that of a usual one.
+// A card of a compute capability. Properties that the capability decides are from the table of
+// technical specifications in NVIDIA's CUDA C++ Programming Guide. The others, which differ between
+// cards of one capability, are those of a common card.
 struct Card {
   int capability;  // 90 for 9.0
-  int driver;      // the oldest CUDA driver that knows it
+  int driver;      // the oldest CUDA driver that supports it
   int threads_per_multiprocessor, blocks_per_multiprocessor;
   int shared_per_multiprocessor, shared_per_block_optin, shared_reserved;  // bytes
   int multiprocessors;
@@ -28,7 +28,7 @@ struct Card {
 // The card of a compute capability, nullptr if there is none.
 const Card *find_card(int capability);
 
-// "75, 80, …": what find_card knows.
+// "75, 80, …": the capabilities that find_card knows.
 const char *known_cards();
 
 }  // namespace emulator

@@ -1,4 +1,4 @@
-// What a profiler would count, for each kernel, in the file CRNN_EMULATOR_COUNT.
+// Counts like a profiler's, per kernel, in the file CRNN_EMULATOR_COUNT.
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -37,8 +37,8 @@ void count_launch(const std::string &kernel, const ptx::Counts &c) {
   written = false;
 }
 
-// Called whenever the host has waited for a stream: a Go program that ends calls nothing of a
-// C library that could still write.
+// Called after every wait of the host for a stream: a Go program calls no function of a C library
+// when it ends, so nothing could be written then.
 void write_counts() {
   std::lock_guard lock(rows_mutex);
   if (written) return;

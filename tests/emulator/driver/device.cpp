@@ -13,7 +13,7 @@ namespace emulator {
 static bool init_called = false;
 
 struct Device {
-  CUcontext handle = nullptr;  // of the primary context, while somebody retains it
+  CUcontext handle = nullptr;  // of the primary context, while it is retained
   unsigned retained = 0;
   unsigned flags = 0;
   bool lost = false;
@@ -61,8 +61,8 @@ static void destroy(CUcontext handle) {
   release_all(*context);
 }
 
-// Notes a context that this process creates, if that was asked for: at once, so that a process which is
-// killed has said it, and in one write, so that lines of several processes do not mix.
+// Notes, if asked for, a context that this process creates: at once, so that the note survives if the
+// process is killed, and in one write, so that lines of several processes do not mix.
 static void note_context() {
   const std::string &path = settings().contexts_file;
   if (path.empty()) return;
@@ -208,7 +208,8 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *handle, CUdevice number) {
       auto context = std::make_shared<Context>();
       context->device = number;
       context->null_stream = new_stream(*context, CU_STREAM_DEFAULT, 0);
-      context->limits = {{CU_LIMIT_STACK_SIZE, 1024}, {CU_LIMIT_PRINTF_FIFO_SIZE, 1 << 20}, {CU_LIMIT_MALLOC_HEAP_SIZE, 8 << 20}};
+      context->limits = {
+          {CU_LIMIT_STACK_SIZE, 1024}, {CU_LIMIT_PRINTF_FIFO_SIZE, 1 << 20}, {CU_LIMIT_MALLOC_HEAP_SIZE, 8 << 20}};
       d.handle = publish<CUcontext>(context);
       note_context();
     }
@@ -245,7 +246,8 @@ CUresult cuDevicePrimaryCtxGetState(CUdevice number, unsigned *flags, int *activ
 }
 
 static void require_context(CUcontext handle) {
-  require(find_object<Context>(handle) != nullptr, CUDA_ERROR_INVALID_CONTEXT, "not a context, or one that was destroyed");
+  require(find_object<Context>(handle) != nullptr, CUDA_ERROR_INVALID_CONTEXT,
+          "not a context, or one that was destroyed");
 }
 
 CUresult cuCtxSetCurrent(CUcontext handle) {

@@ -1,5 +1,5 @@
-// What the files of the emulated driver share. Every exported function goes through entry();
-// `mutex` is held from there on, and let go while waiting for a stream.
+// Common to the files of the emulated driver. Every exported function goes through entry(), which
+// holds `mutex`; only a wait for a stream releases it.
 #pragma once
 #include <cuda.h>
 
@@ -24,7 +24,7 @@
 namespace emulator {
 
 // Why an entry point, or the work of a stream, fails. `why` explains a mistake of the calling
-// program and is printed; it is empty where the program has to explain the code itself.
+// program and is printed. It is empty if the program must explain the code itself.
 struct Error {
   CUresult code;
   std::string why = "";
@@ -40,8 +40,8 @@ const Card &card();
 
 struct Context;
 
-// What a program holds a handle of. Handles are numbers that are never used again, so one that
-// was destroyed, or is of another kind, is noticed.
+// An object behind a handle. Handles are numbers that are never reused, so the driver notices one
+// whose object was destroyed or is of another kind.
 struct Object {
   Context *context = nullptr;
   virtual ~Object() = default;
@@ -62,12 +62,13 @@ std::shared_ptr<T> find_object(Handle handle) {
   return at == objects().end() ? nullptr : std::dynamic_pointer_cast<T>(at->second);
 }
 
-// The object of a handle that has to be of this context (nullptr: of any).
+// The object of a handle, which must belong to this context (nullptr: to any).
 template <class T, class Handle>
 std::shared_ptr<T> get(Context *context, Handle handle) {
   std::shared_ptr<T> object = find_object<T>(handle);
   require(object != nullptr, CUDA_ERROR_INVALID_HANDLE, "a handle that is not live, or not of the kind expected");
-  require(!context || object->context == context, CUDA_ERROR_INVALID_CONTEXT, "a handle of a context that is not current");
+  require(!context || object->context == context, CUDA_ERROR_INVALID_CONTEXT,
+          "a handle of a context that is not current");
   return object;
 }
 
@@ -80,7 +81,7 @@ struct Stream;
 
 struct Context : Object {
   int device = 0;
-  CUresult error = CUDA_SUCCESS;  // of the work; nothing but the context's end clears it
+  CUresult error = CUDA_SUCCESS;  // of the work; only the context's end clears it
   std::shared_ptr<Stream> null_stream;
   std::vector<std::shared_ptr<Stream>> streams;  // the null stream too
   std::map<CUlimit, size_t> limits;
@@ -94,9 +95,9 @@ std::optional<CUresult> error_code(const std::string &number_or_name);
 // ---- entry.cpp
 
 extern std::mutex mutex;
-extern std::condition_variable_any &changed;  // some work was given, wanted or done
+extern std::condition_variable_any &changed;  // work was submitted, waited for or done
 
-// What an entry point needs beside its arguments.
+// The conditions of an entry point.
 enum Kind {
   anytime,      // may be called before cuInit
   initialised,  // after cuInit
@@ -105,8 +106,8 @@ enum Kind {
 
 CUresult enter(const char *name, Kind kind, bool needs_context, const std::function<void(Context *)> &body);
 
-// Runs the body of an entry point. One that takes a Context is called with the current one,
-// and needs it to be sound.
+// Runs the body of an entry point. A body that takes a Context gets the current one, which must be
+// free of errors.
 template <class Body>
 CUresult entry(const char *name, Kind kind, Body body) {
   if constexpr (std::is_invocable_v<Body, Context &>)
@@ -115,7 +116,7 @@ CUresult entry(const char *name, Kind kind, Body body) {
     return enter(name, kind, false, [&](Context *) { body(); });
 }
 
-// The error that the call in hand is to plant in the work that it gives to a stream.
+// The error that the current call must plant in the work that it submits.
 std::optional<CUresult> take_planted_error();
 
 // ---- device.cpp
@@ -139,16 +140,16 @@ char *host_address(uint64_t address, size_t size);  // throws CUDA_ERROR_ILLEGAL
 
 using Clock = std::chrono::steady_clock;
 
-// What is given to a stream, or becomes a node of a graph. It may run many times.
+// Work for a stream, or a node of a graph. It may run many times.
 struct Action {
   CUgraphNodeType type;
   const void *function;  // of a kernel
   std::function<void()> run;
 };
 
-// An action in a stream's queue. It runs after all that is before it in its stream and after
-// `after`. Like a busy card it takes its time: it starts when somebody waits for it or asks
-// about it, and otherwise at `due`, so that whoever forgets to wait sees what was there before.
+// An action in a stream's queue. It runs after all earlier work of its stream and after `after`. As on
+// a busy card, it starts late: when a thread waits for it or asks about it, otherwise at `due`. So a
+// program that forgets to wait sees the old values.
 struct Work {
   std::function<void()> run;  // empty: only a place to wait for
   std::vector<std::shared_ptr<Work>> after;
@@ -166,11 +167,11 @@ struct Stream : Object {
   int priority = 0;
   std::deque<std::shared_ptr<Work>> queue;
   std::shared_ptr<Work> last;
-  uint64_t given = 0, wanted = 0;  // numbers of work
+  uint64_t given = 0, wanted = 0;  // numbers of the last work submitted, and waited for
   bool destroyed = false;
   std::shared_ptr<Capture> capture;
-  std::vector<std::shared_ptr<Node>> tail;  // what the next captured node depends on
-  std::vector<CUgraphNode> tail_handles;    // what cuStreamGetCaptureInfo pointed to
+  std::vector<std::shared_ptr<Node>> tail;  // dependencies of the next captured node
+  std::vector<CUgraphNode> tail_handles;    // the array that cuStreamGetCaptureInfo returned
 };
 
 std::shared_ptr<Stream> new_stream(Context &context, unsigned flags, int priority);
@@ -185,14 +186,15 @@ void close_streams(Context &context);        // waits, and ends their threads
 void record(Stream &stream, Action action);
 void require_unbroken(const Capture &capture);
 
-// Throws, and ends the captures, if there are any that a call which could synchronise breaks.
+// For a call that could synchronise: if that breaks captures, ends them and throws.
 void refuse_in_capture(bool any_mode);
-// The same for work on the null stream, which all streams that can block wait for.
+// The same for work on the null stream, for which all blocking streams wait.
 void refuse_null_stream_in_capture(Context &context);
 // Ends a capture whose stream was used in a way that cannot be captured; throws code.
 [[noreturn]] void break_capture(Stream &stream, CUresult code, const std::string &why);
-// Waiting in a stream for an event of a capture.
-void join_capture(Stream &stream, const std::shared_ptr<Capture> &capture, const std::vector<std::shared_ptr<Node>> &nodes);
+// A stream waits for an event of a capture.
+void join_capture(Stream &stream, const std::shared_ptr<Capture> &capture,
+                  const std::vector<std::shared_ptr<Node>> &nodes);
 void drop_captures(Context &context);
 
 // ---- count.cpp

@@ -1,5 +1,5 @@
 // The way into every exported function: injected faults, the current context and its state,
-// captures, and the code that is returned.
+// captures, and the returned code.
 #include <dlfcn.h>
 
 #include <cstdio>
@@ -9,7 +9,7 @@
 namespace emulator {
 
 std::mutex mutex;
-// Threads of streams may still wait when the process ends: what they use is never destroyed.
+// Threads of streams may still wait when the process ends, so the objects they use are never destroyed.
 std::condition_variable_any &changed = *new std::condition_variable_any;
 
 std::map<uintptr_t, std::shared_ptr<Object>> &objects() {
@@ -33,7 +33,7 @@ static void *symbol(const std::string &name) {
   return dlsym(library, name.c_str());
 }
 
-// The exported name of an entry point that is given without a version's suffix.
+// The exported name of an entry point, given its name without a version's suffix.
 static void *newest_version(const std::string &name) {
   for (const char *suffix : {"_v3", "_v2", ""})
     if (void *found = symbol(name + suffix)) return found;
@@ -42,12 +42,12 @@ static void *newest_version(const std::string &name) {
 
 static std::optional<CUresult> planted;
 
-// Whether the call in hand is the one that has to fail.
+// Says whether the current call is the one that must fail.
 static void inject_fault(const char *name) {
   static unsigned long calls = 0;
   static const InjectedFault *fault = [] {
     const InjectedFault &asked = settings().fault;
-    // The entry points of NVML are the business of its own library.
+    // The entry points of NVML are in its own library.
     if (asked.entry.empty() || asked.entry.rfind("nvml", 0) == 0) return static_cast<const InjectedFault *>(nullptr);
     if (!newest_version(asked.entry)) refuse("CRNN_EMULATOR_FAULT: there is no entry point " + asked.entry);
     if (!error_code(asked.code)) refuse("CRNN_EMULATOR_FAULT: there is no error " + asked.code);

@@ -8,7 +8,7 @@ namespace emulator {
 
 struct Graph;
 
-// A node holds all that its action needs: kernel parameters were copied when it was captured.
+// A node holds all data of its action: kernel parameters were copied at the capture.
 struct Node : Object {
   Action action;
   std::vector<std::shared_ptr<Node>> after;
@@ -61,8 +61,9 @@ void break_capture(Stream &stream, CUresult code, const std::string &why) {
 void refuse_in_capture(bool any_mode) {
   bool refused = false;
   for (auto &capture : captures()) {
-    bool forbids = any_mode || capture->mode == CU_STREAM_CAPTURE_MODE_GLOBAL ||
-                   (capture->mode == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL && capture->thread == std::this_thread::get_id());
+    bool forbids =
+        any_mode || capture->mode == CU_STREAM_CAPTURE_MODE_GLOBAL ||
+        (capture->mode == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL && capture->thread == std::this_thread::get_id());
     if (forbids) capture->broken = refused = true;
   }
   require(!refused, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "a call that may synchronise, while a stream is captured");
@@ -74,10 +75,12 @@ void refuse_null_stream_in_capture(Context &context) {
     for (auto &stream : capture->streams)
       if (capture->context == &context && !(stream->flags & CU_STREAM_NON_BLOCKING)) capture->broken = refused = true;
   require(!refused, CUDA_ERROR_STREAM_CAPTURE_IMPLICIT,
-          "the null stream would have to wait for a stream that is captured and was created without CU_STREAM_NON_BLOCKING");
+          "the null stream would have to wait for a stream that is captured and was created without "
+          "CU_STREAM_NON_BLOCKING");
 }
 
-void join_capture(Stream &stream, const std::shared_ptr<Capture> &capture, const std::vector<std::shared_ptr<Node>> &nodes) {
+void join_capture(Stream &stream, const std::shared_ptr<Capture> &capture,
+                  const std::vector<std::shared_ptr<Node>> &nodes) {
   require(is_ongoing(*capture), CUDA_ERROR_CAPTURED_EVENT, "the capture in which the event was recorded has ended");
   require_unbroken(*capture);
   if (stream.capture && stream.capture != capture) {
@@ -116,7 +119,7 @@ void drop_captures(Context &context) {
     if (capture->context == &context) end(capture);
 }
 
-// Whether the origin's next work would wait for all that the other streams were given.
+// Says whether the origin's next work would wait for all work of the other streams.
 static bool is_joined(const Capture &capture) {
   std::vector<std::shared_ptr<Node>> reached = capture.origin->tail;
   for (size_t i = 0; i < reached.size(); i++)
@@ -149,7 +152,7 @@ static std::shared_ptr<const std::vector<Step>> steps_of(const Graph &graph) {
   return steps;
 }
 
-// Runs all steps. With a seed, in any of the orders that the dependencies allow.
+// Runs all steps; with a seed, in a random order that the dependencies allow.
 static void run_steps(const std::vector<Step> &steps, std::optional<unsigned> seed) {
   std::mt19937 random(seed.value_or(0));
   std::vector<bool> done(steps.size());
@@ -170,9 +173,11 @@ static Action replay(Exec &exec) {
   return {CU_GRAPH_NODE_TYPE_GRAPH, nullptr, [steps = exec.steps, seed] { run_steps(*steps, seed); }};
 }
 
-static CUresult instantiate(const char *entry_point, CUgraphExec *handle, CUgraph graph_handle, unsigned long long flags) {
+static CUresult instantiate(const char *entry_point, CUgraphExec *handle, CUgraph graph_handle,
+                            unsigned long long flags) {
   return entry(entry_point, initialised, [&](Context &context) {
-    require(handle && flags == 0, CUDA_ERROR_INVALID_VALUE, "no place for the handle, or flags, of which the emulator knows none");
+    require(handle && flags == 0, CUDA_ERROR_INVALID_VALUE,
+            "no place for the handle, or flags; the emulator supports none");
     auto graph = get<Graph>(&context, graph_handle);
     for (auto &capture : captures())
       require(capture->graph != graph, CUDA_ERROR_INVALID_VALUE, "the graph is still being captured");
@@ -205,14 +210,14 @@ static CUresult begin_capture(const char *entry_point, CUstream handle, CUstream
   });
 }
 
-// The status of a capture; needs its stream to be asked about by a call that may be made now.
+// The status of a stream's capture, for a call that is allowed during it.
 static CUstreamCaptureStatus status(Context &context, Stream &stream) {
   if (&stream == context.null_stream.get()) refuse_null_stream_in_capture(context);
   if (!stream.capture) return CU_STREAM_CAPTURE_STATUS_NONE;
   return stream.capture->broken ? CU_STREAM_CAPTURE_STATUS_INVALIDATED : CU_STREAM_CAPTURE_STATUS_ACTIVE;
 }
 
-// Compares a graph with what was instantiated; says what differs.
+// Compares a graph with the instantiated one; returns the difference.
 static CUgraphExecUpdateResultInfo compare(const std::vector<Step> &old, const Graph &graph) {
   auto steps = steps_of(graph);
   if (old.size() != steps->size()) return {CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED, nullptr, nullptr};
@@ -229,7 +234,9 @@ static CUgraphExecUpdateResultInfo compare(const std::vector<Step> &old, const G
 
 using namespace emulator;
 
-CUresult cuStreamBeginCapture(CUstream handle, CUstreamCaptureMode mode) { return begin_capture(__func__, handle, mode); }
+CUresult cuStreamBeginCapture(CUstream handle, CUstreamCaptureMode mode) {
+  return begin_capture(__func__, handle, mode);
+}
 
 CUresult cuStreamEndCapture(CUstream handle, CUgraph *graph) {
   return entry(__func__, initialised, [&](Context &context) {
@@ -246,7 +253,8 @@ CUresult cuStreamEndCapture(CUstream handle, CUgraph *graph) {
     end(capture);
     if (capture->broken || !joined) drop(*capture->graph, capture->handle);
     require_unbroken(*capture);
-    require(joined, CUDA_ERROR_STREAM_CAPTURE_UNJOINED, "the stream does not wait for all work of the streams that joined");
+    require(joined, CUDA_ERROR_STREAM_CAPTURE_UNJOINED,
+            "the stream does not wait for all work of the streams that joined");
     *graph = capture->handle;
   });
 }
@@ -325,7 +333,7 @@ CUresult cuGraphExecDestroy(CUgraphExec handle) {
   });
 }
 
-// cuda.h gives the newest form its plain name; a program of an older one asks for the others.
+// cuda.h gives the newest version the plain name; older programs ask for the other names.
 #undef cuGraphInstantiate
 
 CUresult cuGraphInstantiateWithFlags(CUgraphExec *handle, CUgraph graph, unsigned long long flags) {

@@ -1,4 +1,4 @@
-// Launches of kernels, and how many of their blocks fit on a card.
+// Launches of kernels, and the number of their blocks that fit on a card.
 #include <algorithm>
 #include <cstring>
 
@@ -19,7 +19,7 @@ struct Geometry {
   bool cooperative = false;
 };
 
-// What a launch asks for, with the clusters that the kernel was compiled for.
+// The geometry of a launch, with the clusters for which the kernel was compiled.
 static Geometry geometry(const Function &function, const CUlaunchConfig &config) {
   Geometry g{{config.gridDimX, config.gridDimY, config.gridDimZ},
              {config.blockDimX, config.blockDimY, config.blockDimZ},
@@ -40,7 +40,8 @@ static Geometry geometry(const Function &function, const CUlaunchConfig &config)
         g.cluster = asked;
         break;
       }
-      default: throw Error{CUDA_ERROR_NOT_SUPPORTED, "the emulator does not know launch attribute " + std::to_string(a.id)};
+      default:
+        throw Error{CUDA_ERROR_NOT_SUPPORTED, "the emulator does not know launch attribute " + std::to_string(a.id)};
     }
   }
   return g;
@@ -49,7 +50,8 @@ static Geometry geometry(const Function &function, const CUlaunchConfig &config)
 // Clusters of a function that run at the same time on the whole card.
 static int resident_clusters(const Function &function, const Geometry &g) {
   int blocks = resident_blocks(function, g.block.count(), g.shared), clusters = 0;
-  for (int multiprocessors : card().multiprocessors_by_cluster()) clusters += multiprocessors * blocks / int(g.cluster.count());
+  for (int multiprocessors : card().multiprocessors_by_cluster())
+    clusters += multiprocessors * blocks / int(g.cluster.count());
   return clusters;
 }
 
@@ -59,14 +61,15 @@ static void check_cluster(const Function &function, const Geometry &g) {
   uint64_t most = function.large_clusters ? 16 : 8;
   require(g.cluster.count() <= most, CUDA_ERROR_INVALID_CLUSTER_SIZE,
           name + ": clusters of " + g.cluster.text() + " blocks, at most " + std::to_string(most) + " are allowed");
-  require(g.grid.x % g.cluster.x == 0 && g.grid.y % g.cluster.y == 0 && g.grid.z % g.cluster.z == 0, CUDA_ERROR_INVALID_VALUE,
+  require(g.grid.x % g.cluster.x == 0 && g.grid.y % g.cluster.y == 0 && g.grid.z % g.cluster.z == 0,
+          CUDA_ERROR_INVALID_VALUE,
           name + ": a grid of " + g.grid.text() + " is not made of whole clusters of " + g.cluster.text());
 }
 
 static void check(const Function &function, const Geometry &g) {
   const std::string &name = function.kernel->name;
-  require(g.grid.count() > 0 && g.grid.x <= 0x7fffffff && g.grid.y <= 65535 && g.grid.z <= 65535, CUDA_ERROR_INVALID_VALUE,
-          name + ": a grid of " + g.grid.text());
+  require(g.grid.count() > 0 && g.grid.x <= 0x7fffffff && g.grid.y <= 65535 && g.grid.z <= 65535,
+          CUDA_ERROR_INVALID_VALUE, name + ": a grid of " + g.grid.text());
   require(g.block.count() > 0 && g.block.x <= 1024 && g.block.y <= 1024 && g.block.z <= 64 &&
               g.block.count() <= unsigned(function.max_threads()),
           CUDA_ERROR_INVALID_VALUE,
@@ -78,9 +81,11 @@ static void check(const Function &function, const Geometry &g) {
   require(blocks > 0, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, name + ": a block does not fit on a multiprocessor");
   if (g.cluster.count() > 0) {
     check_cluster(function, g);
-    require(resident_clusters(function, g) > 0, CUDA_ERROR_INVALID_CLUSTER_SIZE, name + ": a cluster does not fit on the card");
+    require(resident_clusters(function, g) > 0, CUDA_ERROR_INVALID_CLUSTER_SIZE,
+            name + ": a cluster does not fit on the card");
   }
-  require(!g.cooperative || g.grid.count() <= uint64_t(blocks) * card().multiprocessors, CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE,
+  require(!g.cooperative || g.grid.count() <= uint64_t(blocks) * card().multiprocessors,
+          CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE,
           name + ": a grid of " + g.grid.text() + " does not fit on the card at once");
 }
 
@@ -99,8 +104,9 @@ static std::vector<char> copy_params(const ptx::Kernel &kernel, void **params, v
       else
         throw Error{CUDA_ERROR_INVALID_VALUE, kernel.name + ": an unknown extra option"};
     }
-    require(size == bytes.size() && (buffer || size == 0), CUDA_ERROR_INVALID_VALUE,
-            kernel.name + ": " + std::to_string(size) + " bytes of parameters instead of " + std::to_string(bytes.size()));
+    require(
+        size == bytes.size() && (buffer || size == 0), CUDA_ERROR_INVALID_VALUE,
+        kernel.name + ": " + std::to_string(size) + " bytes of parameters instead of " + std::to_string(bytes.size()));
     if (size > 0) memcpy(bytes.data(), buffer, size);
     return bytes;
   }
@@ -113,20 +119,23 @@ static std::vector<char> copy_params(const ptx::Kernel &kernel, void **params, v
   return bytes;
 }
 
-// A card runs one kernel after the other: one of the orders in which it might.
-static void run_kernel(const ptx::Module &module, const ptx::Kernel &kernel, const Geometry &g, const std::vector<char> &params,
-                       int device) {
+// Runs one kernel after the other, which is one of the orders possible on a card.
+static void run_kernel(const ptx::Module &module, const ptx::Kernel &kernel, const Geometry &g,
+                       const std::vector<char> &params, int device) {
   static auto &busy = *new std::mutex;
   std::lock_guard lock(busy);
   count_towards_loss(device);
   ptx::Counts counts;
-  ptx::Options options{settings().threads, settings().races, settings().order, counting() ? &counts : nullptr, settings().errors};
-  ptx::run({&module, &kernel, {g.grid.x, g.grid.y, g.grid.z}, {g.block.x, g.block.y, g.block.z}, g.shared, params.data()},
-           memory(), options);
+  ptx::Options options{settings().threads, settings().races, settings().order, counting() ? &counts : nullptr,
+                       settings().errors};
+  ptx::run(
+      {&module, &kernel, {g.grid.x, g.grid.y, g.grid.z}, {g.block.x, g.block.y, g.block.z}, g.shared, params.data()},
+      memory(), options);
   if (counting()) count_launch(kernel.name, counts);
 }
 
-static CUresult launch(const char *entry_point, const CUlaunchConfig &config, CUfunction handle, void **params, void **extra) {
+static CUresult launch(const char *entry_point, const CUlaunchConfig &config, CUfunction handle, void **params,
+                       void **extra) {
   return entry(entry_point, initialised, [&](Context &context) {
     auto function = get<Function>(&context, handle);
     auto stream = get_stream(context, config.hStream);
@@ -135,9 +144,8 @@ static CUresult launch(const char *entry_point, const CUlaunchConfig &config, CU
     ptx::Kernel kernel = *function->kernel;
     std::tie(kernel.cluster[0], kernel.cluster[1], kernel.cluster[2]) = std::tie(g.cluster.x, g.cluster.y, g.cluster.z);
     submit(*stream, {CU_GRAPH_NODE_TYPE_KERNEL, function->kernel,
-                     [module = function->module, kernel, g, bytes = copy_params(kernel, params, extra), device = context.device] {
-                       run_kernel(*module->code, kernel, g, bytes, device);
-                     }});
+                     [module = function->module, kernel, g, bytes = copy_params(kernel, params, extra),
+                      device = context.device] { run_kernel(*module->code, kernel, g, bytes, device); }});
   });
 }
 
@@ -152,14 +160,16 @@ static CUresult max_active_blocks(const char *entry_point, int *blocks, CUfuncti
 
 using namespace emulator;
 
-CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,
-                        unsigned block_z, unsigned shared, CUstream stream, void **params, void **extra) {
+CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                        unsigned block_y, unsigned block_z, unsigned shared, CUstream stream, void **params,
+                        void **extra) {
   CUlaunchConfig config{grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream, nullptr, 0};
   return launch(__func__, config, function, params, extra);
 }
 
-CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-                                   unsigned block_y, unsigned block_z, unsigned shared, CUstream stream, void **params) {
+CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                                   unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,
+                                   CUstream stream, void **params) {
   CUlaunchAttribute cooperative{};
   cooperative.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
   cooperative.value.cooperative = 1;
@@ -176,8 +186,8 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction fun
   return max_active_blocks(__func__, blocks, function, threads, shared);
 }
 
-CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction function, int threads, size_t shared,
-                                                              unsigned) {
+CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction function, int threads,
+                                                              size_t shared, unsigned) {
   return max_active_blocks(__func__, blocks, function, threads, shared);
 }
 

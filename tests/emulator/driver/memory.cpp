@@ -1,8 +1,8 @@
 // Device memory and page-locked host memory, and copies between them.
 //
-// Device addresses lie in a range of their own that the host cannot read or write. They are
-// never given out twice, there is a gap behind each allocation, and an allocation is exactly
-// as long as it was asked for, so that every access that is off is noticed.
+// Device addresses lie in a separate range that the host cannot read or write. They are never given
+// out twice, each allocation is followed by a gap, and it has exactly the size asked for. So every
+// wrong access is noticed.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -16,7 +16,7 @@ namespace emulator {
 
 struct Allocation {
   enum Kind { device, page_locked, registered } kind;
-  uint64_t address;  // what the program and its kernels use; of host memory, its own
+  uint64_t address;  // for the program and its kernels; host memory keeps its own
   size_t size;
   char *host;        // where the bytes are
   Context *context;
@@ -51,7 +51,7 @@ class Space : public ptx::Memory {
 
   std::string explain(uint64_t address, size_t size) override;
 
-  // A copy: the allocation may be gone as soon as the lock is.
+  // A copy, since the allocation may end as soon as the lock is released.
   std::optional<Allocation> allocation(uint64_t address) {
     std::shared_lock lock(mutex_);
     const Allocation *a = containing(address);
@@ -94,7 +94,7 @@ class Space : public ptx::Memory {
   }
 
  private:
-  // All that the driver promises; more would hide a kernel that needs more.
+  // No more than the driver promises: that would hide a kernel that needs more.
   static constexpr uint64_t alignment = 256;
   static constexpr uint64_t gap = 1 << 20;
 
@@ -138,7 +138,8 @@ std::string Space::explain(uint64_t address, size_t size) {
     if (behind < gap) return std::to_string(behind) + " bytes behind the " + describe(a.address, a.size);
   }
   if (next != live_.end() && next->first - address <= gap)
-    return std::to_string(next->first - address) + " bytes before the " + describe(next->second.address, next->second.size);
+    return std::to_string(next->first - address) + " bytes before the " +
+           describe(next->second.address, next->second.size);
   return "not device memory";
 }
 
@@ -156,7 +157,7 @@ char *host_address(uint64_t address, size_t size) {
               std::to_string(size) + " bytes at " + hex(address) + ": " + space().explain(address, size)};
 }
 
-// What is in use of each card's memory, which hands it out in multiples of 512 bytes.
+// The used memory of each card, in multiples of 512 bytes.
 static size_t &used(int device) {
   static auto &all = *new std::map<int, size_t>;
   return all[device];
@@ -206,7 +207,8 @@ static void *allocate_host(Context &context, size_t size) {
 static void require_start(uint64_t address, Allocation::Kind kind, CUresult code) {
   auto a = space().allocation(address);
   require(a && a->address == address && a->kind == kind, code,
-          "no such allocation starts at " + hex(address) + ": " + (a ? "in the " + describe(a->address, a->size) : space().explain(address, 1)));
+          "no such allocation starts at " + hex(address) + ": " +
+              (a ? "in the " + describe(a->address, a->size) : space().explain(address, 1)));
 }
 
 // ---- copies
@@ -214,14 +216,16 @@ static void require_start(uint64_t address, Allocation::Kind kind, CUresult code
 static void require_memory(uint64_t address, size_t size, const char *what) {
   uint64_t low, high;
   require(space().find(address, size, &low, &high), CUDA_ERROR_INVALID_VALUE,
-          std::string(what) + " of " + std::to_string(size) + " bytes at " + hex(address) + ": " + space().explain(address, size));
+          std::string(what) + " of " + std::to_string(size) + " bytes at " + hex(address) + ": " +
+              space().explain(address, size));
 }
 
-// Whether host memory is page-locked. It has to be that altogether or not at all.
+// Says whether host memory is page-locked. All of it must be, or none.
 static bool is_page_locked(const void *host, size_t size) {
   require(host, CUDA_ERROR_INVALID_VALUE, "a host address of null");
   auto a = space().allocation(address_of(host));
-  require(!a || a->kind != Allocation::device, CUDA_ERROR_INVALID_VALUE, "a device address where a host address belongs");
+  require(!a || a->kind != Allocation::device, CUDA_ERROR_INVALID_VALUE,
+          "a device address where a host address belongs");
   uint64_t low, high;
   if (space().find(address_of(host), size, &low, &high)) return true;
   require(!space().touches(address_of(host), size), CUDA_ERROR_INVALID_VALUE,
@@ -237,7 +241,8 @@ static Action copy_action(uint64_t destination, uint64_t source, size_t size) {
 
 static void refuse_pageable_in_capture(Stream &stream) {
   if (stream.capture)
-    break_capture(stream, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "a copy from or to host memory that is not page-locked");
+    break_capture(stream, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+                  "a copy from or to host memory that is not page-locked");
 }
 
 static void copy_to_device(Stream &stream, uint64_t destination, const void *source, size_t size, bool wait) {
@@ -248,7 +253,7 @@ static void copy_to_device(Stream &stream, uint64_t destination, const void *sou
     if (wait) finish(stream);
     return;
   }
-  // Copied to a buffer of the driver now; nobody waits until that has reached the device.
+  // Copied to a buffer of the driver now; the call does not wait until it has reached the device.
   refuse_pageable_in_capture(stream);
   if (wait) finish(stream);
   auto bytes = static_cast<const char *>(source);
@@ -278,7 +283,7 @@ static void copy_on_device(Stream &stream, uint64_t destination, uint64_t source
   submit(stream, copy_action(destination, source, size));
 }
 
-// A copy whose direction is seen from the addresses.
+// A copy; its direction follows from the addresses.
 static void copy(Stream &stream, uint64_t destination, uint64_t source, size_t size, bool wait) {
   auto on_device = [](uint64_t address) {
     auto a = space().allocation(address);
@@ -302,7 +307,7 @@ static void set(Stream &stream, uint64_t destination, T value, size_t count) {
                   }});
 }
 
-// The stream of the calls that name none, none of which may be captured.
+// The stream for calls without a stream argument; none of these calls may be captured.
 static Stream &null_stream(Context &context) {
   refuse_null_stream_in_capture(context);
   refuse_in_capture(false);

@@ -18,11 +18,10 @@ static unsigned newest_ptx(int driver) {
 
 struct Header {
   unsigned version = 0, target = 0;
-  char suffix = 0;  // a: for that architecture alone
+  char suffix = 0;  // a: only for that architecture
 };
 
-// The directives at the head, read by themselves: the rest of a text that is too new may hold
-// anything.
+// The directives at the head, read first: if the text is too new, the rest may contain anything.
 static Header read_header(const std::string &text) {
   Header header;
   size_t line_start = 0;
@@ -37,7 +36,9 @@ static Header read_header(const std::string &text) {
   return header;
 }
 
-static std::string dotted(unsigned version) { return std::to_string(version / 10) + "." + std::to_string(version % 10); }
+static std::string dotted(unsigned version) {
+  return std::to_string(version / 10) + "." + std::to_string(version % 10);
+}
 
 // The logs that a caller of cuModuleLoadDataEx asked for.
 struct Log {
@@ -51,11 +52,15 @@ struct Log {
       size_t number = reinterpret_cast<size_t>(values[i]);
       switch (options[i]) {
         case CU_JIT_ERROR_LOG_BUFFER: error = static_cast<char *>(values[i]); break;
-        case CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES: error_size = static_cast<unsigned>(number), error_used = &values[i]; break;
+        case CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES:
+          error_size = static_cast<unsigned>(number), error_used = &values[i];
+          break;
         case CU_JIT_INFO_LOG_BUFFER: info = static_cast<char *>(values[i]); break;
-        case CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES: info_size = static_cast<unsigned>(number), info_used = &values[i]; break;
+        case CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES:
+          info_size = static_cast<unsigned>(number), info_used = &values[i];
+          break;
         default:
-          // The others change how fast the code is, not what it does.
+          // The other options change the speed of the code, not its results.
           require(options[i] >= 0 && options[i] < CU_JIT_NUM_OPTIONS, CUDA_ERROR_INVALID_VALUE, "an unknown option");
       }
     }
@@ -85,25 +90,30 @@ static std::unique_ptr<ptx::Module> compile(const char *image, const Log &log) {
   std::string text = image;
   Header header = read_header(text);
   int capability = card().capability;
-  if (header.version == 0 || header.target == 0) log.fail(CUDA_ERROR_INVALID_PTX, "missing .version or .target directive");
+  if (header.version == 0 || header.target == 0)
+    log.fail(CUDA_ERROR_INVALID_PTX, "missing .version or .target directive");
   if (header.version > newest_ptx(settings().driver))
     log.fail(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, "unsupported .version " + dotted(header.version) +
-                                                     ": the current version is " + dotted(newest_ptx(settings().driver)));
+                                                     ": the current version is " +
+                                                     dotted(newest_ptx(settings().driver)));
   bool fits = header.suffix == 'a' ? int(header.target) == capability : int(header.target) <= capability;
   if (!fits)
-    log.fail(CUDA_ERROR_INVALID_PTX, "the .target sm_" + std::to_string(header.target) + (header.suffix == 'a' ? "a" : "") +
-                                         " does not run on sm_" + std::to_string(capability));
+    log.fail(CUDA_ERROR_INVALID_PTX, "the .target sm_" + std::to_string(header.target) +
+                                         (header.suffix == 'a' ? "a" : "") + " does not run on sm_" +
+                                         std::to_string(capability));
   try {
     auto module = ptx::parse(text);
     for (const ptx::Kernel &kernel : module->kernels) {
       if (kernel.param_bytes > param_limit(header.version))
-        log.fail(CUDA_ERROR_INVALID_PTX, kernel.name + ": " + std::to_string(kernel.param_bytes) + " bytes of parameters");
+        log.fail(CUDA_ERROR_INVALID_PTX,
+                 kernel.name + ": " + std::to_string(kernel.param_bytes) + " bytes of parameters");
       if (kernel.static_shared > size_t(Card::shared_per_block))
-        log.fail(CUDA_ERROR_INVALID_PTX, kernel.name + ": " + std::to_string(kernel.static_shared) + " bytes of static shared memory");
+        log.fail(CUDA_ERROR_INVALID_PTX,
+                 kernel.name + ": " + std::to_string(kernel.static_shared) + " bytes of static shared memory");
     }
     return module;
   } catch (const ptx::ParseError &error) {
-    // Said in any case: that the emulator lacks something is not the caller's business.
+    // Printed in any case: a lack of the emulator is no mistake of the caller.
     say(error.what());
     log.fail(CUDA_ERROR_INVALID_PTX, error.what());
   }

@@ -16,8 +16,8 @@ struct Function : Object {
   int preferred_carveout = -1;
   bool large_clusters = false;  // more blocks than 8, which not every card can hold
 
-  // Registers of a thread: what the PTX uses at once is only known to a real assembler; what
-  // the launch bounds leave is its limit.
+  // Registers per thread. Only a real assembler knows how many the PTX uses at once; the launch bounds
+  // limit them.
   int registers() const;
   int max_threads() const;
 };

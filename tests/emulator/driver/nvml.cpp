@@ -1,5 +1,5 @@
-// libnvidia-ml.so.1: the calls of the NVIDIA Management Library that `crnn doctor` makes. Its
-// declarations are here, since no package that the build needs holds its header.
+// libnvidia-ml.so.1: the functions of the NVIDIA Management Library that `crnn doctor` calls. They
+// are declared here, since no package that the build needs has the library's header.
 #include <unistd.h>
 
 #include <cstdio>
@@ -44,7 +44,7 @@ struct Process {
 
 unsigned users = 0;  // calls of nvmlInit without their nvmlShutdown
 
-// The result with which CRNN_EMULATOR_FAULT makes this call fail, a number here.
+// The result, a number here, with which CRNN_EMULATOR_FAULT makes this call fail.
 Result inject_fault(const char *name) {
   static unsigned long calls = 0;
   const InjectedFault &fault = settings().fault;
@@ -73,7 +73,7 @@ Result copy_text(const std::string &text, char *to, unsigned length) {
   return success;
 }
 
-// The display driver with which a CUDA driver came.
+// The display driver that contains a CUDA driver.
 std::string display_driver() {
   static const std::pair<int, const char *> releases[] = {
       {13000, "580.65"}, {12090, "575.51"}, {12080, "570.86"}, {12060, "560.28"}, {12050, "555.42"}, {12040, "550.54"},
@@ -204,12 +204,14 @@ Result nvmlDeviceGetTemperature(Device *device, int sensor, unsigned *celsius) {
   });
 }
 
-// The clock of each kind, in MHz: the emulated card is never at rest.
+// The clock of each kind, in MHz: the emulated card is never idle.
 Result nvmlDeviceGetClockInfo(Device *device, int kind, unsigned *megahertz) {
   return about(__func__, device, [&] {
     if (!megahertz || kind < 0 || kind > 3) return invalid_argument;
     constexpr int memory = 2;
-    *megahertz = (kind == memory ? settings().cards[number(device)]->memory_clock_khz : settings().cards[number(device)]->clock_khz) / 1000;
+    *megahertz = (kind == memory ? settings().cards[number(device)]->memory_clock_khz
+                                 : settings().cards[number(device)]->clock_khz) /
+                 1000;
     return success;
   });
 }

@@ -75,7 +75,7 @@ static ptx::Errors parse_errors(const std::string &text) {
   return errors;
 }
 
-// As a driver reads it: numbers of devices, up to the first that is none.
+// Read as by a driver: numbers of devices, up to the first invalid one.
 static std::vector<unsigned> visible_devices(unsigned devices) {
   std::vector<unsigned> visible;
   const char *list = getenv("CUDA_VISIBLE_DEVICES");
@@ -102,7 +102,7 @@ static unsigned processors() {
   return std::max(1, CPU_COUNT(&set));
 }
 
-// Kinds of cards, set apart by commas.
+// Kinds of cards, separated by commas.
 static std::vector<const Card *> parse_cards(const std::string &text) {
   std::vector<const Card *> cards;
   for (size_t at = 0, end; at <= text.size(); at = end + 1) {
@@ -158,11 +158,11 @@ static Settings read_settings() {
       refuse(prefix + name + ": there is no such setting");
     }
   }
-  // More devices than kinds are of the last kind.
+  // Further devices are of the last kind.
   s.cards.resize(devices.value_or(s.cards.size()), s.cards.back());
   for (const Card *card : s.cards)
     if (!driver_given) s.driver = std::max(s.driver, card->driver);
-  // A driver does not see a card that is newer than it.
+  // A driver does not see a card that is newer than the driver.
   std::erase_if(s.cards, [&](const Card *card) { return card->driver > s.driver; });
   s.visible = visible_devices(s.cards.size());
   return s;

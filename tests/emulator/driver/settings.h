@@ -1,4 +1,4 @@
-// What the environment says about the emulated card and driver; README.md describes each variable.
+// The settings of the emulated card and driver, from the environment; README.md describes each variable.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -16,15 +16,15 @@ struct InjectedFault {
   std::string entry;          // without a version's suffix; empty: none
   std::string code;           // a number, or the name of a CUresult
   unsigned long nth = 1;
-  bool asynchronous = false;  // the call succeeds, the work that it gave to the stream fails
+  bool asynchronous = false;  // the call succeeds, and the work that it submitted fails
 };
 
 struct Settings {
   std::vector<const Card *> cards;  // of each device
   int driver = 12040;             // CUDA 12.4
   size_t memory = size_t(4) << 30;  // bytes of each card
-  std::vector<unsigned> visible;  // those of the devices that CUDA_VISIBLE_DEVICES leaves
-  unsigned threads = 1;  // of the host, that run the blocks of a kernel
+  std::vector<unsigned> visible;  // the devices that CUDA_VISIBLE_DEVICES leaves
+  unsigned threads = 1;  // host threads that run the blocks of a kernel
   bool races = false;
   unsigned order = 0;
   std::string count_file;  // empty: nothing is counted
@@ -35,8 +35,8 @@ struct Settings {
   std::optional<unsigned long> lost_after;  // kernels
 };
 
-// The settings, read once. One that cannot be understood ends the process with one line:
-// a test that runs with other settings than it asked for proves nothing.
+// The settings, read once. An invalid one ends the process with one line: a test with other settings
+// than it asked for proves nothing.
 const Settings &settings();
 
 // The identity of a device, by which a program finds it in both libraries.

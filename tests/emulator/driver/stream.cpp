@@ -3,11 +3,11 @@
 
 namespace emulator {
 
-// How long work waits for somebody who wants it: longer than a program needs to come to its
-// mistake, however busy the machine.
+// How long work waits to be asked for: longer than a program needs to reach its mistake, even on a busy
+// machine.
 static constexpr auto patience = std::chrono::seconds(1);
 
-// Lets the work start, and all that is before it in its stream.
+// Lets the work start, with all earlier work of its stream.
 static void want(const Work &work) {
   if (work.done) return;
   work.stream->wanted = std::max(work.stream->wanted, work.number);
@@ -20,7 +20,7 @@ static void wait_for(const std::shared_ptr<Work> &work) {
   changed.wait(mutex, [&] { return work->done; });
 }
 
-// The code of a fault that a card would report for what a kernel did.
+// The error code that a card would report for a fault of a kernel.
 static CUresult fault_code(ptx::Fault::Kind kind) {
   switch (kind) {
     case ptx::Fault::address: return CUDA_ERROR_ILLEGAL_ADDRESS;
@@ -98,9 +98,9 @@ std::shared_ptr<Stream> get_stream(Context &context, CUstream handle) {
 
 static bool blocks(const Stream &stream) { return !(stream.flags & CU_STREAM_NON_BLOCKING); }
 
-// Gives work to a stream. The null stream and the streams that do not renounce it wait for
-// each other.
-static std::shared_ptr<Work> enqueue(Stream &stream, std::function<void()> action, std::shared_ptr<Work> after = nullptr) {
+// Submits work to a stream. The null stream and blocking streams wait for each other.
+static std::shared_ptr<Work> enqueue(Stream &stream, std::function<void()> action,
+                                     std::shared_ptr<Work> after = nullptr) {
   auto work = std::make_shared<Work>();
   work->run = std::move(action);
   work->stream = &stream;
@@ -157,7 +157,7 @@ void close_streams(Context &context) {
 
 struct Event : Object {
   unsigned flags;
-  // Recorded in a stream: done when the stream came there, at *time.
+  // Recorded in a stream: done when the stream reached it, at *time.
   std::shared_ptr<Work> work;
   std::shared_ptr<Clock::time_point> time;
   // Recorded in a capture: after these nodes.
@@ -180,7 +180,8 @@ using namespace emulator;
 
 static CUresult create_stream(const char *entry_point, CUstream *handle, unsigned flags, int priority) {
   return entry(entry_point, initialised, [&](Context &context) {
-    require(handle && flags <= CU_STREAM_NON_BLOCKING, CUDA_ERROR_INVALID_VALUE, "no place for the handle, or unknown flags");
+    require(handle && flags <= CU_STREAM_NON_BLOCKING, CUDA_ERROR_INVALID_VALUE,
+            "no place for the handle, or unknown flags");
     *handle = publish<CUstream>(new_stream(context, flags, priority));
   });
 }

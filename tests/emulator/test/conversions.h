@@ -1,4 +1,4 @@
-// cvt, against exact values and, for the small formats, the list of all their numbers.
+// cvt, against exact values and, for the small formats, a list of all their numbers.
 #pragma once
 #include <algorithm>
 
@@ -69,15 +69,19 @@ inline void conversions() {
     for (auto &from : integers) {
       auto wide = [=](I v) { return U(number(U(v), to)); };  // the register is filled by the sign of the type
       op("cvt." + to + "." + from, reg(to), {reg(from)}, [=](U a, U, U, U) { return wide(number(a, from)); });
-      op("cvt.sat." + to + "." + from, reg(to), {reg(from)}, [=](U a, U, U, U) { return wide(limit(Quad(number(a, from)), to)); });
+      op("cvt.sat." + to + "." + from, reg(to), {reg(from)},
+         [=](U a, U, U, U) { return wide(limit(Quad(number(a, from)), to)); });
     }
   for (auto &i : integers) {
     for (std::string mode : {"rni", "rzi", "rmi", "rpi"}) {
-      op("cvt." + mode + "." + i + ".f32", reg(i), {"f32"}, [=](U a, U, U, U) { return U(limit(integral(f32(a), mode), i)); });
+      op("cvt." + mode + "." + i + ".f32", reg(i), {"f32"},
+         [=](U a, U, U, U) { return U(limit(integral(f32(a), mode), i)); });
       op("cvt." + mode + ".ftz." + i + ".f32", reg(i), {"f32"},
          [=](U a, U, U, U) { return U(limit(integral(flushed(f32(a)), mode), i)); });
-      op("cvt." + mode + "." + i + ".f64", reg(i), {"f64"}, [=](U a, U, U, U) { return U(limit(integral(f64(a), mode), i)); });
-      op("cvt." + mode + "." + i + ".f16", reg(i), {"f16"}, [=](U a, U, U, U) { return U(limit(integral(from_16(a, 10), mode), i)); });
+      op("cvt." + mode + "." + i + ".f64", reg(i), {"f64"},
+         [=](U a, U, U, U) { return U(limit(integral(f64(a), mode), i)); });
+      op("cvt." + mode + "." + i + ".f16", reg(i), {"f16"},
+         [=](U a, U, U, U) { return U(limit(integral(from_16(a, 10), mode), i)); });
     }
     for (std::string mode : {"rn", "rz", "rm", "rp"}) {
       op("cvt." + mode + ".f32." + i, "f32", {reg(i)}, [=](U a, U, U, U) {
@@ -94,7 +98,8 @@ inline void conversions() {
         return bits(r);
       });
       if (bits_of(i) <= 32)
-        op("cvt." + mode + ".f16." + i, "f16", {reg(i)}, [=](U a, U, U, U) { return to_16(double(number(a, i)), 10, mode); });
+        op("cvt." + mode + ".f16." + i, "f16", {reg(i)},
+           [=](U a, U, U, U) { return to_16(double(number(a, i)), 10, mode); });
     }
   }
   op("cvt.f64.f32", "f64", {"f32"}, [](U a, U, U, U) { return bits(double(f32(a))); }, "", {0, true});
@@ -138,7 +143,7 @@ inline void conversions() {
   op("cvt.f32.f16", "f32", {"f16"}, [](U a, U, U, U) { return bits(static_cast<float>(from_16(a, 10))); });
   op("cvt.f64.f16", "f64", {"f16"}, [](U a, U, U, U) { return bits(from_16(a, 10)); }, "", {0, true});
   op("cvt.f32.bf16", "f32", {"bf16"}, [](U a, U, U, U) { return bits(static_cast<float>(from_16(a, 7))); });
-  // To nearest, ties away from zero, at bit 13. Of NaN, what ptxas 12.9 and 13.4 make of it for sm_80 to sm_120:
+  // To nearest, ties away from zero, at bit 13. For NaN like the code of ptxas 12.9 and 13.4 for sm_80 to sm_120:
   // FSETP.GEU P0, |a|, +INF; @!P0 IADD a, a, 0x1000; LOP3 d, a & 0xffffe000.
   op("cvt.rna.tf32.f32", "b32", {"f32"}, [](U a, U, U, U) -> U {
     U low = a & 0x1fff, cut = a - low;

@@ -1,4 +1,4 @@
-// Options::errors: results at the end of what the manual allows, and never beyond it.
+// Options::errors: results at the end of the bound that the manual allows, and never beyond it.
 #pragma once
 #include <functional>
 #include <map>
@@ -35,7 +35,7 @@ inline std::vector<float> approximated(const std::string &opcode, const std::vec
 struct Approximation {
   std::string opcode;
   std::function<Long(Long, Long)> value;
-  std::function<Long(Long, Long)> allowed;  // of a and the value; how far the result may be from the centre
+  std::function<Long(Long, Long)> allowed;  // the bound of the error, by a and the value
   bool falls = false;                       // `up` makes it smaller
   bool from_rounded = false;                // the centre is the correctly rounded result
 };
@@ -86,7 +86,7 @@ inline void approximate_errors() {
           return fail(f.opcode + ": an error below the bound");
       }
     }
-    // At random: one of the ends, each of them often, the same for the same operand wherever it stands.
+    // At random: each end often, and always the same end for the same operand.
     auto got = approximated(f.opcode, a, b, {E::random, 5, 1}), other = approximated(f.opcode, a, b, {E::random, 6, 1});
     size_t up = 0, differs = 0, results = 0;
     for (size_t k = 0; k < a.size(); k++) {
@@ -130,7 +130,7 @@ inline void approximate_errors() {
     }
 }
 
-// The sum of c and the products of four k after the other, cut off as test::matrices' integers cannot show.
+// The sum of c and the products, four k at a time, truncated; the integers of test::matrices cannot show it.
 inline float four_at_a_time(float c, const std::vector<float> &a, const std::vector<float> &b, bool ascends) {
   for (size_t group = 0; group < a.size(); group += 4) {
     size_t first = ascends ? group : a.size() - 4 - group;

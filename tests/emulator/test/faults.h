@@ -1,4 +1,4 @@
-// Kernels with one mistake each: the fault that it must give, and none once it is mended.
+// Kernels with one mistake each: they must give the fault, and no fault without the mistake.
 #pragma once
 #include "control.h"
 
@@ -7,8 +7,8 @@ namespace test {
 inline void faults() {
   using F = ptx::Fault;
   // Runs a body with %a of 64 words, %b of 64 words; threads 64.
-  auto run = [](const std::string &body, const std::string &variables = "", bool races = false, const std::string &directives = "",
-                unsigned blocks = 1, unsigned host_threads = 1) {
+  auto run = [](const std::string &body, const std::string &variables = "", bool races = false,
+                const std::string &directives = "", unsigned blocks = 1, unsigned host_threads = 1) {
     return [=] {
       auto m = ptx::parse(kernel(body, directives, variables));
       Device d;
@@ -20,8 +20,9 @@ inline void faults() {
       launch(*m, d, Params().add(out).add(a).add(freed), {blocks, 64}, o);
     };
   };
-  auto pair = [&](const std::string &name, int kind, const std::vector<std::string> &words, const std::string &bad, const std::string &good,
-                  const std::string &variables = "", bool races = false, const std::string &directives = "", unsigned blocks = 1) {
+  auto pair = [&](const std::string &name, int kind, const std::vector<std::string> &words, const std::string &bad,
+                  const std::string &good, const std::string &variables = "", bool races = false,
+                  const std::string &directives = "", unsigned blocks = 1) {
     expect_fault(name, kind, words, run(bad, variables, races, directives, blocks));
     expect_fault(name + ", mended", none, {}, run(good, variables, races, directives, blocks));
   };
@@ -29,11 +30,13 @@ inline void faults() {
     return std::pair(replaced(text, {{"HERE", bad}}), replaced(text, {{"HERE", good}}));
   };
   std::string s = ".shared .align 16 .b8 s[256];\n";
-  std::string word = "mul.wide.u32 %d0, %t, 4;\nadd.u64 %d1, %a, %d0;\nadd.u64 %d2, %out, %d0;\nmov.u64 %d3, s;\nadd.u64 %d4, %d3, %d0;\n";
+  std::string word = "mul.wide.u32 %d0, %t, 4;\nadd.u64 %d1, %a, %d0;\nadd.u64 %d2, %out, %d0;\nmov.u64 %d3, s;\n"
+      "add.u64 %d4, %d3, %d0;\n";
 
   {
     auto [bad, good] = variants(word + "ld.global.u32 %r0, [%d1HERE];\nst.global.u32 [%d2], %r0;\n", "+4", "");
-    pair("global load out of bounds", F::address, {"thread (63,0,0)", "ld.global.u32 %r0, [%d1+4]", "line ", "no live allocation"}, bad, good, s);
+    pair("global load out of bounds", F::address,
+         {"thread (63,0,0)", "ld.global.u32 %r0, [%d1+4]", "line ", "no live allocation"}, bad, good, s);
   }
   {
     auto [bad, good] = variants(word + "HERE st.global.u32 [%d2+4], %t;\n", "", "setp.lt.u32 %p0, %t, 63;\n@%p0");
@@ -44,15 +47,18 @@ inline void faults() {
     pair("shared store out of bounds", F::address, {"thread (63,0,0)", "256 bytes"}, bad, good, s);
   }
   {
-    auto [bad, good] = variants(word + "mov.u32 %r1, 0;\nst.shared.v4.u32 [HERE], {%r1, %r1, %r1, %r1};\n", "%d4", "%d3");
+    auto [bad, good] = variants(word + "mov.u32 %r1, 0;\n"
+                                "st.shared.v4.u32 [HERE], {%r1, %r1, %r1, %r1};\n", "%d4", "%d3");
     pair("misaligned vector in shared memory", F::misaligned, {"thread (1,0,0)", "multiple of 16"}, bad, good, s);
   }
   {
-    auto [bad, good] = variants(word + "mov.u32 %r1, 0;\nsetp.eq.u32 %p0, %t, 3;\n@%p0 st.shared.v4.u32 [%d3+HERE], {%r1, %r1, %r1, %r1};\n", "8", "16");
+    auto [bad, good] = variants(word + "mov.u32 %r1, 0;\nsetp.eq.u32 %p0, %t, 3;\n"
+                                "@%p0 st.shared.v4.u32 [%d3+HERE], {%r1, %r1, %r1, %r1};\n", "8", "16");
     pair("half a vector off", F::misaligned, {"thread (3,0,0)", "0x8 is not a multiple of 16"}, bad, good, s);
   }
   {
-    auto [bad, good] = variants(".local .align 4 .b8 l[16];\nmov.u64 %d0, l;\nand.b32 %r0, %t, HERE;\nmul.wide.u32 %d1, %r0, 4;\nadd.u64 %d1, %d1, %d0;\n"
+    auto [bad, good] = variants(".local .align 4 .b8 l[16];\nmov.u64 %d0, l;\nand.b32 %r0, %t, HERE;\n"
+                                "mul.wide.u32 %d1, %r0, 4;\nadd.u64 %d1, %d1, %d0;\n"
                                 "st.local.u32 [%d1], %t;\n", "7", "3");
     pair("local array out of bounds", F::address, {"thread (4,0,0)", "local"}, bad, good);
   }
@@ -75,18 +81,23 @@ inline void faults() {
   }
   // Races.
   {
-    auto [bad, good] = variants(word + "st.shared.u32 [%d4], %t;\nHERE\nxor.b32 %r1, %t, 32;\nmul.wide.u32 %d5, %r1, 4;\nadd.u64 %d5, %d5, %d3;\n"
+    auto [bad, good] = variants(word + "st.shared.u32 [%d4], %t;\nHERE\nxor.b32 %r1, %t, 32;\n"
+                                "mul.wide.u32 %d5, %r1, 4;\nadd.u64 %d5, %d5, %d3;\n"
                                 "ld.shared.u32 %r2, [%d5];\nst.global.u32 [%d2], %r2;\n", "", "bar.sync 0;");
     expect_fault("missing barrier, races not asked for", none, {}, run(good, s));
-    pair("missing barrier", F::race, {"ld.shared.u32 %r2, [%d5]", "st.shared.u32 [%d4]", "thread ("}, replaced(bad, {{"32;", "1;"}}), good, s, true);
+    pair("missing barrier", F::race, {"ld.shared.u32 %r2, [%d5]", "st.shared.u32 [%d4]", "thread ("},
+         replaced(bad, {{"32;", "1;"}}), good, s, true);
   }
   {
-    auto [bad, good] = variants(word + "st.shared.u32 [%d4], %t;\nbar.sync 0;\nxor.b32 %r1, %t, 1;\nmul.wide.u32 %d5, %r1, 4;\nadd.u64 %d5, %d5, %d3;\n"
+    auto [bad, good] = variants(word + "st.shared.u32 [%d4], %t;\nbar.sync 0;\nxor.b32 %r1, %t, 1;\n"
+                                "mul.wide.u32 %d5, %r1, 4;\nadd.u64 %d5, %d5, %d3;\n"
                                 "ld.shared.u32 %r2, [%d5];\nHERE\nst.shared.u32 [%d4], %r2;\n", "", "bar.sync 0;");
-    pair("write after read without a barrier", F::race, {"it writes", "st.shared.u32 [%d4], %r2", "ld.shared.u32"}, bad, good, s, true);
+    pair("write after read without a barrier", F::race, {"it writes", "st.shared.u32 [%d4], %r2", "ld.shared.u32"}, bad,
+         good, s, true);
   }
   {
-    auto [bad, good] = variants(word + "st.shared.u32 [%d4], %t;\nHERE\nxor.b32 %r1, %t, 1;\nmul.wide.u32 %d5, %r1, 4;\nadd.u64 %d5, %d5, %d3;\n"
+    auto [bad, good] = variants(word + "st.shared.u32 [%d4], %t;\nHERE\nxor.b32 %r1, %t, 1;\n"
+                                "mul.wide.u32 %d5, %r1, 4;\nadd.u64 %d5, %d5, %d3;\n"
                                 "ld.shared.u32 %r2, [%d5];\n", "", "bar.warp.sync -1;");
     pair("within a warp without bar.warp.sync", F::race, {"it reads"}, bad, good, s, true);
   }
@@ -95,38 +106,49 @@ inline void faults() {
     pair("read of shared memory never written", F::race, {"never written"}, bad, good, s, true);
   }
   {
-    auto [bad, good] = variants("mov.u64 %d0, s;\nsetp.lt.u32 %p0, %t, HERE;\n@%p0 st.shared.u8 [%d0+1], %h0;\n", "2", "1");
-    pair("two threads write the same byte", F::race, {"it writes"}, "mov.u16 %h0, 1;\n" + bad, "mov.u16 %h0, 1;\n" + good, s, true);
+    auto [bad, good] = variants("mov.u64 %d0, s;\nsetp.lt.u32 %p0, %t, HERE;\n"
+                                "@%p0 st.shared.u8 [%d0+1], %h0;\n", "2", "1");
+    pair("two threads write the same byte", F::race, {"it writes"}, "mov.u16 %h0, 1;\n" + bad,
+         "mov.u16 %h0, 1;\n" + good, s, true);
   }
   {
-    expect_fault("neighbouring bytes", none, {}, run("cvt.u64.u32 %d5, %t;\nadd.u64 %d5, %d5, %out;\nmov.u16 %h0, 1;\nst.global.u8 [%d5], %h0;\n", "", true));
-    auto [wrong, right] = variants("mov.u32 %r0, %ctaid.x;\nmul.wide.u32 %d0, %r0, HERE;\nadd.u64 %d0, %d0, %out;\nsetp.eq.u32 %p0, %t, 0;\n"
+    expect_fault("neighbouring bytes", none, {}, run("cvt.u64.u32 %d5, %t;\nadd.u64 %d5, %d5, %out;\nmov.u16 %h0, 1;\n"
+                                                     "st.global.u8 [%d5], %h0;\n", "", true));
+    auto [wrong, right] = variants("mov.u32 %r0, %ctaid.x;\nmul.wide.u32 %d0, %r0, HERE;\nadd.u64 %d0, %d0, %out;\n"
+                                   "setp.eq.u32 %p0, %t, 0;\n"
                                    "@%p0 st.global.u32 [%d0], %t;\n", "0", "4");
     pair("two blocks write the same word", F::race, {"block (1,0,0)", "block (0,0,0)"}, wrong, right, "", true, "", 2);
     expect_fault("two blocks add to the same word", none, {}, run("red.global.add.u32 [%out], %t;\n", "", true, "", 2));
   }
   {
-    auto [bad, good] = variants("HERE\nmov.u32 %r0, %ctaid.x;\nld.global.u32 %r1, [%out];\n", "setp.eq.u32 %p0, %t, 70;\nmov.u32 %r5, %ctaid.x;\n"
-                                "setp.eq.u32 %p0, %r5, 1;\nsetp.eq.and.u32 %p0, %t, 0, %p0;\n@%p0 st.global.u32 [%out], %t;", "");
+    auto [bad, good] = variants("HERE\nmov.u32 %r0, %ctaid.x;\n"
+                                "ld.global.u32 %r1, [%out];\n", "setp.eq.u32 %p0, %t, 70;\nmov.u32 %r5, %ctaid.x;\n"
+                                "setp.eq.u32 %p0, %r5, 1;\nsetp.eq.and.u32 %p0, %t, 0, %p0;\n"
+                                "@%p0 st.global.u32 [%out], %t;", "");
     pair("one block reads what another writes", F::race, {"block (1,0,0)"}, bad, good, "", true, "", 2);
   }
   std::string cluster = ".explicitcluster\n.reqnctapercluster 2, 1, 1\n";
   {
-    std::string text = word + "mov.u32 %r3, %cluster_ctarank;\nxor.b32 %r3, %r3, 1;\nst.shared.u32 [%d4], %t;\nbarrier.cluster.arriveHERE;\n"
-                       "barrier.cluster.wait;\nmapa.shared::cluster.u64 %d5, %d4, %r3;\nld.shared::cluster.u32 %r4, [%d5];\n"
+    std::string text = word + "mov.u32 %r3, %cluster_ctarank;\nxor.b32 %r3, %r3, 1;\nst.shared.u32 [%d4], %t;\n"
+        "barrier.cluster.arriveHERE;\n"
+                       "barrier.cluster.wait;\nmapa.shared::cluster.u64 %d5, %d4, %r3;\n"
+                       "ld.shared::cluster.u32 %r4, [%d5];\n"
                        "barrier.cluster.arrive;\nbarrier.cluster.wait;\n";
     auto [bad, good] = variants(text, ".relaxed", "");
     pair("cluster barrier that does not order", F::race, {"it reads"}, bad, good, s, true, cluster, 2);
     std::string early = text.substr(0, text.rfind("barrier.cluster.arrive"));
-    auto [gone, stays] = variants(replaced(early, {{"HERE", ""}}) + "HERE\n", "",  "barrier.cluster.arrive;\nbarrier.cluster.wait;");
+    auto [gone, stays] = variants(replaced(early, {{"HERE", ""}}) + "HERE\n", "",  "barrier.cluster.arrive;\n"
+                                  "barrier.cluster.wait;");
     // Block 0 would have to outlive the reads of block 1.
-    gone = replaced(gone, {{"mapa", "setp.eq.u32 %p0, %r3, 1;\n@%p0 exit;\nLOOP:\nadd.u32 %r6, %r6, 1;\nsetp.lt.u32 %p1, %r6, 300000;\n@%p1 bra LOOP;\nMAPA"}});
+    gone = replaced(gone, {{"mapa", "setp.eq.u32 %p0, %r3, 1;\n@%p0 exit;\nLOOP:\nadd.u32 %r6, %r6, 1;\n"
+                            "setp.lt.u32 %p1, %r6, 300000;\n@%p1 bra LOOP;\nMAPA"}});
     gone = "mov.u32 %r6, 0;\n" + replaced(gone, {{"MAPA", "mapa"}});
     pair("shared memory of a block that has exited", F::address, {"exited"}, gone, stays, s, false, cluster, 2);
   }
   // Waiting for ever.
   {
-    auto [bad, good] = variants("setp.lt.u32 %p0, %t, HERE;\n@%p0 bra J;\nbar.sync 0;\nbra.uni E;\nJ:\nmov.u32 %r0, 0;\nbar.sync 1;\nE:\n", "16", "0");
+    auto [bad, good] = variants("setp.lt.u32 %p0, %t, HERE;\n@%p0 bra J;\nbar.sync 0;\nbra.uni E;\nJ:\n"
+                                "mov.u32 %r0, 0;\nbar.sync 1;\nE:\n", "16", "0");
     pair("barriers in divergent code", F::deadlock, {"bar.sync 0", "bar.sync 1", "waits"}, bad, good);
   }
   {
@@ -134,20 +156,26 @@ inline void faults() {
     pair("a barrier that too few reach", F::deadlock, {"thread (32,0,0)", "bar.sync 1, 64"}, bad, good);
   }
   {
-    auto [bad, good] = variants("setp.lt.u32 %p0, %t, 8;\n@%p0 bra J;\nshfl.sync.bfly.b32 %r0, %t, 1, 31, HERE;\nJ:\nbar.sync 0;\n", "-1", "%r5");
-    pair("shfl by some of its members", F::deadlock, {"shfl.sync"}, bad, "activemask.b32 %r5;\nsetp.lt.u32 %p1, %t, 8;\n@!%p1 activemask.b32 %r5;\n" + good);
+    auto [bad, good] = variants("setp.lt.u32 %p0, %t, 8;\n@%p0 bra J;\nshfl.sync.bfly.b32 %r0, %t, 1, 31, HERE;\nJ:\n"
+                                "bar.sync 0;\n", "-1", "%r5");
+    pair("shfl by some of its members", F::deadlock, {"shfl.sync"}, bad, "activemask.b32 %r5;\n"
+         "setp.lt.u32 %p1, %t, 8;\n@!%p1 activemask.b32 %r5;\n" + good);
   }
   {
-    auto [bad, good] = variants("L:\nld.volatile.global.u32 %r0, [%out];\nsetp.eq.u32 %p0, %r0, HERE;\n@%p0 bra L;\n", "0", "1");
+    auto [bad, good] = variants("L:\nld.volatile.global.u32 %r0, [%out];\nsetp.eq.u32 %p0, %r0, HERE;\n"
+                                "@%p0 bra L;\n", "0", "1");
     pair("a flag that nobody sets", F::deadlock, {"waits for ever", "thread (0,0,0)"}, bad, good);
-    expect_fault("a flag that nobody sets, four blocks, two host threads", F::deadlock, {"waits for ever"}, run(bad, "", false, "", 4, 2));
+    expect_fault("a flag that nobody sets, four blocks, two host threads", F::deadlock, {"waits for ever"},
+                 run(bad, "", false, "", 4, 2));
   }
   {
-    auto [bad, good] = variants("mov.u32 %r0, 0;\nL:\nand.b32 %r0, %r0, 1;\nsetp.eq.u32 %p0, %r0, HERE;\n@%p0 bra L;\n", "0", "1");
+    auto [bad, good] = variants("mov.u32 %r0, 0;\nL:\nand.b32 %r0, %r0, 1;\nsetp.eq.u32 %p0, %r0, HERE;\n"
+                                "@%p0 bra L;\n", "0", "1");
     pair("a loop without an end", F::deadlock, {"waits for ever"}, bad, good);
   }
   {
-    auto [bad, good] = variants("mov.u32 %r3, %cluster_ctarank;\nsetp.eq.u32 %p0, %r3, HERE;\n@%p0 bra J;\nbarrier.cluster.arrive;\nJ:\nbarrier.cluster.wait;\n", "1", "2");
+    auto [bad, good] = variants("mov.u32 %r3, %cluster_ctarank;\nsetp.eq.u32 %p0, %r3, HERE;\n@%p0 bra J;\n"
+                                "barrier.cluster.arrive;\nJ:\nbarrier.cluster.wait;\n", "1", "2");
     pair("wait without arrive", F::deadlock, {"without barrier.cluster.arrive"}, bad, good, "", false, cluster, 2);
   }
   {
@@ -160,10 +188,11 @@ inline void faults() {
   }
   // Launches.
   expect_fault("too many threads", F::launch, {".maxntid allows 32"}, run("", "", false, ".maxntid 32, 1, 1\n"));
-  expect_fault("a grid that clusters do not fill", F::launch, {"multiple of the cluster"}, run("", "", false, cluster, 3));
+  expect_fault("a grid that clusters do not fill", F::launch, {"multiple of the cluster"},
+               run("", "", false, cluster, 3));
 }
 
-// Texts that must be refused, with the line and what is wrong.
+// Texts that must be refused, with the line and the mistake.
 inline void refusals() {
   auto refuse = [](const std::string &text, const std::vector<std::string> &words) {
     try {
@@ -207,16 +236,19 @@ inline void counts() {
     return c;
   };
   auto equal = [](const char *name, uint64_t got, uint64_t want) {
-    if (got != want) fail(std::string("counts: ") + name + ": " + std::to_string(got) + ", not " + std::to_string(want));
+    if (got != want)
+      fail(std::string("counts: ") + name + ": " + std::to_string(got) + ", not " + std::to_string(want));
   };
   try {
     uint64_t base = count("").instructions;
-    auto c = count("fma.rn.f32 %f0, %f1, %f2, %f3;\nsetp.lt.u32 %p0, %t, 8;\n@%p0 fma.rn.f32 %f0, %f1, %f2, %f3;\nbar.sync 0;\n");
+    auto c = count("fma.rn.f32 %f0, %f1, %f2, %f3;\nsetp.lt.u32 %p0, %t, 8;\n@%p0 fma.rn.f32 %f0, %f1, %f2, %f3;\n"
+                   "bar.sync 0;\n");
     equal("fma", c.fma, 64 + 8);
     equal("instructions", c.instructions - base, 2 * 4 - 1);  // the second warp skips one
     equal("barriers", c.barriers, 1);
     for (auto [stride, sectors, wavefronts] : {std::tuple{4, 4, 1}, {8, 8, 2}, {128, 32, 32}, {0, 1, 1}}) {
-      c = count("mul.wide.u32 %d0, %t, " + std::to_string(stride) + ";\nadd.u64 %d1, %out, %d0;\nmov.u64 %d2, s;\nadd.u64 %d2, %d2, %d0;\n"
+      c = count("mul.wide.u32 %d0, %t, " + std::to_string(stride) + ";\nadd.u64 %d1, %out, %d0;\nmov.u64 %d2, s;\n"
+                "add.u64 %d2, %d2, %d0;\n"
                 "ld.global.u32 %r0, [%d1];\nld.shared.u32 %r0, [%d2];\n");
       equal("global requests", c.global_requests, 2);
       equal("global sectors", c.global_sectors, 2 * sectors);

@@ -1,5 +1,5 @@
-// f32 and f64 arithmetic. Rounding is checked against exact values: the sign of what the
-// rounded result lacks, in 113 bits.
+// f32 and f64 arithmetic. Rounding is checked against exact values, by the sign of the rounding error in
+// 113 bits.
 #pragma once
 #include <cfenv>
 
@@ -54,9 +54,11 @@ inline void float_arithmetic() {
           if (sat) return bits(saturated(v != v ? 0 : ftz ? flushed(v) : v));
           return bits(ftz ? flushed(v) : v);
         };
-        op("add." + suffix, "f32", {"f32", "f32"}, [=](U a, U b, U, U) { return out(multiply_add(in(a), 1, in(b), round)); });
-        op("sub." + suffix, "f32", {"f32", "f32"}, [=](U a, U b, U, U) { return out(multiply_add(in(a), 1, -in(b), round)); });
-        // The zero of the sign of the product, so that adding it changes nothing.
+        op("add." + suffix, "f32", {"f32", "f32"},
+           [=](U a, U b, U, U) { return out(multiply_add(in(a), 1, in(b), round)); });
+        op("sub." + suffix, "f32", {"f32", "f32"},
+           [=](U a, U b, U, U) { return out(multiply_add(in(a), 1, -in(b), round)); });
+        // A zero with the sign of the product, so that adding it changes nothing.
         op("mul." + suffix, "f32", {"f32", "f32"}, [=](U a, U b, U, U) {
           float x = in(a), y = in(b);
           return out(multiply_add(x, y, std::signbit(x) != std::signbit(y) ? -0.f : 0.f, round));
@@ -66,11 +68,12 @@ inline void float_arithmetic() {
            [=](U a, U b, U c, U) { return out(multiply_add(in(a), in(b), in(c), round)); });
         if (sat) continue;
         std::string plain = m + (ftz ? "ftz." : "") + "f32";
-        // A quotient or root r lacks what a - r b or a - r r shows.
+        // The sign of a - r b, or of a - r r, tells whether quotient or root r is too small.
         op("div." + plain, "f32", {"f32", "f32"}, [=](U a, U b, U, U) {
           float x = in(a), y = in(b), r = x / y;
           if (std::isnan(r) || std::isinf(x) || std::isinf(y) || y == 0) return out(r);
-          Quad rest = std::isinf(r) ? Quad(std::signbit(x) != std::signbit(y) ? 1 : -1) * (y < 0 ? -1 : 1) : Quad(x) - Quad(r) * y;
+          Quad rest = std::isinf(r) ? Quad(std::signbit(x) != std::signbit(y) ? 1 : -1) * (y < 0 ? -1 : 1)
+                                    : Quad(x) - Quad(r) * y;
           return out(directed(r, y < 0 ? -rest : rest, round));
         });
         op("rcp." + plain, "f32", {"f32"}, [=](U a, U, U, U) {
@@ -87,7 +90,10 @@ inline void float_arithmetic() {
       }
     // f64: in the rounding mode of the host.
     auto set = [round] {
-      std::fesetround(round == "rn" ? FE_TONEAREST : round == "rz" ? FE_TOWARDZERO : round == "rm" ? FE_DOWNWARD : FE_UPWARD);
+      std::fesetround(round == "rn"   ? FE_TONEAREST
+                      : round == "rz" ? FE_TOWARDZERO
+                      : round == "rm" ? FE_DOWNWARD
+                                      : FE_UPWARD);
     };
     auto rounded = [=](double (*f)(double, double, double), U a, U b, U c) {
       volatile double x = f64(a), y = f64(b), z = f64(c);
@@ -97,7 +103,8 @@ inline void float_arithmetic() {
       return bits(double(r));
     };
     auto two = [=](const std::string &name, double (*f)(double, double, double)) {
-      op(name + "." + m + "f64", "f64", {"f64", "f64"}, [=](U a, U b, U, U) { return rounded(f, a, b, 0); }, "", {0, true});
+      op(name + "." + m + "f64", "f64", {"f64", "f64"}, [=](U a, U b, U, U) { return rounded(f, a, b, 0); }, "",
+         {0, true});
     };
     two("add", [](double a, double b, double) { return a + b; });
     two("sub", [](double a, double b, double) { return a - b; });
@@ -119,7 +126,8 @@ inline void float_arithmetic() {
 // The least and the greatest: NaN gives way to a number, -0 is less than +0.
 inline float least(float a, float b, bool max, bool nan) {
   if (a != a || b != b) return nan || (a != a && b != b) ? NAN : a != a ? b : a;
-  if (a == 0 && b == 0) return (max ? std::signbit(a) && std::signbit(b) : std::signbit(a) || std::signbit(b)) ? -0.f : 0.f;
+  if (a == 0 && b == 0)
+    return (max ? std::signbit(a) && std::signbit(b) : std::signbit(a) || std::signbit(b)) ? -0.f : 0.f;
   return max ? (a > b ? a : b) : (a < b ? a : b);
 }
 
@@ -140,7 +148,12 @@ inline void float_others() {
         if (c == "nan") return unordered;
         if (unordered) return c.size() == 3;
         std::string o = c.substr(0, 2);
-        return o == "eq" ? a == b : o == "ne" ? a != b : o == "lt" ? a < b : o == "le" ? a <= b : o == "gt" ? a > b : a >= b;
+        return o == "eq"   ? a == b
+               : o == "ne" ? a != b
+               : o == "lt" ? a < b
+               : o == "le" ? a <= b
+               : o == "gt" ? a > b
+                           : a >= b;
       };
       op("setp." + c + "." + z + "f32", "pred", {"f32", "f32"}, [=](U a, U b, U, U) { return U(holds(in(a), in(b))); });
       if (!ftz)
@@ -167,7 +180,8 @@ inline void float_others() {
         return bits(ftz ? flushed(r) : r);
       }, "", {2});
   }
-  op("tanh.approx.f32", "f32", {"f32"}, [](U a, U, U, U) { return bits(static_cast<float>(std::tanh(double(f32(a))))); }, "", {2});
+  op("tanh.approx.f32", "f32", {"f32"},
+     [](U a, U, U, U) { return bits(static_cast<float>(std::tanh(double(f32(a))))); }, "", {2});
   op("abs.f64", "f64", {"f64"}, [](U a, U, U, U) { return a & ~(1ull << 63); });
   op("neg.f64", "f64", {"f64"}, [](U a, U, U, U) { return a ^ 1ull << 63; });
   op("min.f64", "f64", {"f64", "f64"}, [](U a, U b, U, U) {
@@ -190,7 +204,8 @@ inline void float_others() {
       {"normal", [](U e, U) { return e && e != 255; }},
       {"subnormal", [](U e, U f) { return !e && f; }}};
   for (auto &[name, test] : tests)
-    op("testp." + name + ".f32", "pred", {"f32"}, [test = test](U a, U, U, U) { return U(test(a >> 23 & 255, a & 0x7fffff)); });
+    op("testp." + name + ".f32", "pred", {"f32"},
+       [test = test](U a, U, U, U) { return U(test(a >> 23 & 255, a & 0x7fffff)); });
 }
 
 }  // namespace test

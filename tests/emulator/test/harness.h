@@ -1,4 +1,4 @@
-// Runs single PTX instructions and small kernels, and compares what they do.
+// Runs single PTX instructions and small kernels, and checks their results.
 #pragma once
 #include <bit>
 #include <cmath>
@@ -22,7 +22,7 @@ inline void fail(const std::string &message) {
   if (++failures <= 50) std::fprintf(stderr, "FAIL %s\n", message.c_str());
 }
 
-// Device memory for tests: allocations far apart, freed ones remembered.
+// Device memory for tests: allocations are far apart, and freed ones remembered.
 struct Device : ptx::Memory {
   std::map<uint64_t, std::vector<char>> live;
   uint64_t next = 0x10000000;
@@ -114,15 +114,18 @@ inline std::vector<uint64_t> edges(const std::string &type) {
   if (type == "f32")
     return {f(0), f(-0.f), f(1), f(-1), f(0.5f), f(1.5f), f(2.5f), f(-2.5f), f(3), f(INFINITY), f(-INFINITY),
             0x7fc00000, 0xffc00000, 0x7f800001, 0x7fffffff, 0xff801000, 1, 0x80000001, 0x007fffff, 0x00800000,
-            0x80800000, 0x7f7fffff, 0xff7fffff, f(1 + 0x1p-23f), f(0x1p-24f), f(0x1p24f), f(2147483648.f), f(-2147483648.f), f(4294967296.f),
+            0x80800000, 0x7f7fffff, 0xff7fffff, f(1 + 0x1p-23f), f(0x1p-24f), f(0x1p24f), f(2147483648.f),
+            f(-2147483648.f), f(4294967296.f),
             f(1e20f), f(3.14159274f), f(-88.7f), f(127.5f), f(255.5f), f(256), f(65504), f(65520)};
   if (type == "f64")
     return {g(0), g(-0.), g(1), g(-1), g(0.5), g(1.5), g(2.5), g(-2.5), g(INFINITY), g(-INFINITY), g(NAN), 1,
             0x8000000000000001, 0x000fffffffffffff, 0x0010000000000000, 0x7fefffffffffffff, g(1 + 0x1p-52),
-            g(1 + 0x1p-24), g(1 + 0x3p-25), g(0x1p-149), g(0x1p-150), g(0x1.8p-150), g(3.5e38), g(-3.5e38), g(2147483648.),
+            g(1 + 0x1p-24), g(1 + 0x3p-25), g(0x1p-149), g(0x1p-150), g(0x1.8p-150), g(3.5e38), g(-3.5e38),
+            g(2147483648.),
             g(9.3e18), g(1.9e19), g(0x1p-1074), g(3.141592653589793)};
   if (type == "f16" || type == "bf16")
-    return {0, 0x8000, 0x3c00, 0xbc00, 0x3f80, 0xbf80, 0x7c00, 0xfc00, 0x7e00, 0x7f80, 0xff80, 0x7fc0, 1, 0x8001, 0x03ff,
+    return {0, 0x8000, 0x3c00, 0xbc00, 0x3f80, 0xbf80, 0x7c00, 0xfc00, 0x7e00, 0x7f80, 0xff80, 0x7fc0, 1, 0x8001,
+            0x03ff,
             0x0400, 0x007f, 0x0080, 0x7bff, 0x7f7f, 0xfbff, 0x3555, 0x4248, 0x1234};
   unsigned bits = bytes_of(type) * 8;
   if (type == "u8" || type == "s8") bits = 8;
@@ -136,8 +139,10 @@ inline std::vector<uint64_t> edges(const std::string &type) {
 inline uint64_t random_value(const std::string &type, std::mt19937_64 &dice) {
   uint64_t v = dice();
   if (type == "pred") return v & 1;
-  if (type == "f32" && dice() % 2) return std::bit_cast<uint32_t>(static_cast<float>(std::ldexp(int(v % 2000) - 1000, int(dice() % 40) - 20)));
-  if (type == "f64" && dice() % 2) return std::bit_cast<uint64_t>(std::ldexp(int64_t(v % 200000) - 100000, int(dice() % 90) - 45));
+  if (type == "f32" && dice() % 2)
+    return std::bit_cast<uint32_t>(static_cast<float>(std::ldexp(int(v % 2000) - 1000, int(dice() % 40) - 20)));
+  if (type == "f64" && dice() % 2)
+    return std::bit_cast<uint64_t>(std::ldexp(int64_t(v % 200000) - 100000, int(dice() % 90) - 45));
   if (dice() % 4 == 0) v >>= dice() % 64;
   unsigned bits = bytes_of(type) * 8;
   return bits == 64 ? v : v & ((1ull << bits) - 1);
@@ -151,10 +156,11 @@ struct Tolerance {
   bool nan = false;  // f64: any NaN will do, the ISA does not say which
 };
 
-// An instruction d, a{, b{, c{, e}}}: types of d and of the sources; literal, appended as is,
-// stands for further operands. All combinations of edge values where they are few, and random ones.
-inline void op(const std::string &opcode, const std::string &to, const std::vector<std::string> &from, Definition define,
-               const std::string &literal = "", Tolerance tolerance = {}, const std::string &pattern = "") {
+// Tests an instruction d, a{, b{, c{, e}}}, given the types of d and of the sources; literal is
+// appended for further operands. Values are random ones, and all combinations of edge values if few.
+inline void op(const std::string &opcode, const std::string &to, const std::vector<std::string> &from,
+               Definition define, const std::string &literal = "", Tolerance tolerance = {},
+               const std::string &pattern = "") {
   tested.insert(opcode);
   size_t n = from.size();
   std::vector<std::vector<uint64_t>> in(4);
@@ -174,11 +180,13 @@ inline void op(const std::string &opcode, const std::string &to, const std::vect
 
   auto reg = [](const std::string &type, const std::string &name) { return type == "pred" ? "%p" + name : "%" + name; };
   auto declare = [](const std::string &type, const std::string &name) {
-    return ".reg .b" + std::to_string(bytes_of(type) * 8) + " %" + name + ";\n" + (type == "pred" ? ".reg .pred %p" + name + ";\n" : "");
+    return ".reg .b" + std::to_string(bytes_of(type) * 8) + " %" + name + ";\n" +
+           (type == "pred" ? ".reg .pred %p" + name + ";\n" : "");
   };
   const char *names[] = {"a", "b", "c", "e"};
-  std::string text = head + ".visible .entry k(.param .u64 po, .param .u64 pa, .param .u64 pb, .param .u64 pc, .param .u64 pe, "
-                            ".param .u64 pm)\n{\n.reg .b64 %m, %at, %x;\n.reg .b32 %t, %u, %g;\n.reg .pred %guard;\n";
+  std::string text =
+      head + ".visible .entry k(.param .u64 po, .param .u64 pa, .param .u64 pb, .param .u64 pc, .param .u64 pe, "
+             ".param .u64 pm)\n{\n.reg .b64 %m, %at, %x;\n.reg .b32 %t, %u, %g;\n.reg .pred %guard;\n";
   text += declare(to, "d");
   for (size_t j = 0; j < n; j++) text += declare(from[j], names[j]);
   text += "mov.u32 %t, %tid.x;\nmov.u32 %u, %ctaid.x;\nmad.lo.u32 %t, %u, 128, %t;\nmul.wide.u32 %x, %t, 8;\n";
@@ -196,15 +204,18 @@ inline void op(const std::string &opcode, const std::string &to, const std::vect
   } else {
     call += pattern;
   }
-  std::string before = address("po") + (to == "pred" ? "setp.eq.u32 %pd, %t, %t;\n" : "ld.global.b" + size + " %d, [%at];\n");
-  std::string after = (to == "pred" ? "selp.u32 %d, 1, 0, %pd;\n" : "") + address("po") + "st.global.b" + size + " [%at], %d;\nret;\n}\n";
+  std::string before =
+      address("po") + (to == "pred" ? "setp.eq.u32 %pd, %t, %t;\n" : "ld.global.b" + size + " %d, [%at];\n");
+  std::string after = (to == "pred" ? "selp.u32 %d, 1, 0, %pd;\n" : "") + address("po") + "st.global.b" + size +
+                      " [%at], %d;\nret;\n}\n";
   for (bool guarded : {false, true}) {
     std::string guard = address("pm") + "ld.global.b32 %g, [%at];\nsetp.ne.u32 %guard, %g, 0;\n";
     std::string source = text + before + (guarded ? guard + "@%guard " : "") + call + ";\n" + after;
     try {
       auto m = ptx::parse(source);
       Device d;
-      uint64_t sentinel = to == "pred" ? 1 : 0xa5a5a5a5a5a5a5a5ull & (bytes_of(to) == 8 ? ~0ull : (1ull << bytes_of(to) * 8) - 1);
+      uint64_t sentinel =
+          to == "pred" ? 1 : 0xa5a5a5a5a5a5a5a5ull & (bytes_of(to) == 8 ? ~0ull : (1ull << bytes_of(to) * 8) - 1);
       std::vector<uint64_t> out(count, sentinel), mask(count);
       for (auto &v : mask) v = dice() & 1;
       uint64_t po = d.put(out);
@@ -223,7 +234,8 @@ inline void op(const std::string &opcode, const std::string &to, const std::vect
           float x = std::bit_cast<float>(uint32_t(got)), y = std::bit_cast<float>(uint32_t(want));
           ok = std::abs(double(x) - y) <= tolerance.ulp * std::ldexp(1.0, std::max(-149, std::ilogb(y) - 23));
         }
-        if (tolerance.nan && std::isnan(std::bit_cast<double>(got)) && std::isnan(std::bit_cast<double>(want))) ok = true;
+        if (tolerance.nan && std::isnan(std::bit_cast<double>(got)) && std::isnan(std::bit_cast<double>(want)))
+          ok = true;
         if (ok) continue;
         char message[300];
         std::snprintf(message, sizeof message, "%s%s: (0x%llx, 0x%llx, 0x%llx, 0x%llx) gives 0x%llx, not 0x%llx",
@@ -240,7 +252,7 @@ inline void op(const std::string &opcode, const std::string &to, const std::vect
   }
 }
 
-// A fault of this kind whose message holds all of the words, or, with kind none, no fault.
+// Expects a fault of this kind with all of the words in its message; for kind none, no fault.
 enum { none = -1 };
 inline void expect_fault(const std::string &name, int kind, const std::vector<std::string> &words,
                          const std::function<void()> &run) {

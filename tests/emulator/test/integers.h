@@ -1,5 +1,5 @@
 // Integer instructions against their definitions in the PTX ISA manual, bit by bit where the
-// manual says it so.
+// manual defines them so.
 #pragma once
 #include "harness.h"
 
@@ -35,7 +35,7 @@ inline void integers() {
       if (t == "u64") return U(static_cast<unsigned __int128>(a) * b >> 64) + c;
       return U((n(a) * n(b) >> bits) + n(c));
     });
-    // By zero the manual leaves the result open; the hardware gives all ones.
+    // The manual leaves division by zero open; the hardware gives all ones.
     op("div." + t, t, {t, t}, [=](U a, U b, U, U) { return n(b) == 0 ? ~0ull : U(n(a) / n(b)); });
     op("rem." + t, t, {t, t}, [=](U a, U b, U, U) { return n(b) == 0 ? ~0ull : U(n(a) % n(b)); });
     op("min." + t, t, {t, t}, [=](U a, U b, U, U) { return n(a) < n(b) ? a : b; });
@@ -54,7 +54,12 @@ inline void integers() {
     for (std::string c : {"eq", "ne", "lt", "le", "gt", "ge"}) {
       auto holds = [=](U a, U b) {
         I x = n(a), y = n(b);
-        return c == "eq" ? x == y : c == "ne" ? x != y : c == "lt" ? x < y : c == "le" ? x <= y : c == "gt" ? x > y : x >= y;
+        return c == "eq"   ? x == y
+               : c == "ne" ? x != y
+               : c == "lt" ? x < y
+               : c == "le" ? x <= y
+               : c == "gt" ? x > y
+                           : x >= y;
       };
       op("setp." + c + "." + t, "pred", {t, t}, [=](U a, U b, U, U) { return U(holds(a, b)); });
       op("setp." + c + ".and." + t, "pred", {t, t, "pred"}, [=](U a, U b, U p, U) { return U(holds(a, b) && p); });
@@ -147,7 +152,8 @@ inline void integers() {
     U n = std::min<U>(c, 32);
     return n == 32 ? a : pair(a, b) << n >> 32;
   });
-  op("shf.r.clamp.b32", "b32", {"b32", "b32", "u32"}, [=](U a, U b, U c, U) { return pair(a, b) >> std::min<U>(c, 32); });
+  op("shf.r.clamp.b32", "b32", {"b32", "b32", "u32"},
+     [=](U a, U b, U c, U) { return pair(a, b) >> std::min<U>(c, 32); });
   op("shf.l.wrap.b32", "b32", {"b32", "b32", "u32"}, [=](U a, U b, U c, U) { return pair(a, b) << (c & 31) >> 32; });
   op("shf.r.wrap.b32", "b32", {"b32", "b32", "u32"}, [=](U a, U b, U c, U) { return pair(a, b) >> (c & 31); });
   for (int table : {0x00, 0x80, 0x96, 0xe8, 0xca, 0x1b, 0xff})

@@ -45,7 +45,7 @@ inline void mbarrier_values() {
                   "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.b64",
                   "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes"})
     tested.insert(n);
-  // What a state and a parity say of the current phase and the one before: bits of what test_wait gives.
+  // test_wait with a state and with a parity, for the current phase and the one before: a bit per result.
   auto bit = [](int k) { return "selp.u32 %r6, " + std::to_string(1 << k) + ", 0, %p1;\nor.b32 %r2, %r2, %r6;\n"; };
   auto state = [&](int k, const char *s) {
     return "mbarrier.test_wait.shared::cta.b64 %p1, [%b0], " + std::string(s) + ";\n" + bit(k);
@@ -64,7 +64,7 @@ inline void mbarrier_values() {
       "mbarrier.init.b64 [%d3], 1;\n" + parity(9, 1) +
       "mbarrier.arrive.b64 %d4, [%d3];\n" + parity(10, 0)),
       1, 1, [](uint32_t, uint32_t) { return 4u + 8 + 16 + 32 + 256 + 512 + 1024; }, mbarriers);
-  // Bytes hold a phase back, in whatever order they and the arrivals come.
+  // Missing bytes hold a phase back, in any order of bytes and arrivals.
   control("transactions", with_mbarriers(
       "mov.u32 %r2, 0;\nmbarrier.init.shared::cta.b64 [%b0], 1;\n"
       "mbarrier.arrive.expect_tx.shared::cta.b64 %d1, [%b0], 24;\n" + state(0, "%d1") +
@@ -123,7 +123,7 @@ inline void mbarrier_clusters() {
       4, 64, [](uint32_t b, uint32_t t) { return (b ^ 1) * 100 + t % 8; }, mbarriers, two_blocks);
 }
 
-// Mistakes: the fault or the wrong value that each gives, and none once it is mended.
+// Mistakes: each must give its fault or wrong value, and nothing wrong without the mistake.
 inline void mbarrier_faults() {
   using F = ptx::Fault;
   // Runs two blocks of 32 threads and returns what thread 0 of block 1 leaves in %r2.
@@ -201,7 +201,7 @@ inline void mbarrier_faults() {
        await("W", "%b0", 0) + "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%c0];\nJ:\n@!%p2 bra K;\n" +
        await("V", "%b0", 0) +
        "st.shared.u32 [%s], %r5;\nK:\n" + cluster_sync, "@%p2 st.shared.u32 [%s], %r5;", "", true);
-  // Lost arrivals and bytes. The line that waits is named, and what its mbarrier lacks.
+  // Lost arrivals and bytes. The message names the waiting line, and what its mbarrier lacks.
   std::string all = "mbarrier.arrive.shared::cta.b64 _, [%b0];\n" + await("W", "%b0", 0);
   pair("a lost arrival", F::deadlock,
        {"block (0,0,0), thread (0,0,0)", "lacks 1 of 32 arrivals and 0 bytes", "mbarrier.try_wait.parity"},

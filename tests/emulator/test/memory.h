@@ -7,7 +7,7 @@
 
 namespace test {
 
-// Addresses of 64 threads as numbers of elements: what coalesces and what does not.
+// Addresses of 64 threads as numbers of elements: some coalesce, some do not.
 inline std::vector<std::vector<uint32_t>> patterns(bool distinct) {
   std::vector<std::vector<uint32_t>> all(5, std::vector<uint32_t>(64));
   for (uint32_t t = 0; t < 64; t++) {
@@ -72,7 +72,8 @@ inline void one_access(const std::string &opcode, const std::string &space, cons
     if (!name.empty()) source += "bar.sync 0;\n" + move;
   }
   std::string bytes = std::to_string(64 * all);
-  std::string variables = ".shared .align 16 .b8 s[" + bytes + "];\n.local .align 16 .b8 l[" + std::to_string(all) + "];\n";
+  std::string variables = ".shared .align 16 .b8 s[" + bytes + "];\n"
+      ".local .align 16 .b8 l[" + std::to_string(all) + "];\n";
   try {
     auto m = ptx::parse(kernel(source, "", variables));
     for (auto &pattern : patterns(write)) {
@@ -111,12 +112,14 @@ inline void one_access(const std::string &opcode, const std::string &space, cons
 
 inline void loads_and_stores() {
   for (std::string space : {"global", "shared", "local", "generic"})
-    for (std::string type : {"u8", "s8", "b8", "u16", "s16", "b16", "u32", "s32", "b32", "f32", "u64", "s64", "b64", "f64"})
+    for (std::string type : {"u8", "s8", "b8", "u16", "s16", "b16", "u32", "s32", "b32", "f32", "u64", "s64", "b64",
+                             "f64"})
       for (int n : {1, 2, 4})
         for (bool guarded : {false, true}) {
           unsigned size = bits_of(type) / 8, least = std::max(2u, size);
           if (size * n > 16) continue;
-          std::string suffix = (space == "generic" ? "" : "." + space) + (n > 1 ? ".v" + std::to_string(n) : "") + "." + type;
+          std::string suffix =
+              (space == "generic" ? "" : "." + space) + (n > 1 ? ".v" + std::to_string(n) : "") + "." + type;
           for (unsigned width = least; width <= 8; width *= 2) {
             if (type[0] == 'f' && width != size) continue;
             one_access("ld" + suffix, space, type, n, width, false, guarded);
@@ -135,14 +138,21 @@ inline void loads_and_stores() {
 // Parameters and constants.
 inline void parameters() {
   Device d;
-  std::string text = head + ".const .align 4 .b32 c[3] = {7, -1, 0f3F800000};\n.global .align 8 .u64 g = 5;\n"
-      ".visible .entry k(.param .u64 o, .param .u32 a, .param .f32 b, .param .align 4 .b8 s[8], .param .s16 h, .param .f64 e)\n{\n"
-      ".reg .b64 %o, %d, %e;\n.reg .b32 %r<8>;\n.reg .b16 %h;\nld.param.u64 %o, [o];\nld.param.u32 %r0, [a];\nst.global.u32 [%o], %r0;\n"
-      "ld.param.f32 %r1, [b];\nst.global.f32 [%o+4], %r1;\nld.param.v2.u32 {%r2, %r3}, [s];\nst.global.v2.u32 [%o+8], {%r2, %r3};\n"
+  std::string text =
+      head +
+      ".const .align 4 .b32 c[3] = {7, -1, 0f3F800000};\n.global .align 8 .u64 g = 5;\n"
+      ".visible .entry k(.param .u64 o, .param .u32 a, .param .f32 b, .param .align 4 .b8 s[8], .param .s16 h, "
+      ".param .f64 e)\n{\n"
+      ".reg .b64 %o, %d, %e;\n.reg .b32 %r<8>;\n.reg .b16 %h;\nld.param.u64 %o, [o];\nld.param.u32 %r0, [a];\n"
+      "st.global.u32 [%o], %r0;\n"
+      "ld.param.f32 %r1, [b];\nst.global.f32 [%o+4], %r1;\nld.param.v2.u32 {%r2, %r3}, [s];\n"
+      "st.global.v2.u32 [%o+8], {%r2, %r3};\n"
       "ld.param.s16 %r4, [h];\nst.global.u32 [%o+16], %r4;\nld.const.u32 %r5, [c+4];\nst.global.u32 [%o+20], %r5;\n"
       "ld.param.f64 %e, [e];\nst.global.f64 [%o+24], %e;\n"
-      "mov.u64 %d, c;\nld.const.f32 %r6, [%d+8];\nst.global.f32 [%o+32], %r6;\nld.global.u64 %d, [g];\nst.global.u64 [%o+40], %d;\nret;\n}\n";
-  for (auto *name : {"ld.param.u64", "ld.param.u32", "ld.param.f32", "ld.param.v2.u32", "ld.param.s16", "ld.param.f64", "ld.const.u32", "ld.const.f32"})
+      "mov.u64 %d, c;\nld.const.f32 %r6, [%d+8];\nst.global.f32 [%o+32], %r6;\nld.global.u64 %d, [g];\n"
+      "st.global.u64 [%o+40], %d;\nret;\n}\n";
+  for (auto *name : {"ld.param.u64", "ld.param.u32", "ld.param.f32", "ld.param.v2.u32", "ld.param.s16", "ld.param.f64",
+                     "ld.const.u32", "ld.const.f32"})
     tested.insert(name);
   try {
     auto m = ptx::parse(text);
@@ -160,8 +170,8 @@ inline void parameters() {
   }
 }
 
-// Whether some order of the threads left leads from v through the old values that they saw;
-// last is the value at the end.
+// Says whether some order of the remaining threads leads from v through the old values that they saw
+// to last.
 inline bool explains(std::vector<size_t> left, U v, const std::function<U(size_t)> &old,
                      const std::function<U(U, size_t)> &next, U &last) {
   // A thread that changes nothing can go at once.
@@ -176,7 +186,7 @@ inline bool explains(std::vector<size_t> left, U v, const std::function<U(size_t
   return false;
 }
 
-// 64 threads on 4 places: the sum of all old values and the final values are what any order gives.
+// 64 threads on 4 places: some order of the threads must explain the old and the final values.
 inline void atomics() {
   struct Case {
     std::string op, type;
@@ -191,12 +201,16 @@ inline void atomics() {
       {"and", "b64", [](U a, U b) { return a & b; }}, {"or", "b64", [](U a, U b) { return a | b; }},
       {"xor", "b64", [](U a, U b) { return a ^ b; }},
       {"min", "u32", [](U a, U b) { return std::min(a, b); }}, {"max", "u32", [](U a, U b) { return std::max(a, b); }},
-      {"min", "s32", [=](U a, U b) { return s(a) < s(b) ? a : b; }}, {"max", "s32", [=](U a, U b) { return s(a) > s(b) ? a : b; }},
+      {"min", "s32", [=](U a, U b) { return s(a) < s(b) ? a : b; }},
+      {"max", "s32", [=](U a, U b) { return s(a) > s(b) ? a : b; }},
       {"min", "u64", [](U a, U b) { return std::min(a, b); }}, {"max", "u64", [](U a, U b) { return std::max(a, b); }},
-      {"min", "s64", [=](U a, U b) { return w(a) < w(b) ? a : b; }}, {"max", "s64", [=](U a, U b) { return w(a) > w(b) ? a : b; }},
-      {"inc", "u32", [](U a, U b) { return a >= b ? 0 : a + 1; }}, {"dec", "u32", [](U a, U b) { return a == 0 || a > b ? b : a - 1; }},
+      {"min", "s64", [=](U a, U b) { return w(a) < w(b) ? a : b; }},
+      {"max", "s64", [=](U a, U b) { return w(a) > w(b) ? a : b; }},
+      {"inc", "u32", [](U a, U b) { return a >= b ? 0 : a + 1; }},
+      {"dec", "u32", [](U a, U b) { return a == 0 || a > b ? b : a - 1; }},
       {"exch", "b32", [](U, U b) { return b; }}, {"exch", "b64", [](U, U b) { return b; }},
-      {"add", "f32", [](U a, U b) { return bits(f32(a) + f32(b)); }}, {"add", "f64", [](U a, U b) { return bits(f64(a) + f64(b)); }}};
+      {"add", "f32", [](U a, U b) { return bits(f32(a) + f32(b)); }},
+      {"add", "f64", [](U a, U b) { return bits(f64(a) + f64(b)); }}};
   for (auto &c : cases)
     for (std::string space : {"global", "shared"})
       for (bool red : {false, true}) {
@@ -205,8 +219,9 @@ inline void atomics() {
         tested.insert(opcode);
         unsigned bytes = bits_of(c.type) / 8;
         std::string n = std::to_string(bytes * 8), r = bytes == 8 ? "%d" : "%r", size = std::to_string(bytes);
-        std::string body = "mul.wide.u32 %d0, %t, " + size + ";\nadd.u64 %d1, %a, %d0;\nld.global.b" + n + " " + r + "5, [%d1];\n";
-        // Thread 0 of each place fills the shared memory with what %b holds.
+        std::string body = "mul.wide.u32 %d0, %t, " + size + ";\nadd.u64 %d1, %a, %d0;\n"
+            "ld.global.b" + n + " " + r + "5, [%d1];\n";
+        // Thread 0 of each place copies %b to shared memory.
         std::string at = space == "shared" ? "s" : "%b";
         body += "and.b32 %r1, %t, 3;\nmul.wide.u32 %d2, %r1, " + size + ";\nadd.u64 %d3, %b, %d2;\n";
         if (space == "shared")
@@ -215,7 +230,8 @@ inline void atomics() {
         else body += "mov.u64 %d4, %d3;\n";
         body += opcode + (red ? " [%d4], " + r + "5;\n" : " " + r + "7, [%d4], " + r + "5;\n");
         if (!red) body += "add.u64 %d1, %out, %d0;\nst.global.b" + n + " [%d1], " + r + "7;\n";
-        if (space == "shared") body += "bar.sync 0;\nld.shared.b" + n + " " + r + "6, [%d4];\n@%p0 st.global.b" + n + " [%d3], " + r + "6;\n";
+        if (space == "shared") body += "bar.sync 0;\nld.shared.b" + n + " " + r + "6, [%d4];\n"
+            "@%p0 st.global.b" + n + " [%d3], " + r + "6;\n";
         try {
           auto m = ptx::parse(kernel(body, "", ".shared .align 8 .b8 s[32];\n"));
           Device d;
@@ -242,7 +258,7 @@ inline void atomics() {
           launch(*m, d, Params().add(out).add(d.put(pack(in))).add(b), {1, 64});
           auto old = d.get<char>(out), now = d.get<char>(b);
           U mask = bytes == 8 ? ~0ull : 0xffffffff;
-          // Some order of the threads explains all values: the one that the old values chain.
+          // Some order of the threads must explain all values: the old values chain it.
           for (size_t p = 0; p < 4; p++) {
             std::vector<size_t> left;
             for (size_t t = p; t < 64; t += 4) left.push_back(t);
@@ -263,7 +279,8 @@ inline void atomics() {
     std::string r = t == "b64" ? "%d" : "%r";
     tested.insert("atom.global.cas." + t);
     expect_fault("atom.global.cas." + t, none, {}, [&] {
-      auto m = ptx::parse(kernel("LOOP:\nld.volatile.global." + t + " " + r + "1, [%out];\nadd.u" + t.substr(1) + " " + r + "2, " +
+      auto m = ptx::parse(kernel("LOOP:\nld.volatile.global." + t + " " + r + "1, [%out];\n"
+                                 "add.u" + t.substr(1) + " " + r + "2, " +
                                  r + "1, 1;\natom.global.cas." + t + " " + r + "3, [%out], " + r + "1, " + r +
                                  "2;\nsetp.ne." + t + " %p0, " + r + "3, " + r + "1;\n@%p0 bra LOOP;\n"));
       Device d;
@@ -288,7 +305,8 @@ inline void asynchronous_copies() {
       std::string body = "mul.wide.u32 %d0, %t, 16;\nadd.u64 %d1, %a, %d0;\nmov.u64 %d2, s;\nadd.u64 %d2, %d2, %d0;\n"
           "add.u64 %d3, %out, %d0;\nand.b32 %r1, %t, 15;\nmov.u32 %r2, 0;\n"
           "st.shared.v4.u32 [%d2], {%r2, %r2, %r2, %r2};\ncp.async." + form + ";\ncp.async.commit_group;\n"
-          "cp.async.wait_group 1;\nld.shared.v4.u32 {%r4, %r5, %r6, %r7}, [%d2];\nst.global.v4.u32 [%d3], {%r4, %r5, %r6, %r7};\n"
+          "cp.async.wait_group 1;\nld.shared.v4.u32 {%r4, %r5, %r6, %r7}, [%d2];\n"
+          "st.global.v4.u32 [%d3], {%r4, %r5, %r6, %r7};\n"
           "cp.async.commit_group;\ncp.async.wait_group 1;\nld.shared.v4.u32 {%r4, %r5, %r6, %r7}, [%d2];\n"
           "st.global.v4.u32 [%d3+512], {%r4, %r5, %r6, %r7};\ncp.async.wait_all;\n";
       auto m = ptx::parse(kernel(body, "", ".shared .align 16 .b8 s[512];\n"));

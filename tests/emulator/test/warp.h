@@ -1,4 +1,4 @@
-// Instructions among lanes, matrices, and what moves registers about.
+// Instructions among lanes, matrices, and moves between registers.
 #pragma once
 #include "conversions.h"
 
@@ -6,16 +6,18 @@ namespace test {
 
 using Lanes = std::vector<uint32_t>;  // a value of each lane
 
-// A body that reads %r0 (from a) and %r1 (from b) and leaves its result in %r2; lanes at the
-// bottom of the mask run it, the others do not.
+// Tests a body that reads %r0 (from a) and %r1 (from b) and leaves its result in %r2. Only the lanes
+// of the mask run it.
 inline void warp_op(const std::string &opcode, const std::string &body, const Lanes &a, const Lanes &b, uint32_t mask,
                     const Lanes &want, unsigned threads = 32) {
   tested.insert(opcode);
   expect_fault(opcode, none, {}, [&] {
-    auto m = ptx::parse(kernel("mul.wide.u32 %d0, %t, 4;\nadd.u64 %d1, %a, %d0;\nadd.u64 %d2, %b, %d0;\nadd.u64 %d3, %out, %d0;\n"
+    auto m = ptx::parse(kernel("mul.wide.u32 %d0, %t, 4;\nadd.u64 %d1, %a, %d0;\nadd.u64 %d2, %b, %d0;\n"
+                               "add.u64 %d3, %out, %d0;\n"
                                "ld.global.u32 %r0, [%d1];\nld.global.u32 %r1, [%d2];\nmov.u32 %r2, 3735928559;\n"
                                "mov.u32 %r3, %lanemask_eq;\nand.b32 %r3, %r3, " + std::to_string(mask) +
-                               ";\nsetp.eq.u32 %p7, %r3, 0;\n@%p7 bra SKIP;\n" + body + "\nSKIP:\nst.global.u32 [%d3], %r2;\n"));
+                               ";\nsetp.eq.u32 %p7, %r3, 0;\n@%p7 bra SKIP;\n" + body + "\nSKIP:\n"
+                               "st.global.u32 [%d3], %r2;\n"));
     Device d;
     uint64_t out = d.put(Lanes(threads));
     launch(*m, d, Params().add(out).add(d.put(a)).add(d.put(b)), {1, threads});
@@ -23,7 +25,8 @@ inline void warp_op(const std::string &opcode, const std::string &body, const La
     for (unsigned l = 0; l < threads; l++) {
       uint32_t w = mask >> l & 1 ? want[l] : 3735928559u;
       if (got[l] != w)
-        return fail(opcode + ": lane " + std::to_string(l) + " has " + std::to_string(got[l]) + ", not " + std::to_string(w));
+        return fail(opcode + ": lane " + std::to_string(l) + " has " + std::to_string(got[l]) + ", not " +
+                    std::to_string(w));
     }
   });
 }
@@ -39,7 +42,7 @@ inline void warps() {
     for (uint32_t mask : {0xffffffffu, 0x0000ffffu})
       for (uint32_t c : {0x1fu, 0x0u, 0x181fu, 0x1c1fu, 0x1800u, 0x0fu}) {
         Lanes a = random(0), b = random(mask == 0xffffffff ? 40 : 8), want(32), inside(32);
-        if (mask != 0xffffffff && mode != "bfly" && mode != "up") continue;  // others would read lanes that are not there
+        if (mask != 0xffffffff && mode != "bfly" && mode != "up") continue;  // others read missing lanes
         if (mask != 0xffffffff) std::fill(b.begin(), b.end(), b[0]);
         for (int lane = 0; lane < 32; lane++) {
           int bval = b[lane] & 31, cval = c & 31, segment = c >> 8 & 31, j = 0;
@@ -52,10 +55,13 @@ inline void warps() {
           want[lane] = a[p ? j : lane];
           inside[lane] = p;
         }
-        std::string text = "shfl.sync." + mode + ".b32 D, %r0, %r1, " + std::to_string(c) + ", " + std::to_string(mask) + ";\n";
+        std::string text =
+            "shfl.sync." + mode + ".b32 D, %r0, %r1, " + std::to_string(c) + ", " + std::to_string(mask) + ";\n";
         warp_op("shfl.sync." + mode + ".b32", replaced(text, {{"D", "%r2"}}), a, b, mask, want);
-        warp_op("shfl.sync." + mode + ".b32", replaced(text, {{"D", "%r4|%p0"}}) + "selp.u32 %r2, 1, 0, %p0;\n", a, b, mask, inside);
-        warp_op("shfl.sync." + mode + ".b32", replaced(text, {{"D, %r0", "%r0|%p0, %r0"}}) + "mov.u32 %r2, %r0;\n", a, b, mask, want);
+        warp_op("shfl.sync." + mode + ".b32", replaced(text, {{"D", "%r4|%p0"}}) + "selp.u32 %r2, 1, 0, %p0;\n", a, b,
+                mask, inside);
+        warp_op("shfl.sync." + mode + ".b32", replaced(text, {{"D, %r0", "%r0|%p0, %r0"}}) + "mov.u32 %r2, %r0;\n", a,
+                b, mask, want);
       }
   for (uint32_t mask : {0xffffffffu, 0x0ff0ff01u})
     for (int density : {0, 1, 2, 5}) {
@@ -86,15 +92,19 @@ inline void warps() {
       }
       std::string m = std::to_string(mask);
       warp_op("match.any.sync.b32", "match.any.sync.b32 %r2, %r0, " + m + ";\n", a, a, mask, any);
-      warp_op("match.any.sync.b64", "cvt.s64.s32 %d5, %r0;\nmatch.any.sync.b64 %r2, %d5, " + m + ";\n", a, a, mask, any);
+      warp_op("match.any.sync.b64", "cvt.s64.s32 %d5, %r0;\n"
+              "match.any.sync.b64 %r2, %d5, " + m + ";\n", a, a, mask, any);
       warp_op("match.all.sync.b32", "match.all.sync.b32 %r2, %r0, " + m + ";\n", a, a, mask, all);
-      warp_op("match.all.sync.b32", "match.all.sync.b32 %r4|%p0, %r0, " + m + ";\nselp.u32 %r2, 1, 0, %p0;\n", a, a, mask, equal);
+      warp_op("match.all.sync.b32", "match.all.sync.b32 %r4|%p0, %r0, " + m + ";\n"
+              "selp.u32 %r2, 1, 0, %p0;\n", a, a, mask, equal);
       warp_op("elect.sync", "elect.sync %r2|%p0, " + m + ";\n", a, a, mask, first);
       warp_op("elect.sync", "elect.sync _|%p0, " + m + ";\nselp.u32 %r2, 1, 0, %p0;\n", a, a, mask, elected);
       std::map<std::string, std::function<uint32_t(uint32_t, uint32_t)>> ops = {
           {"add.u32", [](auto x, auto y) { return x + y; }}, {"add.s32", [](auto x, auto y) { return x + y; }},
-          {"min.u32", [](auto x, auto y) { return std::min(x, y); }}, {"max.u32", [](auto x, auto y) { return std::max(x, y); }},
-          {"min.s32", [](auto x, auto y) { return int(x) < int(y) ? x : y; }}, {"max.s32", [](auto x, auto y) { return int(x) > int(y) ? x : y; }},
+          {"min.u32", [](auto x, auto y) { return std::min(x, y); }},
+          {"max.u32", [](auto x, auto y) { return std::max(x, y); }},
+          {"min.s32", [](auto x, auto y) { return int(x) < int(y) ? x : y; }},
+          {"max.s32", [](auto x, auto y) { return int(x) > int(y) ? x : y; }},
           {"and.b32", [](auto x, auto y) { return x & y; }}, {"or.b32", [](auto x, auto y) { return x | y; }},
           {"xor.b32", [](auto x, auto y) { return x ^ y; }}};
       Lanes wide = random(0);
@@ -108,9 +118,12 @@ inline void warps() {
   // bar.warp.sync: a value of another lane through shared memory; halves with masks of their own.
   Lanes a = random(0), want(32);
   for (int l = 0; l < 32; l++) want[l] = a[l ^ 1];
-  warp_op("bar.warp.sync", "mov.u64 %d5, s;\nadd.u64 %d6, %d5, %d0;\nst.shared.u32 [%d6], %r0;\nsetp.lt.u32 %p0, %t, 16;\n"
-          "@%p0 bra LOW;\nbar.warp.sync 4294901760;\nbra.uni JOIN;\nLOW:\nbar.warp.sync 65535;\nJOIN:\nxor.b32 %r4, %t, 1;\n"
-          "mul.wide.u32 %d6, %r4, 4;\nadd.u64 %d6, %d6, %d5;\nld.shared.u32 %r2, [%d6];\n.shared .align 4 .b8 s[128];\n",
+  warp_op("bar.warp.sync", "mov.u64 %d5, s;\nadd.u64 %d6, %d5, %d0;\nst.shared.u32 [%d6], %r0;\n"
+          "setp.lt.u32 %p0, %t, 16;\n"
+          "@%p0 bra LOW;\nbar.warp.sync 4294901760;\nbra.uni JOIN;\nLOW:\nbar.warp.sync 65535;\nJOIN:\n"
+          "xor.b32 %r4, %t, 1;\n"
+          "mul.wide.u32 %d6, %r4, 4;\nadd.u64 %d6, %d6, %d5;\nld.shared.u32 %r2, [%d6];\n"
+          ".shared .align 4 .b8 s[128];\n",
           a, a, ~0u, want);
   for (int l = 0; l < 32; l++) want[l] = l;
   warp_op("mov.u32", "mov.u32 %r2, %laneid;\n", a, a, ~0u, want);
@@ -118,9 +131,10 @@ inline void warps() {
   warp_op("mov.u32", "mov.u32 %r2, %lanemask_lt;\n", a, a, ~0u, want);
   for (int l = 0; l < 32; l++) want[l] = ~((1ull << (l + 1)) - 1);
   warp_op("mov.u32", "mov.u32 %r2, %lanemask_gt;\n", a, a, ~0u, want);
-  // A result may take the register of the members, which are not needed any more.
+  // A result may take the register of the members, which is no longer needed.
   for (int l = 0; l < 32; l++) want[l] = 0xaaaaaaaa;
-  warp_op("vote.sync.ballot.b32", "and.b32 %r4, %t, 1;\nsetp.ne.u32 %p0, %r4, 0;\nmov.u32 %r5, -1;\nvote.sync.ballot.b32 %r2, %p0, %r5;\n",
+  warp_op("vote.sync.ballot.b32", "and.b32 %r4, %t, 1;\nsetp.ne.u32 %p0, %r4, 0;\nmov.u32 %r5, -1;\n"
+          "vote.sync.ballot.b32 %r2, %p0, %r5;\n",
           a, a, ~0u, want);
   // Clocks go on.
   for (std::string c : {"%clock64", "%globaltimer"})
@@ -132,7 +146,8 @@ inline void warps() {
   warp_op("mov.b32", "mov.b32 {%h0, %h1}, %r0;\nmov.b32 %r2, {%h1, %h0};\n", a, a, ~0u, want);
   Lanes b = random(0);
   for (int l = 0; l < 32; l++) want[l] = a[l] ^ (b[l] >> 16) ^ b[l];
-  warp_op("mov.b64", "mov.b64 %d5, {%r0, %r1};\nmov.b64 {_, %r4}, %d5;\nmov.b64 {%h0, %h1, %h2, %h3}, %d5;\nmov.b64 {%r5, _}, %d5;\n"
+  warp_op("mov.b64", "mov.b64 %d5, {%r0, %r1};\nmov.b64 {_, %r4}, %d5;\nmov.b64 {%h0, %h1, %h2, %h3}, %d5;\n"
+          "mov.b64 {%r5, _}, %d5;\n"
           "cvt.u32.u16 %r6, %h3;\nxor.b32 %r2, %r4, %r5;\nxor.b32 %r2, %r2, %r6;\n", a, b, ~0u, want);
   // Two predicates of a comparison: p = test op c, q = !test op c.
   for (int l = 0; l < 32; l++) want[l] = (a[l] < b[l] && a[l] & 1) | (!(a[l] < b[l]) && a[l] & 1) << 1;
@@ -143,7 +158,8 @@ inline void warps() {
     U x = U(b[l]) << 32 | a[l], y = U(a[l]) << 32 | b[l], s = x + y, e = x - y;
     want[l] = uint32_t(s >> 32) ^ uint32_t(s) ^ uint32_t(e >> 32) ^ uint32_t(e);
   }
-  warp_op("addc.u32", "add.cc.u32 %r4, %r0, %r1;\naddc.u32 %r5, %r1, %r0;\nsub.cc.u32 %r6, %r0, %r1;\nsubc.u32 %r7, %r1, %r0;\n"
+  warp_op("addc.u32", "add.cc.u32 %r4, %r0, %r1;\naddc.u32 %r5, %r1, %r0;\nsub.cc.u32 %r6, %r0, %r1;\n"
+          "subc.u32 %r7, %r1, %r0;\n"
           "xor.b32 %r2, %r4, %r5;\nxor.b32 %r2, %r2, %r6;\nxor.b32 %r2, %r2, %r7;\n", a, b, ~0u, want);
   // 32 x 64 bits added to 64 bits: the high word and the carry out of it.
   for (int l = 0; l < 32; l++) {
@@ -151,7 +167,8 @@ inline void warps() {
     want[l] = uint32_t(s) ^ uint32_t(s >> 32) ^ uint32_t(s >> 64);
   }
   warp_op("madc.hi.u32", "mad.lo.cc.u32 %r4, %r0, %r0, %r1;\nmadc.hi.cc.u32 %r5, %r0, %r0, %r0;\naddc.u32 %r6, 0, 0;\n"
-          "mad.lo.cc.u32 %r5, %r1, %r0, %r5;\nmadc.hi.u32 %r6, %r1, %r0, %r6;\nxor.b32 %r2, %r4, %r5;\nxor.b32 %r2, %r2, %r6;\n",
+          "mad.lo.cc.u32 %r5, %r1, %r0, %r5;\nmadc.hi.u32 %r6, %r1, %r0, %r6;\nxor.b32 %r2, %r4, %r5;\n"
+          "xor.b32 %r2, %r2, %r6;\n",
           a, b, ~0u, want);
   for (auto *name : {"mad.lo.cc.u32", "madc.hi.cc.u32"}) tested.insert(name);
   for (auto *name : {"add.cc.u32", "sub.cc.u32", "subc.u32"}) tested.insert(name);
@@ -173,7 +190,7 @@ inline Element of_b(int per, int lane, int i) {
 }
 inline Element of_c(int lane, int i) { return {lane / 4 + i / 2 * 8, lane % 4 * 2 + i % 2}; }
 
-// A kernel k(c, a, b) that does one mma, with so many registers of A and B out of 4 and 2 a lane.
+// A kernel k(c, a, b) that does one mma. Per lane it uses `a` of 4 registers of A and `b` of 2 of B.
 inline std::string multiplication(const std::string &opcode, int a, int b) {
   std::string as, bs;
   for (int i = 0; i < a; i++) as += (i ? ", %r" : "%r") + std::to_string(i);
@@ -185,16 +202,19 @@ inline std::string multiplication(const std::string &opcode, int a, int b) {
                 "st.global.v4.f32 [%d4], {%f4, %f5, %f6, %f7};\n");
 }
 
-// mma against sums of exact products: entries are small integers, so that every order of
-// adding gives the same, and fractions too fine for the format must have no effect.
+// mma against sums of exact products. Entries are small integers, so that every order of addition gives
+// the same sum. Fractions too fine for the format must have no effect.
 inline void matrices() {
   struct Form {
     std::string name;
-    int k, per, a, b;  // numbers a register, registers of A and B
+    int k, per, a, b;  // depth, numbers per register, registers of A and B
   };
-  for (auto &f : {Form{"m16n8k4.row.col.f32.tf32.tf32.f32", 4, 1, 2, 1}, Form{"m16n8k8.row.col.f32.tf32.tf32.f32", 8, 1, 4, 2},
-                  Form{"m16n8k8.row.col.f32.bf16.bf16.f32", 8, 2, 2, 1}, Form{"m16n8k16.row.col.f32.bf16.bf16.f32", 16, 2, 4, 2},
-                  Form{"m16n8k8.row.col.f32.f16.f16.f32", 8, 2, 2, 1}, Form{"m16n8k16.row.col.f32.f16.f16.f32", 16, 2, 4, 2}}) {
+  for (auto &f : {Form{"m16n8k4.row.col.f32.tf32.tf32.f32", 4, 1, 2, 1},
+                  Form{"m16n8k8.row.col.f32.tf32.tf32.f32", 8, 1, 4, 2},
+                  Form{"m16n8k8.row.col.f32.bf16.bf16.f32", 8, 2, 2, 1},
+                  Form{"m16n8k16.row.col.f32.bf16.bf16.f32", 16, 2, 4, 2},
+                  Form{"m16n8k8.row.col.f32.f16.f16.f32", 8, 2, 2, 1},
+                  Form{"m16n8k16.row.col.f32.f16.f16.f32", 16, 2, 4, 2}}) {
     std::string opcode = "mma.sync.aligned." + f.name;
     tested.insert(opcode);
     expect_fault(opcode, none, {}, [&] {
@@ -236,15 +256,20 @@ inline void matrices() {
   }
   for (int n : {1, 2, 4})
     for (bool transposed : {false, true}) {
-      std::string opcode = "ldmatrix.sync.aligned.m8n8.x" + std::to_string(n) + (transposed ? ".trans" : "") + ".shared.b16";
+      std::string opcode =
+          "ldmatrix.sync.aligned.m8n8.x" + std::to_string(n) + (transposed ? ".trans" : "") + ".shared.b16";
       tested.insert(opcode);
       expect_fault(opcode, none, {}, [&] {
         std::string list = n == 1 ? "{%r0}" : n == 2 ? "{%r0, %r1}" : "{%r0, %r1, %r2, %r3}";
         auto m = ptx::parse(kernel(
-            "mov.u32 %r0, 0;\nmov.u32 %r1, 0;\nmov.u32 %r2, 0;\nmov.u32 %r3, 0;\nmov.u64 %d5, s;\nmul.wide.u32 %d0, %t, 16;\n"
-            "add.u64 %d1, %a, %d0;\nadd.u64 %d2, %d5, %d0;\nld.global.v2.u64 {%d3, %d4}, [%d1];\nst.shared.v2.u64 [%d2], {%d3, %d4};\n"
-            "bar.sync 0;\nxor.b32 %r5, %t, 5;\nmul.wide.u32 %d2, %r5, 16;\nadd.u64 %d2, %d2, %d5;\n" + opcode + " " + list +
-            ", [%d2];\nadd.u64 %d1, %out, %d0;\nst.global.v4.u32 [%d1], {%r0, %r1, %r2, %r3};\n", "", ".shared .align 16 .b8 s[512];\n"));
+            "mov.u32 %r0, 0;\nmov.u32 %r1, 0;\nmov.u32 %r2, 0;\nmov.u32 %r3, 0;\nmov.u64 %d5, s;\n"
+            "mul.wide.u32 %d0, %t, 16;\n"
+            "add.u64 %d1, %a, %d0;\nadd.u64 %d2, %d5, %d0;\nld.global.v2.u64 {%d3, %d4}, [%d1];\n"
+            "st.shared.v2.u64 [%d2], {%d3, %d4};\n"
+            "bar.sync 0;\nxor.b32 %r5, %t, 5;\nmul.wide.u32 %d2, %r5, 16;\n"
+            "add.u64 %d2, %d2, %d5;\n" + opcode + " " + list +
+            ", [%d2];\nadd.u64 %d1, %out, %d0;\n"
+            "st.global.v4.u32 [%d1], {%r0, %r1, %r2, %r3};\n", "", ".shared .align 16 .b8 s[512];\n"));
         Device d;
         std::vector<uint16_t> in(256);
         std::mt19937 dice(6);
@@ -256,7 +281,8 @@ inline void matrices() {
           for (int k = 0; k < n; k++) {
             auto element = [&](int row, int col) -> uint32_t { return in[((k * 8 + row) ^ 5) * 8 + col]; };
             int row = lane / 4, col = lane % 4 * 2;
-            uint32_t want = transposed ? element(col, row) | element(col + 1, row) << 16 : element(row, col) | element(row, col + 1) << 16;
+            uint32_t want = transposed ? element(col, row) | element(col + 1, row) << 16
+                                       : element(row, col) | element(row, col + 1) << 16;
             if (got[lane * 4 + k] != want) return fail(opcode + ": wrong element");
           }
       });
@@ -288,7 +314,11 @@ inline void halves() {
       return round(rest == 0 ? s : s + (rest > 0 ? 1 : -1) * (s < 0 ? -s : s) * Quad(0x1p-100));
     };
     std::string rn = type == "bf16" ? "rn." : "";
-    auto pairs = [=](auto f) { return [=](U a, U b, U c, U) { return U(f(a >> 16, b >> 16, c >> 16) & 0xffff) << 16 | (f(a & 0xffff, b & 0xffff, c & 0xffff) & 0xffff); }; };
+    auto pairs = [=](auto f) {
+      return [=](U a, U b, U c, U) {
+        return U(f(a >> 16, b >> 16, c >> 16) & 0xffff) << 16 | (f(a & 0xffff, b & 0xffff, c & 0xffff) & 0xffff);
+      };
+    };
     auto both = [&](const std::string &name, int n, auto f) {
       op(name + type, type, std::vector<std::string>(n, type), [=](U a, U b, U c, U) { return U(f(a, b, c)); });
       op(name + type + "x2", "b32", std::vector<std::string>(n, "b32"), pairs(f));

@@ -28,7 +28,7 @@ def case(gradients, p_scale: float = 0.001, first_step: int = 1, lr: float = 0.0
 
 
 def usual(draw: Draw) -> np.ndarray:
-    """Gradients such as the network's, some of them 0 throughout or after the first step."""
+    """Gradients like the network's, some of them 0 throughout or after the first step."""
     g = draw.normal(STEPS, 37, scale=0.01)
     g[:, 0] = 0
     g[1:, 1] = 0

@@ -13,13 +13,13 @@ from cases.draw import Draw
 from fixturefile import Fixture
 from model import conv_block
 
-# Some thirty times what float32 loses in a convolution block's values, which are about 1.
+# Some thirty times the float32 error of a convolution block's values, which are about 1.
 MARGIN = 3e-5
 
 
 def case(seed: int, n: int, inputs: int, outputs: int, height: int, width: int, kernel: int,
          margin: float = MARGIN, **replaced) -> Fixture:
-    """Random inputs, of which some may be replaced, and what PyTorch makes of them."""
+    """Random inputs, some of them replaced if given, and PyTorch's results."""
     draw = Draw(seed)
     bound = (inputs * kernel * kernel) ** -0.5
     given = {
@@ -41,15 +41,15 @@ def case(seed: int, n: int, inputs: int, outputs: int, height: int, width: int, 
     pooled = pools(double.pop("u"))[:, given["gamma"] != 0]  # with gamma 0 all is tied
     check_margin(drop_ties(pooled, pooled == pooled.amax(-1, keepdim=True)), margin)
     del single["u"]
-    # Batch normalisation takes away whatever the bias adds, so its gradient is 0, and what
-    # PyTorch computes is rounding.
+    # Batch normalisation removes whatever the bias adds, so the bias's gradient is 0. PyTorch's result
+    # is rounding.
     double["dbias"] = torch.zeros_like(double["dbias"])
     fixture.expect(double, single, zero=("dbias",))
     return fixture
 
 
 def run(given: dict, dtype: torch.dtype) -> dict:
-    """Everything that the operator computes, and u, the values that are pooled."""
+    """All results of the operator, and u, the values that are pooled."""
     g = {name: torch.from_numpy(value).to(dtype) for name, value in given.items()}
     outputs, inputs, kernel, _ = g["weight"].shape
     block = conv_block(inputs, outputs, kernel).to(dtype)
@@ -86,7 +86,7 @@ def drop_ties(pooled: torch.Tensor, tied: torch.Tensor) -> torch.Tensor:
 
 def check_margin(pooled: torch.Tensor, margin: float) -> None:
     """Raises ValueError if the largest value of a pool is within margin of the next, or of 0.
-    Pools that let no gradient through may hold what they like."""
+    Pools without a gradient may hold any values."""
     first, second = pooled.topk(2).values.unbind(-1)
     gap = torch.where(first > 0, first - second, torch.inf)
     if (smallest := min(gap.min().item(), first.abs().min().item())) < margin:
@@ -118,8 +118,8 @@ CASES = {
     # more than a few in each.
     "convblock/kernel5-wide": lambda: case(12, 13, 9, 17, 6, 20, 5),
     "convblock/one-pool": lambda: case(8, 1, 1, 1, 2, 2, 3),
-    # Where gamma is negative the pool's largest value is the convolution's smallest; where
-    # it is 0 all are equal to beta, which is above, below and at 0 here.
+    # If gamma is negative, the pool's largest value is the convolution's smallest. If it is 0, all
+    # are equal to beta, which is above, below and at 0 here.
     "convblock/gamma-signs": lambda: case(
         9, 3, 3, 8, 6, 6, 3,
         gamma=[-1, 0, 0, 0.7, -0.3, 0, 2, -1.5], beta=[0.2, 0.5, -0.5, 0.1, 0.3, 0, -0.2, -0.1]),

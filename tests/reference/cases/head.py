@@ -9,7 +9,7 @@ from fixturefile import Fixture
 
 
 def case(seed: int, n: int, inputs: int, classes: int, **replaced) -> Fixture:
-    """Random inputs, of which some may be replaced, and what PyTorch makes of them."""
+    """Random inputs, some of them replaced if given, and PyTorch's results."""
     draw = Draw(seed)
     bound = inputs ** -0.5
     given = {

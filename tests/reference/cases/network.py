@@ -20,15 +20,15 @@ from cases.convblock import check_margin, drop_ties, pools
 from fixturefile import Fixture, Weights
 from model import CRNN, from_state_dict, to_input
 
-# Some ten times what float32 loses in a convolution block's values, which are about 1.
+# Some ten times the float32 error of a convolution block's values, which are about 1.
 MARGIN = 1e-5
 
-# Batch normalisation takes away what these add: their gradient is 0.
+# Batch normalisation removes whatever these add: their gradient is 0.
 CONV_BIASES = ("layer1.0.bias", "layer2.0.bias")
 
 SMALL = [1301, 2534, 4278]  # the training images of network/small
 
-DATA: str | None = None  # the directory of the data set, where it is not in its usual place
+DATA: str | None = None  # the directory of the data set, if not in its usual place
 
 
 @functools.cache
@@ -63,7 +63,7 @@ def gradients(name: str, indices: list[int]) -> Fixture:
         raise ValueError("which logit is largest hangs on rounding: take other images")
 
     first, second = (pools(double.pop(layer)) for layer in ("u1", "u2"))
-    # Where a kernel sees blank pixels only, its value is the bias to the last bit.
+    # Where a kernel covers only blank pixels, its value is the bias to the last bit.
     kernel = state["layer1.0.weight"].shape[2]
     blank = F.max_pool2d(to_input(pixels), kernel, stride=1, padding=(kernel - 1) // 2) == 0
     check_margin(drop_ties(first, pools(blank).expand_as(first)), MARGIN)
@@ -105,7 +105,7 @@ def gradient_run(state: dict, pixels: torch.Tensor, labels: torch.Tensor, dtype:
 
 
 def without_dropout(state: dict, dtype: torch.dtype) -> CRNN:
-    """PyTorch's masks are not ours, so fixtures of the whole network have none."""
+    """PyTorch's dropout masks differ from crnn's, so fixtures of the whole network have none."""
     net = from_state_dict(state).to(dtype)
     net.rnn.dropout = 0.0
     return net

@@ -12,7 +12,7 @@ from fixturefile import Fixture
 def case(seed: int, n: int, steps: int, inputs: int, hidden: int, layers: int,
          weight_scale: float = 1.0, input_scale: float = 1.0,
          dropout: float = 0.0, dropout_seed: int = 0, dropout_step: int = 0) -> Fixture:
-    """Random weights and inputs, scaled, and what PyTorch makes of them. The masks of
+    """Random weights and inputs, scaled, and PyTorch's results. The masks of
     dropout are those of crnn's generator, which philox.py computes a second time."""
     draw = Draw(seed)
     given = {"x": draw.normal(n, steps, inputs, scale=input_scale), "dy": draw.normal(n, hidden)}
@@ -35,7 +35,7 @@ def case(seed: int, n: int, steps: int, inputs: int, hidden: int, layers: int,
         fixture.meta |= {"seed": str(dropout_seed), "step": str(dropout_step)}
         fixture.given(masks=masks)
     double, single = (run(given, layers, masks, dropout, dtype) for dtype in (torch.float64, torch.float32))
-    # In one step no weight meets a hidden state other than 0.
+    # With one step, the only hidden state before it is 0.
     unused = [f"dweight_hh_l{layer}" for layer in range(layers)] if steps == 1 else []
     fixture.expect(double, single, zero=unused)
     return fixture
@@ -83,6 +83,6 @@ CASES = {
         9, 3, 9, 56, 128, 3, dropout=0.4, dropout_seed=0x123456789ABCDEF0, dropout_step=2**32 + 5),
     # A hidden size that does not fill its last block of eight words.
     "rnn/dropout-hidden13": lambda: case(10, 4, 6, 5, 13, 4, dropout=0.25, dropout_seed=7),
-    # As many layers as the recipe's, for which a GPU has kernels of its own.
+    # As many layers as the recipe's, for which a GPU has special kernels.
     "rnn/dropout-layers5": lambda: case(11, 7, 8, 24, 44, 5, dropout=0.4, dropout_seed=21, dropout_step=3),
 }

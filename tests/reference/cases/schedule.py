@@ -7,7 +7,7 @@ from fixturefile import Fixture
 
 
 def case(scheduler, epochs: int = 15, lr: float = 0.0005, **sizes) -> Fixture:
-    """scheduler makes one for an optimizer; it is stepped once an epoch."""
+    """scheduler makes a scheduler for an optimizer; it is stepped once per epoch."""
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=lr)
     schedule = scheduler(optimizer)
     rates = []
