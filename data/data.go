@@ -5,7 +5,7 @@ package data
 
 import "sync"
 
-// What every data set that this package reads has in common.
+// Sizes of every data set that this package reads.
 const (
 	imageHeight = 28
 	imageWidth  = 28
@@ -32,8 +32,8 @@ func (s *Set) Image(i int) []uint8 {
 	return s.Images[i*n : (i+1)*n : (i+1)*n]
 }
 
-// FirstOfEachClass returns the indices of the images, from index from on, that are the
-// first of their class, in ascending order: one a class, fewer if set lacks a class.
+// FirstOfEachClass returns the index of the first image of each class, searching from index from
+// on, in ascending order. A class without an image has no index.
 func FirstOfEachClass(set *Set, from int) []int {
 	var first []int
 	var seen [numClasses]bool
@@ -53,8 +53,8 @@ type Dataset struct {
 	warnings    func() []string // nil: none
 }
 
-// Warnings returns one line for each file that is in order but not Fashion-MNIST's. It may have
-// to wait for checksums, which are computed while the data set is used already.
+// Warnings returns one line per file that is in order but not Fashion-MNIST's. It may wait for
+// checksums, which are computed while the data set is already in use.
 func (d *Dataset) Warnings() []string {
 	if d.warnings == nil { // made by hand
 		return nil
@@ -62,9 +62,9 @@ func (d *Dataset) Warnings() []string {
 	return d.warnings()
 }
 
-// Load reads and checks the four files of dir, as NAME.gz or NAME. The error is that of
-// the first file that is missing or damaged. A file that is in order but not
-// Fashion-MNIST's only earns a warning, so that people can train on their own images.
+// Load reads and checks the four files of dir, as NAME.gz or NAME. The error is about the first
+// missing or damaged file. A file that is in order but not Fashion-MNIST's only causes a warning,
+// so that people can train on their own images.
 func Load(dir string) (*Dataset, error) { return fashionMNIST.load(dir) }
 
 func (c catalog) load(dir string) (*Dataset, error) {
@@ -93,11 +93,11 @@ func (c catalog) load(dir string) (*Dataset, error) {
 	}, nil
 }
 
-// read reads the files in dir, training and test set at the same time. What is missing or damaged
+// read reads the files in dir, training and test set at the same time. A missing or damaged file
 // has no content.
 func (c catalog) read(dir string) (contents [4]*content, status [4]FileStatus) {
 	half := func(images, labels int) {
-		// Labels first: their number then bounds the memory that a file of images can ask for.
+		// Read the labels first: their number bounds the memory that a file of images can ask for.
 		contents[labels], status[labels] = c[labels].read(dir, nil)
 		contents[images], status[images] = c[images].read(dir, contents[labels])
 	}

@@ -24,7 +24,8 @@ func TestFashionMNIST(t *testing.T) {
 		*Set
 		count int
 	}{{d.Train, 60000}, {d.Test, 10000}} {
-		if s.Count != s.count || s.Height != 28 || s.Width != 28 || len(s.Images) != 28*28*s.count || len(s.Labels) != s.count {
+		if s.Count != s.count || s.Height != 28 || s.Width != 28 || len(s.Images) != 28*28*s.count ||
+			len(s.Labels) != s.count {
 			t.Errorf("%d images of %dx%d, %d pixels and %d labels; want %d images of 28x28",
 				s.Count, s.Height, s.Width, len(s.Images), len(s.Labels), s.count)
 		}
@@ -55,7 +56,8 @@ func TestFashionMNIST(t *testing.T) {
 	for _, i := range FirstOfEachClass(d.Test, 1) {
 		order = append(order, ClassNames[d.Test.Labels[i]])
 	}
-	want := []string{"Pullover", "Trouser", "Shirt", "Coat", "Sandal", "Sneaker", "Dress", "Bag", "T-shirt/top", "Ankle boot"}
+	want := []string{"Pullover", "Trouser", "Shirt", "Coat", "Sandal", "Sneaker", "Dress", "Bag",
+		"T-shirt/top", "Ankle boot"}
 	if diff := cmp.Diff(want, order); diff != "" {
 		t.Errorf("first of each class in the test set from index 1 (-want +got):\n%s", diff)
 	}
@@ -80,7 +82,7 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// ownFiles is a small data set of somebody's own, not compressed.
+// ownFiles is a user's own small data set, not compressed.
 func ownFiles() map[string][]byte {
 	return map[string][]byte{
 		"train-images-idx3-ubyte": idxImages(noise(5*imageSize, 1)),
@@ -108,7 +110,8 @@ func TestOwnDataIsOnlyWarnedOf(t *testing.T) {
 		t.Fatalf("warnings %q, want 4", d.Warnings())
 	}
 	for i, w := range d.Warnings() {
-		if !strings.HasPrefix(w, filepath.Join(dir, fashionMNIST[i].name)+": in order, but not the file of Fashion-MNIST") || strings.Contains(w, "\n") {
+		if !strings.HasPrefix(w, filepath.Join(dir, fashionMNIST[i].name)+": in order, but not the file of Fashion-MNIST") ||
+			strings.Contains(w, "\n") {
 			t.Errorf("warning %q", w)
 		}
 	}
@@ -123,7 +126,7 @@ func TestOwnDataIsOnlyWarnedOf(t *testing.T) {
 	}
 }
 
-// Both halves swapped fit together; only the checksums can tell.
+// Swapped halves fit together; only the checksums show it.
 func TestExchangedHalvesAreToldByName(t *testing.T) {
 	c, files := testCatalog()
 	for i := range 2 {
@@ -164,16 +167,19 @@ func TestLoadErrors(t *testing.T) {
 		return files
 	}
 	swapped := maps.Clone(own)
-	swapped["train-images-idx3-ubyte"], swapped["train-labels-idx1-ubyte"] = own["train-labels-idx1-ubyte"], own["train-images-idx3-ubyte"]
+	swapped["train-images-idx3-ubyte"] = own["train-labels-idx1-ubyte"]
+	swapped["train-labels-idx1-ubyte"] = own["train-images-idx3-ubyte"]
 	for _, test := range []struct {
 		name  string
 		files map[string][]byte
-		file  int // of the catalog
+		file  int // index in the catalog
 		want  string
 	}{
 		{"swapped", swapped, 0, "byte 0: a file of labels, expected one of images: are the two swapped?"},
-		{"more images than labels", replaced("t10k-images-idx3-ubyte", own["train-images-idx3-ubyte"]), 2, "byte 4: holds 5 images, but there are 2 labels"},
-		{"fewer images than labels", replaced("t10k-labels-idx1-ubyte", own["train-labels-idx1-ubyte"]), 2, "byte 4: holds 2 images, but there are 5 labels"},
+		{"more images than labels", replaced("t10k-images-idx3-ubyte", own["train-images-idx3-ubyte"]), 2,
+			"byte 4: holds 5 images, but there are 2 labels"},
+		{"fewer images than labels", replaced("t10k-labels-idx1-ubyte", own["train-labels-idx1-ubyte"]), 2,
+			"byte 4: holds 2 images, but there are 5 labels"},
 		{"truncated", replaced("t10k-images-idx3-ubyte", own["t10k-images-idx3-ubyte"][:900]), 2, "byte 900: the file ends"},
 		{"label 10", replaced("t10k-labels-idx1-ubyte", idxLabels(1, 10)), 3, "byte 9: image 1 has label 10"},
 		{"empty", replaced("train-labels-idx1-ubyte", nil), 1, "byte 0: the file is empty"},
@@ -201,11 +207,15 @@ func TestFilesThatAreNone(t *testing.T) {
 		state State
 		want  string
 	}{
-		{"missing", func(string) error { return nil }, Missing, "holds neither t10k-labels-idx1-ubyte.gz nor t10k-labels-idx1-ubyte; crnn data fetch"},
-		{"directory", func(path string) error { return os.Mkdir(path, 0o755) }, Damaged, name + ": a directory, expected a file"},
-		{"link to itself", func(path string) error { return os.Symlink(name, path) }, Damaged, name + ": too many levels of symbolic links"},
+		{"missing", func(string) error { return nil }, Missing,
+			"holds neither t10k-labels-idx1-ubyte.gz nor t10k-labels-idx1-ubyte; crnn data fetch"},
+		{"directory", func(path string) error { return os.Mkdir(path, 0o755) }, Damaged,
+			name + ": a directory, expected a file"},
+		{"link to itself", func(path string) error { return os.Symlink(name, path) }, Damaged,
+			name + ": too many levels of symbolic links"},
 		{"device", func(path string) error { return os.Symlink(os.DevNull, path) }, Damaged, name + ": not a regular file"},
-		{"unreadable", func(path string) error { return os.WriteFile(path, idxLabels(1, 2), 0) }, Damaged, name + ": permission denied"},
+		{"unreadable", func(path string) error { return os.WriteFile(path, idxLabels(1, 2), 0) }, Damaged,
+			name + ": permission denied"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if runtime.GOOS == "windows" && test.name != "missing" && test.name != "directory" {

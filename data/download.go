@@ -14,11 +14,11 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// download makes the directory hold file, with what mirror has under its name.
+// download gets file from mirror into the directory.
 func (f *fetcher) download(ctx context.Context, mirror string, file dataFile) error {
 	url := mirror + file.name + ".gz"
 	part := f.partial(file)
-	if file.check(part.path) == nil { // complete, but a crash came before it got its name
+	if file.check(part.path) == nil { // complete, but a crash came before the renaming
 		return f.install(part.path, file)
 	}
 	resumed, err := f.receive(ctx, url, file, part)
@@ -26,7 +26,7 @@ func (f *fetcher) download(ctx context.Context, mirror string, file dataFile) er
 		return err
 	}
 	err = file.check(part.path)
-	if err != nil && resumed { // the pieces may have been of two versions
+	if err != nil && resumed { // the pieces may be of two versions
 		part.remove()
 		if _, err = f.receive(ctx, url, file, part); err != nil {
 			return err
@@ -48,7 +48,7 @@ func (f dataFile) check(path string) error {
 	}
 	defer r.Close()
 	h := sha256.New()
-	n, err := io.Copy(h, io.LimitReader(r, f.size+1)) // no more, should it be a bomb
+	n, err := io.Copy(h, io.LimitReader(r, f.size+1)) // no more, in case it is a bomb
 	if err != nil {
 		return gzipError(err, n)
 	}
@@ -59,11 +59,11 @@ func (f dataFile) check(path string) error {
 }
 
 const (
-	maxTries = 4       // connections in a row that broke without getting on
-	getOn    = 1 << 16 // bytes after which a connection got on
+	maxTries = 4       // consecutive connections that broke without progress
+	getOn    = 1 << 16 // bytes that count as progress of a connection
 )
 
-// brokenError is the error of a transfer that may be resumed.
+// brokenError is the error of a transfer that can be resumed.
 type brokenError struct{ error }
 
 // receive transfers url into part, resuming when the connection breaks. It reports
@@ -90,8 +90,8 @@ func (f *fetcher) receive(ctx context.Context, url string, file dataFile, part p
 	}
 }
 
-// transfer makes one request for url, or for what part lacks of it, and writes what comes
-// to part. It returns the byte at which it began and how many it got.
+// transfer makes one request for url, or for the bytes that part lacks, and writes the answer to
+// part. It returns the byte at which it began and the number of bytes that it got.
 func (f *fetcher) transfer(ctx context.Context, url string, file dataFile, part partial) (from, got int64, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -137,7 +137,7 @@ func (f *fetcher) transfer(ctx context.Context, url string, file dataFile, part 
 	if resp.ContentLength >= 0 {
 		total = from + resp.ContentLength
 	}
-	limit := file.size + 1<<16 // compression makes nothing longer by more than that
+	limit := file.size + 1<<16 // compression lengthens no file by more than that
 	if total > limit {
 		return from, 0, fmt.Errorf("sends %d bytes, which is more than %s can have", total, file.name)
 	}

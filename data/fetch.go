@@ -21,34 +21,34 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// Mirrors are the folders on the net from which Fetch downloads NAME.gz, in this order:
-// the data set's repository, its bucket, and the copy that Keras uses. What they send is
-// believed only if its checksum is right, so that plain HTTP does no harm.
+// Mirrors are the folders on the net from which Fetch downloads NAME.gz, in this order: the data
+// set's repository, its bucket, and the copy that Keras uses. Fetch accepts a file only if its
+// checksum is right, so plain HTTP does no harm.
 var Mirrors = []string{
 	"https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
 	"http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
 	"https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
 }
 
-// FetchOptions are what the caller of Fetch may want to know or to replace.
+// FetchOptions let the caller of Fetch observe it or replace its parts.
 type FetchOptions struct {
 	// Progress, if not nil, is called as the bytes of a file arrive. total is -1 while the
 	// file's length is unknown.
 	Progress func(file string, done, total int64)
-	// Log, if not nil, is called with one line for what a user should know: that another
-	// process is waited for, that a mirror failed.
+	// Log, if not nil, is called with one line for the user, for example that Fetch waits for
+	// another process or that a mirror failed.
 	Log func(line string)
 
 	Mirrors []string     // nil: the variable Mirrors
 	Client  *http.Client // nil: one that soon gives up on a network that does not answer
 }
 
-// Fetch makes dir hold Fashion-MNIST. Files that are there already, compressed or not, stay; what
-// is missing or damaged is downloaded from the mirrors, and if none of them can be used, taken from
-// Debian's package, for which apt-get is needed but not root, and decompressed. A file gets its name only
-// once the SHA-256 of its decompressed bytes is right and it is on the disk. A download
-// that broke off is resumed, also by a later Fetch. Of several processes one fetches, and
-// the others wait for it. Proxies are taken from the environment.
+// Fetch puts Fashion-MNIST into dir. Existing files, compressed or not, stay. Missing or damaged
+// files are downloaded from the mirrors and decompressed. If no mirror works, they are taken from
+// Debian's package, which needs apt-get but not root. A file gets its name only once it is on the
+// disk and the SHA-256 of its decompressed bytes is right. A broken download is resumed, also by a
+// later Fetch. Of several processes one fetches, and the others wait for it. Proxies are taken from
+// the environment.
 //
 // A file that is in order but not Fashion-MNIST's is never replaced: that is an error.
 func Fetch(ctx context.Context, dir string, opts FetchOptions) error {
@@ -60,10 +60,10 @@ type fetcher struct {
 	catalog  catalog
 	dir      string
 	client   *retryablehttp.Client
-	failures []string // of the mirrors that were given up, one each
+	failures []string // one per failed mirror
 
 	pause    time.Duration // before a broken download is resumed
-	idle     time.Duration // without a byte, after which a connection counts as broken
+	idle     time.Duration // time without a byte after which a connection counts as broken
 	fallback func(context.Context, []dataFile) error
 }
 
@@ -97,7 +97,7 @@ func (f *fetcher) run(ctx context.Context) error {
 }
 
 func (f *fetcher) fetch(ctx context.Context) error {
-	// First without the lock, so that a directory that has everything may be read-only.
+	// Look first without the lock, so that a complete directory may be read-only.
 	if missing, err := f.missing(); err != nil || len(missing) == 0 {
 		return err
 	}
@@ -112,7 +112,7 @@ func (f *fetcher) fetch(ctx context.Context) error {
 	if err := f.removeStale(); err != nil {
 		return writeError(f.dir, err)
 	}
-	missing, err := f.missing() // there may have been another process at work
+	missing, err := f.missing() // another process may have fetched meanwhile
 	if err != nil || len(missing) == 0 {
 		return err
 	}
@@ -128,7 +128,7 @@ func (f *fetcher) fetch(ctx context.Context) error {
 	return nil
 }
 
-// missing lists the files that are not in the directory, or are of no use.
+// missing lists the files that are missing or unusable in the directory.
 func (f *fetcher) missing() ([]dataFile, error) {
 	var missing []dataFile
 	for _, file := range f.catalog {
@@ -137,7 +137,8 @@ func (f *fetcher) missing() ([]dataFile, error) {
 		switch status.State {
 		case Match:
 		case Differs:
-			return nil, fmt.Errorf("%s: in order, but not the file of Fashion-MNIST: move it away, or fetch into another directory", status.Path)
+			return nil, fmt.Errorf("%s: in order, but not the file of Fashion-MNIST: move it away, "+
+				"or fetch into another directory", status.Path)
 		default:
 			missing = append(missing, file)
 		}
@@ -160,7 +161,7 @@ func (f *fetcher) lock(ctx context.Context) (*flock.Flock, error) {
 	return lock, nil
 }
 
-// removeStale removes what killed processes left, but for downloads that can be resumed.
+// removeStale removes the leftovers of killed processes, except downloads that can be resumed.
 func (f *fetcher) removeStale() error {
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {
@@ -176,8 +177,8 @@ func (f *fetcher) removeStale() error {
 	return atomicfile.RemoveStale(f.dir)
 }
 
-// fromMirrors downloads files and returns those that no mirror gave. A mirror that failed
-// is not asked again: where there is no network, each costs the user its timeout.
+// fromMirrors downloads files and returns the files that no mirror gave. A failed mirror is not
+// asked again: without a network, each request costs the user its timeout.
 func (f *fetcher) fromMirrors(ctx context.Context, files []dataFile) ([]dataFile, error) {
 	for mirror := 0; len(files) > 0 && mirror < len(f.Mirrors); {
 		err := f.download(ctx, f.Mirrors[mirror], files[0])
@@ -204,19 +205,20 @@ func hostOf(mirror string) string {
 	return mirror
 }
 
-// giveUp is the error of a Fetch that err ended after all mirrors had failed.
+// giveUp returns the error of a Fetch that ended with err after all mirrors had failed.
 func (f *fetcher) giveUp(err error) error {
 	var local *localError
 	if errors.As(err, &local) {
 		return err
 	}
-	return fmt.Errorf("cannot fetch Fashion-MNIST: %s; Debian's package: %w; check the network or the proxy (HTTPS_PROXY), or put the four files into %s",
+	return fmt.Errorf("cannot fetch Fashion-MNIST: %s; Debian's package: %w; "+
+		"check the network or the proxy (HTTPS_PROXY), or put the four files into %s",
 		strings.Join(f.failures, "; "), err, f.dir)
 }
 
-// install makes file what the checked one at path holds, decompressed: to do that whenever the
-// program starts would be most of its start. The name never stands for less than the whole file
-// on the disk.
+// install decompresses the checked file at path into file. Decompressing at every start of the
+// program would take most of the start's time. Under file's name there is never less than the whole
+// file on the disk.
 func (f *fetcher) install(path string, file dataFile) error {
 	target := filepath.Join(f.dir, file.name)
 	err := atomicfile.Write(target, 0o644, func(w io.Writer) error {
@@ -231,7 +233,7 @@ func (f *fetcher) install(path string, file dataFile) error {
 	if err != nil {
 		return writeError(target, err)
 	}
-	// One that was damaged would be found before the target.
+	// A damaged .gz file would be found before the target.
 	if err := os.Remove(target + ".gz"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return writeError(target+".gz", err)
 	}
@@ -239,7 +241,7 @@ func (f *fetcher) install(path string, file dataFile) error {
 	return nil
 }
 
-// localError is an error of this machine's disk, for which another mirror is no remedy.
+// localError is an error of this machine's disk, which another mirror does not help.
 type localError struct{ error }
 
 func (e *localError) Unwrap() error { return e.error }
@@ -252,5 +254,6 @@ func writeError(path string, err error) error {
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS):
 		remedy = "make it writable, or " + remedy
 	}
-	return &localError{fmt.Errorf("cannot write %s: %w: %s (XDG_CACHE_HOME is the user's cache)", path, osfile.Cause(err), remedy)}
+	return &localError{fmt.Errorf("cannot write %s: %w: %s (XDG_CACHE_HOME is the user's cache)",
+		path, osfile.Cause(err), remedy)}
 }

@@ -23,16 +23,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// mirror is a server that has files, and remembers what it was asked for.
+// mirror is a server that has files and records its requests.
 type mirror struct {
 	*httptest.Server
 	mu       sync.Mutex
 	requests []*http.Request
 }
 
-// serve starts a mirror. answer, if not nil, may answer the request of number n, from 0,
-// itself, in which case it reports true.
-func serve(t *testing.T, files map[string][]byte, answer func(w http.ResponseWriter, r *http.Request, n int) bool) *mirror {
+// serve starts a mirror. answer, if not nil, may answer request number n, from 0, itself; then it
+// returns true.
+func serve(t *testing.T, files map[string][]byte,
+	answer func(w http.ResponseWriter, r *http.Request, n int) bool) *mirror {
 	t.Helper()
 	m := &mirror{}
 	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -56,7 +57,7 @@ func serve(t *testing.T, files map[string][]byte, answer func(w http.ResponseWri
 	return m
 }
 
-// asked lists the requests: the file, and the range if one was asked for.
+// asked lists the requests: the file, and the range if the request has one.
 func (m *mirror) asked() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -84,7 +85,7 @@ func allFiles() []string {
 	return list
 }
 
-// testFetcher fetches the test catalog, waits for nothing, and has no Debian package.
+// testFetcher fetches the test catalog without pauses, and has no Debian package.
 func testFetcher(dir string, mirrors ...string) *fetcher {
 	c, _ := testCatalog()
 	f := newFetcher(c, dir, FetchOptions{Mirrors: mirrors})
@@ -94,8 +95,8 @@ func testFetcher(dir string, mirrors ...string) *fetcher {
 	return f
 }
 
-// wantFetched checks that dir holds the test catalog and nothing else but the lock: decompressed, but
-// for the files that stayed as they were served.
+// wantFetched checks that dir holds only the test catalog and the lock. The files are decompressed,
+// except those that stayed as served.
 func wantFetched(t *testing.T, dir string, stayed ...string) {
 	t.Helper()
 	c, files := testCatalog()
@@ -123,7 +124,7 @@ func wantFetched(t *testing.T, dir string, stayed ...string) {
 	}
 }
 
-// wantNoData checks that no file in dir has the name of data.
+// wantNoData checks that no file in dir has the name of a data file.
 func wantNoData(t *testing.T, dir string) {
 	t.Helper()
 	for _, f := range fashionMNIST {
@@ -157,7 +158,7 @@ func TestFetch(t *testing.T) {
 			t.Errorf("progress of %s ended at %v, want %d", name, last[name], n)
 		}
 	}
-	// A second time nothing is left to do, not even a lock.
+	// The second time nothing is left to do, not even locking.
 	if err := os.Remove(filepath.Join(dir, ".lock")); err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +210,7 @@ func TestFetchLeavesOnesOwnDataAlone(t *testing.T) {
 	}
 }
 
-// Each way for a mirror to fail gives its reason and makes way for the next.
+// For each way that a mirror can fail, the reason is logged and the next mirror is used.
 func TestFetchFailsOver(t *testing.T) {
 	_, files := testCatalog()
 	status := func(code int) func(http.ResponseWriter, *http.Request, int) bool {
@@ -221,7 +222,7 @@ func TestFetchFailsOver(t *testing.T) {
 	send := func(b []byte) func(http.ResponseWriter, *http.Request, int) bool {
 		return func(w http.ResponseWriter, _ *http.Request, _ int) bool { w.Write(b); return true }
 	}
-	// Cut, so that whoever decompressed all of it would say so.
+	// It is cut: decompressing all of it would fail.
 	bomb := zip(make([]byte, 8<<20))
 	bomb = bomb[:len(bomb)-100]
 	for _, test := range []struct {
@@ -232,7 +233,8 @@ func TestFetchFailsOver(t *testing.T) {
 	}{
 		{"not found", status(404), 1, "404 Not Found"},
 		{"unavailable", status(503), 3, "503 Service Unavailable"},
-		{"error page", send([]byte("<!DOCTYPE html><title>Log in</title>")), 1, "train-images-idx3-ubyte.gz is not the data set's: its SHA-256 is"},
+		{"error page", send([]byte("<!DOCTYPE html><title>Log in</title>")), 1,
+			"train-images-idx3-ubyte.gz is not the data set's: its SHA-256 is"},
 		{"nothing", send(nil), 1, "is not the data set's"},
 		{"other data", send(zip(idxImages(make([]byte, imageSize)))), 1, "is not the data set's: its SHA-256 is"},
 		{"damaged", send(files["train-images-idx3-ubyte.gz"][:5000]), 1, "is not the data set's: byte"},
@@ -272,7 +274,7 @@ func TestFetchFailsOver(t *testing.T) {
 				t.Errorf("the bad mirror was asked %q, want %d requests", got, test.requests)
 			}
 			if got := good.asked(); len(got) != len(allFiles()) {
-				t.Errorf("the good mirror was asked %q, want one request a file", got)
+				t.Errorf("the good mirror was asked %q, want one request per file", got)
 			}
 			host := strings.TrimPrefix(bad.URL, "http://")
 			if len(log) != 1 || !strings.HasPrefix(log[0], host+": ") || !strings.Contains(log[0], test.want) {
@@ -298,7 +300,7 @@ func TestFetchRetries(t *testing.T) {
 	wantFetched(t, dir)
 }
 
-// A server that asks for an hour's patience is not given it.
+// A server that asks for an hour's wait does not get it.
 func TestRetryAfterIsCapped(t *testing.T) {
 	c := newRetryClient(http.DefaultClient)
 	resp := &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"3600"}}}
@@ -307,8 +309,7 @@ func TestRetryAfterIsCapped(t *testing.T) {
 	}
 }
 
-// breakOff sends the first n bytes of what the handler would send, then breaks the
-// connection.
+// breakOff sends the first n bytes of the answer, then breaks the connection.
 func breakOff(w http.ResponseWriter, b []byte, n int, etag string) {
 	w.Header().Set("ETag", etag)
 	w.Header().Set("Content-Length", fmt.Sprint(len(b)))
@@ -351,7 +352,7 @@ func TestFetchResumesABrokenDownload(t *testing.T) {
 	}
 }
 
-// As many breaks as may be, so long as every connection gets on.
+// Any number of breaks is fine as long as every connection makes progress.
 func TestFetchResumesManyTimes(t *testing.T) {
 	_, files := testCatalog()
 	b := files[bigFile]
@@ -380,8 +381,8 @@ func TestFetchResumesManyTimes(t *testing.T) {
 	}
 }
 
-// A fetch that broke off leaves nothing that is taken for data, and the next one resumes
-// it, but only from the same place in its same version.
+// A broken fetch leaves nothing that looks like data. The next one resumes it, but only from the
+// same URL and version.
 func TestNextFetchResumes(t *testing.T) {
 	_, files := testCatalog()
 	b := files[bigFile]
@@ -390,13 +391,13 @@ func TestNextFetchResumes(t *testing.T) {
 		name        string
 		etag        string // of the first download
 		otherMirror bool
-		spoil       bool // what the first download left
+		spoil       bool // damage what the first download left
 		answer      func(http.ResponseWriter, *http.Request, int) bool
 		from        int64 // where the next download begins
 		want        []string
 	}{
 		{name: "same version", etag: `"version-1"`, from: 100000, want: resumed},
-		// The server then sends everything, with status 200.
+		// Then the server sends everything, with status 200.
 		{name: "other version", etag: `"version-0"`, want: resumed},
 		{name: "weak validator", etag: `W/"version-1"`, want: allFiles()},
 		{name: "other mirror", etag: `"version-1"`, otherMirror: true, want: allFiles()},
@@ -446,7 +447,7 @@ func TestNextFetchResumes(t *testing.T) {
 			err := f.run(ctx)
 			wantError(t, err, "interrupted", "fetch again to go on")
 			if !errors.Is(err, context.Canceled) {
-				t.Errorf("error %v, want one of a cancelled context", err)
+				t.Errorf("error %v, want a cancelled context", err)
 			}
 			wantNoData(t, dir)
 			down = false
@@ -485,7 +486,7 @@ func TestNextFetchResumes(t *testing.T) {
 	}
 }
 
-// The crash came between the last byte and the name.
+// The crash came between the last byte and the renaming.
 func TestFetchNamesACompletePart(t *testing.T) {
 	_, files := testCatalog()
 	m := serve(t, files, nil)
@@ -526,7 +527,7 @@ func TestFetchGivesUpASilentConnection(t *testing.T) {
 	}
 }
 
-// A connection that is slow, but never silent for long, is not given up.
+// A slow connection that is never silent for long is not given up.
 func TestFetchIsPatientWithASlowConnection(t *testing.T) {
 	_, files := testCatalog()
 	const pieces = 8
@@ -554,22 +555,23 @@ func TestFetchIsPatientWithASlowConnection(t *testing.T) {
 	}
 }
 
-// Without a network every mirror is tried once, for one file, and the error names all.
+// Without a network every mirror is tried once, for one file, and the error names all mirrors.
 func TestFetchWithoutNetwork(t *testing.T) {
 	var dialled []string
 	client := newHTTPClient()
 	client.Transport.(*http.Transport).DialContext = func(_ context.Context, _, addr string) (net.Conn, error) {
 		dialled = append(dialled, addr)
 		host, _, _ := net.SplitHostPort(addr)
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}}
+		return nil, &net.OpError{Op: "dial", Net: "tcp",
+			Err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}}
 	}
-	// A proxy in the environment would be dialled in the mirrors' place.
+	// A proxy in the environment would be dialled instead of the mirrors.
 	client.Transport.(*http.Transport).Proxy = nil
 	dir := t.TempDir()
 	f := newFetcher(fashionMNIST, dir, FetchOptions{Client: client})
 	f.fallback = func(_ context.Context, files []dataFile) error {
 		if len(files) != 4 {
-			t.Errorf("%d files are asked of the package, want 4", len(files))
+			t.Errorf("%d files are requested from the package, want 4", len(files))
 		}
 		return errors.New("no package in tests")
 	}
@@ -661,14 +663,15 @@ func TestFetchIntoADirectoryThatCannotBeWritten(t *testing.T) {
 		if err := os.Chmod(dir, 0o555); err != nil {
 			t.Fatal(err)
 		}
-		wantError(t, testFetcher(dir, m.URL+"/").run(context.Background()), "cannot write "+dir, "permission denied", "make it writable")
+		wantError(t, testFetcher(dir, m.URL+"/").run(context.Background()), "cannot write "+dir, "permission denied",
+			"make it writable")
 	})
 	if len(m.asked()) > 2 {
 		t.Errorf("requests %q", m.asked())
 	}
 }
 
-// Who waits for another process can be interrupted.
+// A process that waits for another can be interrupted.
 func TestFetchInterruptedWhileWaiting(t *testing.T) {
 	_, files := testCatalog()
 	m := serve(t, files, nil)
@@ -700,7 +703,7 @@ func TestFetchWhoseContextIsDone(t *testing.T) {
 	wantNoData(t, dir)
 }
 
-// What mirrors gave stays when the package gives the rest.
+// Files from mirrors stay when the package gives the rest.
 func TestPackageGivesTheRest(t *testing.T) {
 	_, files := testCatalog()
 	m := serve(t, files, func(w http.ResponseWriter, r *http.Request, n int) bool {
@@ -722,6 +725,6 @@ func TestPackageGivesTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(allFiles()[2:], rest); diff != "" {
-		t.Errorf("asked of the package (-want +got):\n%s", diff)
+		t.Errorf("requested from the package (-want +got):\n%s", diff)
 	}
 }

@@ -29,7 +29,7 @@ var fashionMNIST = catalog{
 	{"t10k-labels-idx1-ubyte", labelKind, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34", 10008},
 }
 
-// find returns the path of f in dir; an error that is ErrNotFound if there is none.
+// find returns the path of f in dir. The error is ErrNotFound if dir does not have it.
 func (f dataFile) find(dir string) (string, error) {
 	for _, name := range []string{f.name + ".gz", f.name} {
 		path := filepath.Join(dir, name)

@@ -2,7 +2,7 @@ package data
 
 import "crypto/sha256"
 
-// hasher computes the SHA-256 of the bytes that it is given, beside what else is to do.
+// hasher computes the SHA-256 of its bytes in the background.
 type hasher struct {
 	pieces chan []byte
 	done   chan struct{}
@@ -10,7 +10,7 @@ type hasher struct {
 }
 
 func newHasher() *hasher {
-	const ahead = 256 // pieces: who reads Fashion-MNIST never waits
+	const ahead = 256 // pieces: enough that a reader of Fashion-MNIST never waits
 	h := &hasher{pieces: make(chan []byte, ahead), done: make(chan struct{})}
 	go func() {
 		all := sha256.New()
@@ -23,13 +23,13 @@ func newHasher() *hasher {
 	return h
 }
 
-// add appends bytes, which must not change any more.
+// add appends bytes. They must not change afterwards.
 func (h *hasher) add(piece []byte) { h.pieces <- piece }
 
-// end says that all were added.
+// end says that all bytes were added.
 func (h *hasher) end() { close(h.pieces) }
 
-// sum waits until all have been added and taken in, and returns their sum.
+// sum waits until all bytes are added and hashed, and returns their SHA-256.
 func (h *hasher) sum() [sha256.Size]byte {
 	<-h.done
 	return h.result

@@ -29,7 +29,7 @@ func fashionDir(t testing.TB) string {
 	return dir
 }
 
-// setCache makes the user's cache a directory of the test's own.
+// setCache makes the test's own directory the user's cache.
 func setCache(t *testing.T) {
 	t.Helper()
 	t.Cleanup(xdg.Reload) // runs after the variable has its old value again
@@ -72,7 +72,7 @@ func unzip(t *testing.T, b []byte) []byte {
 	return b
 }
 
-// noise returns n bytes that compression makes no shorter.
+// noise returns n bytes that compression does not shorten.
 func noise(n int, seed uint64) []byte {
 	s := rng.Stream{Seed: seed}
 	b := make([]byte, n)
@@ -82,7 +82,7 @@ func noise(n int, seed uint64) []byte {
 	return b
 }
 
-// testCatalog is a data set of some 500 kB: what its files hold, by name, compressed.
+// testCatalog returns a data set of some 500 kB: its catalog, and its compressed files by name.
 func testCatalog() (catalog, map[string][]byte) {
 	c, files := makeTestCatalog()
 	return c, maps.Clone(files)

@@ -12,8 +12,8 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// newHTTPClient makes a client that soon gives up on a network that does not answer, so
-// that a machine without the internet gets to Debian's package in seconds.
+// newHTTPClient returns a client that soon gives up on a network that does not answer. So a machine
+// without the internet turns to Debian's package in seconds.
 func newHTTPClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -37,7 +37,7 @@ func checkProxy(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Respo
 	return nil
 }
 
-// newRetryClient makes requests again that failed in a way that may pass.
+// newRetryClient returns a client that repeats a request after a temporary failure.
 func newRetryClient(c *http.Client) *retryablehttp.Client {
 	const longest = 5 * time.Second
 	return &retryablehttp.Client{
@@ -46,16 +46,16 @@ func newRetryClient(c *http.Client) *retryablehttp.Client {
 		RetryWaitMin: 500 * time.Millisecond,
 		RetryWaitMax: longest,
 		CheckRetry:   mayPass,
-		// A server may ask for hours by Retry-After; there are other mirrors.
+		// A server may ask for hours by Retry-After; other mirrors are faster.
 		Backoff: func(lo, hi time.Duration, attempt int, resp *http.Response) time.Duration {
 			return min(retryablehttp.DefaultBackoff(lo, hi, attempt, resp), longest)
 		},
-		ErrorHandler: retryablehttp.PassthroughErrorHandler, // gives the response and its status
+		ErrorHandler: retryablehttp.PassthroughErrorHandler, // returns the response and its status
 	}
 }
 
-// mayPass tells whether a request that failed should be made again: not if there was no
-// connection in the first place, nor after the wait for an answer.
+// mayPass reports whether to repeat a failed request. It is false if no connection was made, or if
+// the wait for an answer timed out.
 func mayPass(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	var dns *net.DNSError
 	var op *net.OpError
@@ -70,7 +70,7 @@ func mayPass(ctx context.Context, resp *http.Response, err error) (bool, error) 
 	return retryablehttp.DefaultRetryPolicy(ctx, resp, err)
 }
 
-// reason is err without the URL, which is long and begins with the mirror's name.
+// reason returns err without the URL, which is long and begins with the mirror's name.
 func reason(err error) error {
 	var request *url.Error
 	if errors.As(err, &request) {
@@ -78,7 +78,7 @@ func reason(err error) error {
 	}
 	var op *net.OpError
 	var dns *net.DNSError
-	if errors.As(err, &dns) && errors.As(err, &op) && op.Op == "dial" { // not that of a proxy's name
+	if errors.As(err, &dns) && errors.As(err, &op) && op.Op == "dial" { // not the lookup of a proxy
 		return fmt.Errorf("name lookup: %s", dns.Err)
 	}
 	return err

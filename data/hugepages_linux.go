@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// adviseHugePages asks for huge pages where they lie in b as a whole. The kernel may decline: then
-// the pages are the usual ones, which does no harm.
+// adviseHugePages asks for huge pages that lie entirely in b. If the kernel declines, the pages
+// stay as usual, which does no harm.
 func adviseHugePages(b []byte) {
 	first := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) % hugePage)
 	if n := (len(b) - first) / hugePage * hugePage; n > 0 {

@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kernel shows what it was asked for as "hg" (Documentation/filesystems/proc.rst).
+// The kernel shows the request for huge pages as "hg" (Documentation/filesystems/proc.rst).
 func TestKernelIsAskedForHugePages(t *testing.T) {
 	if _, err := os.Stat("/sys/kernel/mm/transparent_hugepage"); err != nil {
-		t.Skip("this kernel has no huge pages that come by themselves:", err)
+		t.Skip("this kernel has no transparent huge pages:", err)
 	}
 	probe, err := unix.Mmap(-1, 0, 2*hugePage, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
@@ -30,7 +30,7 @@ func TestKernelIsAskedForHugePages(t *testing.T) {
 	}
 }
 
-// askedForHugePages tells whether the memory at p has the flag hg.
+// askedForHugePages reports whether the memory at p has the flag hg.
 func askedForHugePages(t *testing.T, p *byte) bool {
 	t.Helper()
 	at := uintptr(unsafe.Pointer(p))
@@ -49,6 +49,6 @@ func askedForHugePages(t *testing.T, p *byte) bool {
 			return strings.Contains(flags+" ", " hg ")
 		}
 	}
-	t.Fatal("/proc/self/smaps does not have the memory")
+	t.Fatal("/proc/self/smaps does not list the memory")
 	return false
 }

@@ -40,20 +40,20 @@ func (k *kind) itemLen() int {
 	return n
 }
 
-// maxCount is the greatest number of images that is read: 8,388,608, or 6.6 GB, where an
-// int has 64 bits. The largest set known in this format has 8.1 million.
+// maxCount is the largest accepted number of images: 8,388,608, or 6.6 GB, if an int has 64 bits.
+// The largest set known in this format has 8.1 million.
 const maxCount = min(1<<23, math.MaxInt/imageSize)
 
-// content is what an IDX file holds.
+// content is the content of an IDX file.
 type content struct {
 	items      []uint8
 	count      int
 	compressed bool
 	bytes      int64                    // of the whole file, decompressed
-	sum        func() [sha256.Size]byte // of the whole file, decompressed; waits until it is computed
+	sum        func() [sha256.Size]byte // of the whole decompressed file; waits for the computation
 }
 
-// FormatError says where and how the bytes of an IDX file break the format.
+// FormatError says where and how an IDX file breaks the format.
 type FormatError struct {
 	Offset     int64 // in bytes from the file's start
 	Compressed bool  // Offset counts decompressed bytes
@@ -67,9 +67,9 @@ func (e *FormatError) Error() string {
 	return fmt.Sprintf("byte %d: %s", e.Offset, e.Problem)
 }
 
-// ReadImages reads an IDX file of 28x28 images, compressed with gzip or not, and returns
-// the pixels [count,28,28]. Errors are *FormatError, or what r returns. The memory used is
-// in proportion to the bytes that r delivers, whatever the header says.
+// ReadImages reads an IDX file of 28x28 images, compressed with gzip or not, and returns the pixels
+// [count,28,28]. Errors are *FormatError or from r. The memory is in proportion to the bytes from
+// r, whatever the header says.
 func ReadImages(r io.Reader) (pixels []uint8, count int, err error) {
 	c, err := readIDX(r, 0, imageKind, -1)
 	if err != nil {
@@ -87,8 +87,8 @@ func ReadLabels(r io.Reader) ([]uint8, error) {
 	return c.items, nil
 }
 
-// readIDX reads a file of kind k that must hold count items; -1 leaves count to the file.
-// size is that of the file in bytes, 0 if it is not known.
+// readIDX reads a file of kind k that must hold count items; with -1 it may hold any number. size
+// is the file's size in bytes, 0 if unknown.
 func readIDX(r io.Reader, size int64, k *kind, count int) (*content, error) {
 	s, err := newStream(r, size)
 	if err != nil {
@@ -103,7 +103,7 @@ func readIDX(r io.Reader, size int64, k *kind, count int) (*content, error) {
 	return c, nil
 }
 
-// read reads what readIDX does, all but the checksum.
+// read does the work of readIDX, except the checksum.
 func (s *stream) read(k *kind, count int) (*content, error) {
 	header, err := s.readHeader(k)
 	if err != nil {
@@ -157,11 +157,11 @@ type stream struct {
 	r          io.Reader
 	compressed bool
 	offset     int64
-	most       int64 // the bytes that a file of its size can hold, 0 if that is not known
+	most       int64 // the most decompressed bytes that a file of its size can hold, 0 if unknown
 	hash       *hasher
 }
 
-// maxExpansion is what deflate makes of a byte at most, in bytes.
+// maxExpansion is the largest number of bytes that deflate makes of one byte.
 const maxExpansion = 1032
 
 func newStream(r io.Reader, size int64) (*stream, error) {
@@ -175,7 +175,7 @@ func newStream(r io.Reader, size int64) (*stream, error) {
 	return &stream{r: r, compressed: compressed, most: size, hash: newHasher()}, nil
 }
 
-// decompress tells by the first bytes whether r is compressed with gzip.
+// decompress detects gzip by the first bytes of r, and returns the decompressed bytes.
 func decompress(r io.Reader) (_ io.Reader, compressed bool, err error) {
 	buffered := bufio.NewReaderSize(r, 1<<16)
 	start, err := buffered.Peek(2)
@@ -192,8 +192,8 @@ func decompress(r io.Reader) (_ io.Reader, compressed bool, err error) {
 	return zip, true, nil
 }
 
-// gzipError makes a *FormatError of what compress/gzip says about bytes that are not right
-// at the decompressed offset; other errors it returns as they are.
+// gzipError turns an error of compress/gzip about wrong bytes at the decompressed offset into a
+// *FormatError. It returns other errors unchanged.
 func gzipError(err error, offset int64) error {
 	var corrupt flate.CorruptInputError
 	switch {
@@ -211,8 +211,8 @@ func gzipError(err error, offset int64) error {
 	return err
 }
 
-// fill reads len(buf) bytes, which must not change any more; it returns io.ErrUnexpectedEOF if
-// the file ends before.
+// fill reads len(buf) bytes, which must not change afterwards. It returns io.ErrUnexpectedEOF if
+// the file ends too early.
 func (s *stream) fill(buf []byte) error {
 	n, err := io.ReadFull(s.r, buf)
 	s.offset += int64(n)
@@ -260,13 +260,13 @@ func (s *stream) checkMagic(magic uint32, k *kind) error {
 		"not an IDX file of %s: it begins with %#08x, expected %#08x", k.items, magic, k.magic)}
 }
 
-// pieceSize is the number of bytes after which the hasher gets what was read: few enough for it
-// to find them in a cache.
+// pieceSize is the number of bytes that are read before the hasher gets them. It is small enough
+// for the hasher to find them in a cache.
 const pieceSize = 1 << 18
 
-// readBody reads n bytes. The buffer has room for them at once if a file of this size can hold
-// them. Otherwise it grows with what was read, so that a header that promises more than the file
-// holds does not cost the memory.
+// readBody reads n bytes. The buffer has room for all of them at once if a file of this size can
+// hold them. Otherwise it grows with the bytes read, so that a header that promises too much does
+// not cost memory.
 func (s *stream) readBody(n int) ([]byte, error) {
 	body := newArray(int(min(int64(n), max(s.most, 1<<20))))
 	for have := 0; ; {
@@ -285,7 +285,8 @@ func (s *stream) readBody(n int) ([]byte, error) {
 	}
 }
 
-// expectEnd also has gzip compare the checksum that ends the compressed data.
+// expectEnd checks that the file ends here. It also makes gzip compare the checksum at the end of
+// the compressed data.
 func (s *stream) expectEnd() error {
 	switch n, err := io.ReadFull(s.r, make([]byte, 1)); {
 	case n > 0:

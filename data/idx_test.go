@@ -17,7 +17,7 @@ func TestReadsPlainAndCompressed(t *testing.T) {
 		if err != nil || n != 3 || !bytes.Equal(got, pixels) {
 			t.Errorf("ReadImages: %d images, error %v", n, err)
 		}
-		// One byte a read, as a slow disk or pipe might give them.
+		// One byte per read, as from a slow disk or pipe.
 		got, err = ReadLabels(iotest.OneByteReader(bytes.NewReader(pack(idxLabels(labels...)))))
 		if err != nil || !bytes.Equal(got, labels) {
 			t.Errorf("ReadLabels: %v, error %v", got, err)
@@ -25,7 +25,7 @@ func TestReadsPlainAndCompressed(t *testing.T) {
 	}
 }
 
-// More than one growth of the buffer.
+// The buffer grows more than once.
 func TestReadsManyImages(t *testing.T) {
 	pixels := noise(5000*imageSize, 1)
 	got, n, err := ReadImages(bytes.NewReader(idxImages(pixels)))
@@ -37,9 +37,9 @@ func TestReadsManyImages(t *testing.T) {
 	}
 }
 
-// With the file's size known, the buffer never grows.
+// If the file's size is known, the buffer never grows.
 func TestReadsIntoMemoryOfTheRightSize(t *testing.T) {
-	pixels := make([]byte, 10000*imageSize) // which zip makes a thousandth of
+	pixels := make([]byte, 10000*imageSize) // zip shrinks them a thousandfold
 	for _, pack := range []func([]byte) []byte{bytes.Clone, zip} {
 		file := pack(idxImages(pixels))
 		var before, after runtime.MemStats
@@ -111,7 +111,7 @@ func TestDamagedFiles(t *testing.T) {
 	}
 }
 
-// Wherever random data, which deflate stores nearly as it is, gets cut, it is noticed.
+// Every cut is noticed in random data, which deflate stores nearly unchanged.
 func TestEveryCutIsNoticed(t *testing.T) {
 	file := zip(idxImages(noise(imageSize, 3)))
 	for n := range file {
@@ -127,10 +127,12 @@ func TestDamagedLabels(t *testing.T) {
 		file []byte
 		want string
 	}{
-		{"images", idxImages(make([]byte, imageSize)), "byte 0: a file of images, expected one of labels: are the two swapped?"},
+		{"images", idxImages(make([]byte, imageSize)),
+			"byte 0: a file of images, expected one of labels: are the two swapped?"},
 		{"label 10", idxLabels(3, 9, 10, 200), "byte 10: image 2 has label 10, expected 0 to 9"},
 		{"label 10, compressed", zip(idxLabels(3, 9, 10, 200)), "byte 10 (decompressed): image 2"},
-		{"truncated", idxLabels(1, 2, 3)[:10], "byte 10: the file ends, but its header promises 3 labels, which make 11 bytes"},
+		{"truncated", idxLabels(1, 2, 3)[:10],
+			"byte 10: the file ends, but its header promises 3 labels, which make 11 bytes"},
 		{"none", idxLabels(), "byte 4: holds no labels"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -151,9 +153,8 @@ func TestReadErrorIsPassedOn(t *testing.T) {
 	}
 }
 
-// What a header promises, and what a compressed file could expand to, must not cost
-// memory: 4 MiB are the reader's first buffers several times over, and far
-// less than the 16 MiB of the bombs.
+// A header's promises, or the possible expansion of a compressed file, must not cost memory. 4 MiB
+// are several times the reader's first buffers, and far less than the 16 MiB of the bombs.
 func TestForgedHeadersCostNoMemory(t *testing.T) {
 	promise := idx(0x803, []uint32{maxCount, 28, 28}, make([]byte, 100))
 	bomb := zip(append(idxImages(make([]byte, imageSize)), make([]byte, 16<<20)...))
@@ -195,9 +196,9 @@ func FuzzIDX(f *testing.F) {
 			if count < 1 || len(pixels) != count*imageSize {
 				t.Errorf("%d images in %d pixels", count, len(pixels))
 			}
-			// What was read, written again, is the file, unless that was compressed.
+			// The images, written again, equal the file, unless it was compressed.
 			if again := idxImages(pixels); file[0] != 0x1f && !bytes.Equal(again, file) {
-				t.Error("the images are not those of the file")
+				t.Error("the images differ from the file")
 			}
 		} else {
 			wantError(t, err)
@@ -205,7 +206,7 @@ func FuzzIDX(f *testing.F) {
 		labels, err := ReadLabels(bytes.NewReader(file))
 		if err == nil {
 			if again := idxLabels(labels...); file[0] != 0x1f && !bytes.Equal(again, file) {
-				t.Error("the labels are not those of the file")
+				t.Error("the labels differ from the file")
 			}
 			if bytes.ContainsFunc(labels, func(r rune) bool { return r >= numClasses }) {
 				t.Errorf("labels %v", labels)

@@ -16,26 +16,24 @@ const EnvVar = "CRNN_DATA"
 // systemDir is where Debian's package puts the data set.
 const systemDir = "/usr/share/datasets/fashion-mnist"
 
-// ErrNotFound is what errors.Is finds in the error of a data set, or one of its files,
-// that is not there.
+// ErrNotFound is the error, by errors.Is, of a missing data set or a missing file of one.
 var ErrNotFound = errors.New("data set not found")
 
-// notFoundError is an ErrNotFound that says what is not where.
+// notFoundError is an ErrNotFound that says what is missing and where.
 type notFoundError string
 
 func (e notFoundError) Error() string        { return string(e) }
 func (e notFoundError) Is(target error) bool { return target == ErrNotFound }
 
-// CacheDir is the directory that Fetch is meant for, in the user's cache directory
-// ($XDG_CACHE_HOME, or what the system has in its place).
+// CacheDir returns the usual directory for Fetch, in the user's cache directory ($XDG_CACHE_HOME,
+// or the system's equivalent).
 func CacheDir() string { return filepath.Join(xdg.CacheHome, "crnn", "fashion-mnist") }
 
-// Locate returns the directory of the data set: explicit if it is not empty, else the
-// directory that CRNN_DATA names, else the user's cache directory if the data set is
-// there, else the system's. A directory that the user named is never passed over: if it
-// lacks a file, that is an error, which leaves it to the caller to say where explicit
-// comes from. If the data set was not found where it was looked for of our own accord,
-// and can therefore be fetched, the error is ErrNotFound.
+// Locate returns the directory of the data set: explicit if it is not empty, else the directory
+// that CRNN_DATA names, else the user's cache directory if the data set is there, else the
+// system's. A directory that the user named is never skipped: if it lacks a file, that is an error.
+// The caller adds to it where explicit comes from. If the user named no directory and the data set
+// is in none of the usual places, the error is ErrNotFound: it can be fetched.
 func Locate(explicit string) (string, error) {
 	if explicit != "" {
 		return named("", explicit)
@@ -54,8 +52,8 @@ func Locate(explicit string) (string, error) {
 		strings.Join(places, " nor in "), EnvVar))
 }
 
-// named returns dir, which the user named; by begins its error. That is not ErrNotFound:
-// to fetch the data set elsewhere would not be what the user asked for.
+// named returns dir, which the user named; by begins its error. The error is not ErrNotFound, since
+// the user did not ask to fetch the data set elsewhere.
 func named(by, dir string) (string, error) {
 	if err := Check(dir); err != nil {
 		return "", fmt.Errorf("%s%v", by, err)

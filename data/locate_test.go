@@ -28,7 +28,7 @@ func TestLocateOrder(t *testing.T) {
 	fill(explicit)
 	fill(byEnv)
 
-	// What the cache does not hold in full is not there.
+	// An incomplete data set in the cache does not count.
 	if err := os.WriteFile(filepath.Join(inCache, "train-labels-idx1-ubyte"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestLocateOrder(t *testing.T) {
 	want(explicit, explicit)
 }
 
-// A directory that the user named is never passed over for another that has the data.
+// A directory that the user named is never skipped for another that has the data.
 func TestLocateSaysWhatANamedDirectoryLacks(t *testing.T) {
 	files := ownFiles()
 	good := writeFiles(t, files)

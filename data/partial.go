@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// partial is a download that is not complete: the bytes, and in a second file the URL
-// they came from and the validator of that version of it, so that bytes of one version
-// are never appended to those of another.
+// partial is an incomplete download: the bytes, and in a second file their URL and the validator of
+// their version. So bytes of one version are never appended to bytes of another.
 type partial struct{ path, origin string }
 
 func (f *fetcher) partial(file dataFile) partial {
@@ -17,8 +16,8 @@ func (f *fetcher) partial(file dataFile) partial {
 	return partial{path, path + ".origin"}
 }
 
-// resumable returns the number of bytes from which a download of url can go on, and what
-// to send as If-Range; 0 if it has to begin anew.
+// resumable returns the number of bytes after which a download of url can continue, and the value
+// of If-Range. It returns 0 if the download has to start again.
 func (p partial) resumable(url string) (have int64, validator string) {
 	origin, err := os.ReadFile(p.origin)
 	if err != nil {
@@ -32,7 +31,7 @@ func (p partial) resumable(url string) (have int64, validator string) {
 	return info.Size(), validator
 }
 
-// create begins a download anew.
+// create starts a download again.
 func (p partial) create(url, validator string) (*os.File, error) {
 	out, err := os.OpenFile(p.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
@@ -45,7 +44,7 @@ func (p partial) create(url, validator string) (*os.File, error) {
 	return out, nil
 }
 
-// reopen goes on with a download.
+// reopen continues a download.
 func (p partial) reopen() (*os.File, error) { return os.OpenFile(p.path, os.O_WRONLY|os.O_APPEND, 0) }
 
 func (p partial) remove() {
@@ -53,8 +52,8 @@ func (p partial) remove() {
 	os.Remove(p.origin)
 }
 
-// validatorOf returns what tells the version of a response: a strong ETag, or the time of
-// the last change; "" if there is neither.
+// validatorOf returns the validator of a response's version: a strong ETag, or the time of the last
+// change; "" if it has neither.
 func validatorOf(h http.Header) string {
 	if tag := h.Get("ETag"); tag != "" && !strings.HasPrefix(tag, "W/") {
 		return tag

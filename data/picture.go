@@ -18,8 +18,8 @@ import (
 	"golang.org/x/image/draw"
 )
 
-// pictureFormats are decoded by name rather than through image.Decode, whose formats are
-// those that any package of the program happens to register.
+// pictureFormats are decoded by name, not by image.Decode: its formats depend on which packages the
+// program links.
 var pictureFormats = []struct {
 	name   string
 	start  string // of the file
@@ -35,8 +35,8 @@ var pictureFormats = []struct {
 const (
 	maxPixels = 100e6   // at most 800 MB when decoded
 	maxSide   = 1 << 16 // JPEG and GIF have no longer sides
-	// maxPixelsPerByte is what a byte of a file can at most stand for: deflate makes 1032
-	// bytes of it (PNG), of 8 pixels each in a picture of two colours; GIF and JPEG stay below.
+	// maxPixelsPerByte is the largest number of pixels per byte of a file. In PNG, deflate makes
+	// 1032 bytes of one, of 8 pixels each in a picture of two colours; GIF and JPEG have fewer.
 	maxPixelsPerByte = 1032 * 8
 )
 
@@ -122,12 +122,13 @@ func decodePicture(r io.ReadSeeker, size int64) (image.Image, error) {
 	return nil, errors.New("not a picture in a format that is understood (PNG, JPEG, GIF)")
 }
 
-// checkSize refuses a picture before memory for its pixels is asked for.
+// checkSize refuses a picture before memory for its pixels is allocated.
 func checkSize(width, height int, fileSize int64) error {
 	n := int64(width) * int64(height)
 	switch {
 	case width > maxSide || height > maxSide || n > maxPixels:
-		return fmt.Errorf("the picture has %dx%d pixels, at most %.0f million in all and %d on a side are read: scale it down",
+		return fmt.Errorf("the picture has %dx%d pixels, at most %.0f million in all "+
+			"and %d on a side are read: scale it down",
 			width, height, maxPixels/1e6, maxSide)
 	case n > fileSize*maxPixelsPerByte:
 		return fmt.Errorf("damaged picture: its header promises %dx%d pixels, which a file of %d bytes cannot hold",

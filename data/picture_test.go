@@ -54,7 +54,7 @@ func grayOf(w, h int, value func(x, y int) uint8) *image.Gray {
 	return g
 }
 
-// The data set's own images, as pictures, are what the network sees in the data set.
+// The data set's own images, read as pictures, are unchanged.
 func TestPictureOfTheDataSetIsUnchanged(t *testing.T) {
 	d, err := Load(fashionDir(t))
 	if err != nil {
@@ -129,7 +129,8 @@ func TestJPEG(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, v := range got {
-		// At quality 100 the coefficients are rounded to integers; that moves a pixel by a few.
+		// At quality 100 the coefficients are rounded to integers, which changes a pixel by a few
+		// units.
 		if d := int(v) - int(want.Pix[i]); d < -4 || d > 4 {
 			t.Errorf("pixel %d: %d, want %d", i, v, want.Pix[i])
 		}
@@ -188,7 +189,7 @@ func TestBorderMean(t *testing.T) {
 	}
 }
 
-// A subject without a background is bright on black, dark or light as it may be.
+// A subject without a background becomes bright on black, whether it is dark or light.
 func TestTransparentBackground(t *testing.T) {
 	for _, subject := range []uint8{0, 40, 220, 255} {
 		img := image.NewNRGBA(image.Rect(0, 0, 28, 28))
@@ -223,7 +224,7 @@ func TestScaling(t *testing.T) {
 	for _, size := range []image.Point{
 		{1, 1}, {3, 3}, {14, 14}, {27, 29}, {28, 28}, {56, 28}, {28, 56}, {100, 37}, {1000, 1}, {1, 3000}, {640, 480},
 	} {
-		// A picture of one value stays one value, with no seam where it is padded.
+		// A picture of one value keeps that value, without a seam at the padding.
 		for _, v := range []uint8{0, 127, 128, 255} {
 			want := v
 			if v > 127 {
@@ -238,7 +239,7 @@ func TestScaling(t *testing.T) {
 	}
 }
 
-// The proportions stay, the rest is background, above and below alike.
+// The proportions stay. The rest is background, equal above and below.
 func TestPaddingKeepsProportions(t *testing.T) {
 	img := grayOf(280, 140, func(x, y int) uint8 {
 		if x > 20 && x < 260 && y > 20 && y < 120 {
@@ -260,7 +261,7 @@ func TestPaddingKeepsProportions(t *testing.T) {
 	}
 }
 
-// Shrinking takes the mean of what falls together, it does not pick single pixels.
+// Shrinking averages pixels; it does not pick single ones.
 func TestShrinkingAverages(t *testing.T) {
 	img := grayOf(280, 280, func(x, y int) uint8 {
 		if x < 10 || y < 10 || x >= 270 || y >= 270 {
@@ -271,8 +272,8 @@ func TestShrinkingAverages(t *testing.T) {
 	got := viaPNG(t, img)
 	for y := 4; y < 24; y++ {
 		for x := 4; x < 24; x++ {
-			// A chequered board of 0 and 255 is gray 127.5; the filter's weights at 20 and
-			// more points of it cancel to within a per cent.
+			// A chequered board of 0 and 255 averages to 127.5. Over 20 and more points, the
+			// filter's weights cancel to within one per cent.
 			if v := got[y*28+x]; v < 124 || v > 131 {
 				t.Fatalf("pixel %d,%d is %d, want 127 or 128", x, y, v)
 			}
@@ -292,7 +293,7 @@ func TestOrientation(t *testing.T) {
 	}
 }
 
-// pngHeader is a PNG file that promises much and holds nothing.
+// pngHeader returns a PNG file whose header promises the given size, without pixels.
 func pngHeader(width, height uint32, padding int) []byte {
 	ihdr := binary.BigEndian.AppendUint32([]byte("IHDR"), width)
 	ihdr = binary.BigEndian.AppendUint32(ihdr, height)
@@ -324,7 +325,8 @@ func TestFilesThatAreNoPictures(t *testing.T) {
 		{"GIF cut", []byte("GIF89a"), "damaged GIF picture"},
 		{"GIF without frames", []byte("GIF89a\x01\x00\x01\x00\x00\x00\x00;"), "damaged GIF picture"},
 		{"too many pixels", pngHeader(20000, 20000, 0), "the picture has 20000x20000 pixels, at most 100 million"},
-		{"too long a side", pngHeader(1<<17, 1, 1<<10), "the picture has 131072x1 pixels, at most 100 million in all and 65536 on a side"},
+		{"too long a side", pngHeader(1<<17, 1, 1<<10),
+			"the picture has 131072x1 pixels, at most 100 million in all and 65536 on a side"},
 		{"sides that overflow", pngHeader(1<<31-1, 1<<31-1, 0), "damaged PNG picture"},
 		{"forged size", pngHeader(9999, 9999, 1000), "promises 9999x9999 pixels, which a file of 1033 bytes cannot hold"},
 	} {

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// startFetch starts a process that fetches, and gives what it prints line by line.
+// startFetch starts a process that fetches, and returns a scanner of its output lines.
 func startFetch(t *testing.T, dir, from string) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
 	self, err := os.Executable()
@@ -74,7 +74,7 @@ func holding(t *testing.T, files map[string][]byte) (m *mirror, held chan struct
 		w.Write(b[200000:])
 		return true
 	})
-	t.Cleanup(release) // before the server's own, which waits for its requests
+	t.Cleanup(release) // runs before the server's cleanup, which waits for its requests
 	return m, held, release
 }
 
@@ -88,7 +88,7 @@ func TestTwoProcessesFetchOnce(t *testing.T) {
 	if !secondOut.Scan() || secondOut.Text() != "another process is fetching into "+dir+", waiting for it" {
 		t.Errorf("the second process says %q, want that it waits", secondOut.Text())
 	}
-	time.Sleep(300 * time.Millisecond) // in which a process that does not wait would begin to download
+	time.Sleep(300 * time.Millisecond) // time enough for a process that does not wait to begin to download
 	wantNoData(t, dir)
 	release()
 	for firstOut.Scan() {
@@ -108,7 +108,7 @@ func TestTwoProcessesFetchOnce(t *testing.T) {
 	}
 }
 
-// A process killed in the middle leaves neither data nor a lock, and its bytes are used.
+// A process killed in the middle leaves neither data nor a lock, and its bytes are reused.
 func TestKilledFetch(t *testing.T) {
 	_, files := testCatalog()
 	m, held, release := holding(t, files)
@@ -125,7 +125,7 @@ func TestKilledFetch(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFetched(t, dir)
-	// How much the process had written when it was killed is a matter of chance.
+	// The killed process may have written any number of bytes.
 	if asked := m.asked(); len(asked) != 5 || !strings.HasPrefix(asked[1], bigFile) {
 		t.Errorf("requests %q", asked)
 	}

@@ -7,9 +7,9 @@ import (
 	"crnn/rng"
 )
 
-// Split divides the indices 0 to n-1 at random into a training and a validation part,
-// both in ascending order. The validation part has round(n*valFraction) of them, with
-// valFraction from 0 to 1. The split depends on nothing but the arguments.
+// Split divides the indices 0 to n-1 at random into a training and a validation part, both in
+// ascending order. The validation part has round(n*valFraction) of them, with valFraction from 0 to
+// 1. The split depends only on the arguments.
 func Split(n int, valFraction float64, seed uint64) (train, val []int32) {
 	all := make([]int32, n)
 	for i := range all {

@@ -23,8 +23,8 @@ func TestSplitOfTheRecipe(t *testing.T) {
 	if len(train) != 54000 || len(val) != 6000 {
 		t.Fatalf("%d and %d, want 54000 and 6000", len(train), len(val))
 	}
-	// At random: the indices' mean has standard deviation 60000/sqrt(12*6000) = 224,
-	// less what drawing without replacement takes off; four of them.
+	// The indices are random: their mean has standard deviation 60000/sqrt(12*6000) = 224, a little
+	// less by drawing without replacement. The limit is four of them.
 	sum := 0.0
 	for _, i := range val {
 		sum += float64(i)
@@ -74,7 +74,7 @@ func TestOrder(t *testing.T) {
 			t.Fatal("the argument was changed")
 		}
 		if !slices.Equal(order, Order(sorted, seed, epoch, true)) {
-			t.Fatal("the order depends on that of the argument")
+			t.Fatal("the order depends on the argument's order")
 		}
 		if file := Order(indices, seed, epoch, false); !slices.Equal(file, sorted) {
 			t.Fatalf("without shuffle %v, want %v", file, sorted)

@@ -8,7 +8,7 @@ import (
 	"crnn/internal/osfile"
 )
 
-// State is what checking a file of a data set has shown.
+// State is the result of checking a file of a data set.
 type State int
 
 const (
@@ -27,17 +27,17 @@ type FileStatus struct {
 	Name       string // without .gz
 	Path       string // "" if the file is missing
 	State      State
-	Err        error // one line that tells what is wrong with a file that is damaged or missing
+	Err        error // one line about the fault of a damaged or missing file
 	Compressed bool
 	Count      int    // images or labels
 	Bytes      int64  // decompressed
 	SHA256     string // of the decompressed bytes, in hexadecimal
 }
 
-// Verify checks the four files of dir: that each can be read, has the format's magic
-// number, 28x28 images or labels from 0 to 9, the length that its header gives and, if
-// compressed, its checksum; that there are as many labels as images; and whether it is,
-// byte for byte after decompression, the file of Fashion-MNIST. The error is about dir.
+// Verify checks the four files of dir. Each must be readable, with the format's magic number, 28x28
+// images or labels from 0 to 9, the length in its header and, if compressed, its checksum. There
+// must be as many labels as images. The status also says whether a file, decompressed, is byte for
+// byte Fashion-MNIST's. The error is about dir.
 func Verify(dir string) ([]FileStatus, error) {
 	if err := checkDir(dir); err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func Verify(dir string) ([]FileStatus, error) {
 	return status[:], nil
 }
 
-// identify completes the status of files that were read by what their checksums tell.
+// identify completes the status of the files by their checksums.
 func (c catalog) identify(contents [4]*content, status [4]FileStatus) [4]FileStatus {
 	for i, f := range c {
 		f.identify(contents[i], &status[i])
@@ -54,7 +54,7 @@ func (c catalog) identify(contents [4]*content, status [4]FileStatus) [4]FileSta
 	return status
 }
 
-// identify puts the checksum of f's content, if it has one, into status.
+// identify puts the checksum of f's content, if any, into status.
 func (f dataFile) identify(c *content, status *FileStatus) {
 	if c == nil {
 		return
@@ -66,8 +66,8 @@ func (f dataFile) identify(c *content, status *FileStatus) {
 	}
 }
 
-// read reads and checks f in dir, up to its checksum: see identify. With labels given, there must
-// be as many images. The content is nil if the file is damaged or missing.
+// read reads and checks f in dir, except its checksum: see identify. If labels are given, there
+// must be as many images. The content is nil if the file is damaged or missing.
 func (f dataFile) read(dir string, labels *content) (*content, FileStatus) {
 	status := FileStatus{Name: f.name}
 	var err error
@@ -104,7 +104,7 @@ func (f dataFile) readPath(path string, labels *content) (*content, error) {
 	return c, nil
 }
 
-// warning tells about a file that differs.
+// warning returns the warning about a file that differs.
 func (c catalog) warning(s FileStatus) string {
 	for _, f := range c {
 		if s.SHA256 == f.sum {

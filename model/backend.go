@@ -9,15 +9,16 @@ import (
 // Backend runs the operators of the network on one device. The network is
 // written once on top of it (network.go); a new device is a new Backend.
 //
-// Arrays are *tensor.Dense of float32, row-major, in the layouts stated at each
-// operator (PyTorch's: images [n,C,H,W], sequences [n,T,I]); their memory is the
-// device's, so only Upload and Download may look at it from outside. In all
-// formulas n is the number of samples of the pass at hand: operators are made
-// for at most MaxBatch samples, which is the first size of their arrays, and use the first n rows.
+// Arrays are *tensor.Dense of float32, row-major, in PyTorch's layouts: images [n,C,H,W], sequences
+// [n,T,I]. Each operator states its own. Their memory is the device's: only Upload and Download
+// reach it from outside.
 //
-// Operators may run asynchronously in the order in which they are called. What
-// fails on the way, a pass of too many samples too, is returned by the next call that returns an
-// error, and by all later ones: nothing is computed any more.
+// In all formulas n is the number of samples of the current pass. Operators are made for at most
+// MaxBatch samples, the first dimension of their arrays, and use the first n rows.
+//
+// Operators may run asynchronously, in the order of the calls. When one fails, for example because
+// its pass has too many samples, nothing is computed any more. The next call that returns an error
+// returns that one, and so do all later calls.
 //
 // The same calls with the same inputs give the same bits, whatever the number
 // of threads.
@@ -34,31 +35,30 @@ type Backend interface {
 	Upload(dst *tensor.Dense, src []float32) error
 	Download(dst []float32, src *tensor.Dense) error
 
-	// NewImages puts a data set on the device: images of height x width bytes, and as many labels.
+	// NewImages puts a data set on the device: images of height x width bytes, and one label per
+	// image.
 	NewImages(pixels, labels []uint8, height, width int) (Images, error)
 
 	// NewConvBlock, NewRNN and NewHead make the three operators of the network. An operator is
-	// bound to the arrays of its spec; one that does not fit the others is an error.
-	// Backward belongs to the Forward before it, of the same pass, which must be one of training:
-	// what it needs of that lies in the operator.
+	// bound to the arrays of its spec; arrays that do not fit each other are an error. Backward
+	// follows the Forward of the same training pass: the operator keeps what Backward needs.
 	NewConvBlock(spec ConvBlockSpec) (ConvBlock, error)
 	NewRNN(spec RNNSpec) (RNN, error)
 	NewHead(spec HeadSpec) (Head, error)
 
-	// Adam applies one step of Adam (Kingma and Ba, 2015) to the flat array p of
-	// parameters, given their gradients g and the moments m and v, all of one length:
+	// Adam applies one step of Adam (Kingma and Ba, 2015) to the flat array p of parameters, given
+	// their gradients g and the moments m and v, all equally long:
 	//
 	//	m = β1 m + (1-β1) g        v = β2 v + (1-β2) g²
 	//	p = p - LR/(1-β1^t) · m / (√v/√(1-β2^t) + ε)
 	Adam(p, g, m, v *tensor.Dense, step AdamStep)
 
-	// Together runs body, which calls operators of this Backend, for one pass, and nothing else of
-	// it. A device may send them off as one: what it does is the same as without Together.
+	// Together runs body, which calls operators of this Backend for one pass, and no other method
+	// of it. A device may submit these calls as one; the results are the same as without Together.
 	Together(body func())
 
-	// Lap notes when the operators called so far will have run. Laps waits for that, returns
-	// the times between the Laps since the last call of Laps, one less than there are, and
-	// forgets them.
+	// Lap marks the time at which the operators called so far have run. Laps waits for all marks,
+	// returns the times between them, one fewer than the marks, and forgets them.
 	Lap()
 	Laps() ([]time.Duration, error)
 
@@ -70,31 +70,31 @@ type Backend interface {
 
 // Profiler is a Backend that can tell how long its kernels run.
 type Profiler interface {
-	// Profile runs body, once or several times, and returns the time of each
-	// kernel in it, in the order in which they run. What body computes is of no use afterwards.
+	// Profile runs body, once or several times, and returns the time of each kernel in it, in the
+	// order of the runs. The results of body are unusable afterwards.
 	Profile(body func()) ([]KernelTime, error)
-	// Peak returns how many floating-point operations the device can make in a second, as
-	// Profile measured it, or 0 if that is not known.
+	// Peak returns the floating-point operations per second that the device reaches, as Profile
+	// measured them, or 0 if that is unknown.
 	Peak() float64
 }
 
-// KernelTime is how long a kernel runs, in one run of the body.
+// KernelTime is the time of a kernel in one run of the body.
 type KernelTime struct {
-	Operator string // that calls it; may be empty
+	Operator string // the operator that calls it; may be empty
 	Name     string
 	Launches int
 	Time     time.Duration // of all launches
-	FLOP     float64       // floating-point operations, if it is made of products; else 0
+	FLOP     float64       // floating-point operations; 0 unless the kernel computes products
 }
 
 // Images is a data set on the device.
 type Images interface {
-	// Set says what it holds.
+	// Set returns the size of the set.
 	Set() ImageSet
-	// Gather writes the images of the given indices into x [n,1,H,W] as pixel/255
-	// and makes their labels those of the batch at hand in labels. Inside Together, indices
-	// must stay as they are until it returns. What does not fit is an error, and nothing is written:
-	// an index beyond the set, or a set with labels that labels has no class for.
+	// Gather writes the images of the given indices into x [n,1,H,W] as pixel/255 and their labels
+	// into labels. Inside Together, indices must not change until Together returns. An index beyond
+	// the set is an error, and so is a set with more classes than labels has: then nothing is
+	// written.
 	Gather(p Pass, indices []int32, x *tensor.Dense, labels Labels) error
 }
 
@@ -123,7 +123,7 @@ type ConvBlockSpec struct {
 	Eps, Momentum float64
 
 	X, Y   *tensor.Dense // [MaxBatch,In,Height,Width], [MaxBatch,Out,Height/2,Width/2]
-	DX, DY *tensor.Dense // the gradients of the loss by X, which may be nil, and by Y
+	DX, DY *tensor.Dense // gradients of the loss with respect to X and Y; DX may be nil
 
 	Weight, Bias            *tensor.Dense // [Out,In,K,K], [Out]
 	Gamma, Beta             *tensor.Dense // [Out]
@@ -141,9 +141,9 @@ type ConvBlock interface {
 	//	u = Gamma (z - mean) / √(var + Eps) + Beta
 	//	y[b,o,i,j] = max(0, max_{r,s ∈ {0,1}} u[b,o,2i+r,2j+s])
 	//
-	// In training, mean and var are those of z over b,i,j (var with divisor
-	// n·H·W), and the running ones become (1-Momentum) old + Momentum new, with
-	// the unbiased variance (divisor n·H·W - 1). Else they are the running ones.
+	// In training, mean and var are taken of z over b,i,j (var with divisor n·H·W). The running
+	// statistics become (1-Momentum) old + Momentum new, with the unbiased variance (divisor
+	// n·H·W - 1). Outside of training, mean and var are the running statistics.
 	Forward(p Pass)
 	// Backward computes the parameters' gradients from DY = ∂loss/∂Y, and DX unless it is nil. X
 	// must be as Forward saw it. Among equal values of a pool the first in row-major order takes
@@ -159,8 +159,8 @@ type RNNSpec struct {
 	Dropout           float64 // of the output of every layer but the last, in [0,1)
 	Seed              uint64  // of the dropout masks
 
-	X, Y   *tensor.Dense // [MaxBatch,Steps,In] or the same memory in another shape, [MaxBatch,Hidden]
-	DX, DY *tensor.Dense // the gradients of the loss by X and by Y
+	X, Y   *tensor.Dense // X [MaxBatch,Steps,In], or its memory in another shape; Y [MaxBatch,Hidden]
+	DX, DY *tensor.Dense // gradients of the loss with respect to X and Y
 }
 
 // RNNLayer holds the parameters of one layer and their gradients. In is RNNSpec.In for
@@ -197,7 +197,7 @@ type HeadSpec struct {
 	Weight, Bias   *tensor.Dense // [Classes,In], [Classes]
 	DWeight, DBias *tensor.Dense // overwritten by Backward
 
-	X, DX  *tensor.Dense // [MaxBatch,In], and the gradient of the loss by it
+	X, DX  *tensor.Dense // [MaxBatch,In], and the gradient of the loss with respect to it
 	Logits *tensor.Dense // [MaxBatch,Classes]
 }
 
@@ -207,7 +207,7 @@ type Head interface {
 	// Forward computes logits [n,Classes] = x Weightᵀ + Bias from x [n,In], the first n samples of
 	// Logits and X.
 	Forward(p Pass)
-	// Loss adds to the totals, of every sample b with label k:
+	// Loss adds to the totals, for each sample b with label k:
 	//
 	//	loss = log Σ_j exp(logits[b,j]) - logits[b,k]
 	//	hit  = 1 if k is the first largest of logits[b,:], else 0

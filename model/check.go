@@ -6,9 +6,9 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// checker collects the first error of a check.
+// checker keeps the first error of a check.
 type checker struct {
-	what string // that is checked
+	what string // name of the checked thing; errors begin with it
 	err  error
 }
 
@@ -18,14 +18,14 @@ func (c *checker) failf(format string, args ...any) {
 	}
 }
 
-// atLeast checks sizes, given by their names.
+// atLeast checks the size of the given name.
 func (c *checker) atLeast(least int, name string, size int) {
 	if size < least {
 		c.failf("%s is %d, expected at least %d", name, size, least)
 	}
 }
 
-// shape checks that the array of a name is there and has a shape.
+// shape checks that the array of the given name exists and has the shape want.
 func (c *checker) shape(name string, a *tensor.Dense, want ...int) {
 	if a == nil {
 		c.failf("%s is missing, expected an array of shape %v", name, want)
@@ -34,8 +34,8 @@ func (c *checker) shape(name string, a *tensor.Dense, want ...int) {
 	}
 }
 
-// sequence checks that an array has the elements of a shape, in a shape that begins with the same
-// number of samples: operators may read the same memory in another shape.
+// sequence checks that an array has as many samples and elements as the shape want. Operators may
+// read the same memory in another shape.
 func (c *checker) sequence(name string, a *tensor.Dense, want ...int) {
 	if a != nil && a.Dims() > 0 && a.Shape()[0] == want[0] && a.DataSize() == tensor.Shape(want).TotalSize() {
 		return
@@ -130,13 +130,14 @@ func (s *HeadSpec) Check() error {
 	return c.err
 }
 
-// Check returns an error if the sizes do not fit the bytes that are given for them.
+// Check returns an error if pixels and labels do not have the sizes of s.
 func (s ImageSet) Check(pixels, labels []uint8) error {
 	if s.Height < 1 || s.Width < 1 {
 		return fmt.Errorf("images of %dx%d pixels, expected at least one", s.Height, s.Width)
 	}
 	if len(pixels) != s.Count*s.Height*s.Width || len(labels) != s.Count {
-		return fmt.Errorf("%d pixels and %d labels for %d images of %dx%d", len(pixels), len(labels), s.Count, s.Height, s.Width)
+		return fmt.Errorf("%d pixels and %d labels for %d images of %dx%d",
+			len(pixels), len(labels), s.Count, s.Height, s.Width)
 	}
 	return nil
 }
@@ -160,15 +161,16 @@ func CheckUpdate(arrays ...*tensor.Dense) error {
 	return nil
 }
 
-// CheckGather returns an error if the images of these indices cannot become the batch of p: in x
-// [n,1,H,W] and labels.
+// CheckGather returns an error if Gather cannot write the images of these indices into x [n,1,H,W]
+// and labels for p.
 func (s ImageSet) CheckGather(p Pass, indices []int32, x *tensor.Dense, labels Labels) error {
 	shape := x.Shape()
 	if len(shape) != 4 || shape[1] != 1 {
 		return fmt.Errorf("images for an array of shape %v, expected [n 1 %d %d]", []int(shape), s.Height, s.Width)
 	}
 	if shape[2] != s.Height || shape[3] != s.Width {
-		return fmt.Errorf("images of %dx%d pixels, expected %dx%d, the size that the network takes", s.Height, s.Width, shape[2], shape[3])
+		return fmt.Errorf("images of %dx%d pixels, expected %dx%d, the size that the network takes",
+			s.Height, s.Width, shape[2], shape[3])
 	}
 	for _, err := range []error{p.Check(shape[0]), p.CheckLabels(labels, labels.Classes())} {
 		if err != nil {
@@ -179,7 +181,8 @@ func (s ImageSet) CheckGather(p Pass, indices []int32, x *tensor.Dense, labels L
 		return fmt.Errorf("%d indices of images for a pass of %d samples", len(indices), p.Samples)
 	}
 	if classes := labels.Classes(); s.Classes > classes {
-		return fmt.Errorf("labels up to %d for a network of %d classes, expected labels below %d", s.Classes-1, classes, classes)
+		return fmt.Errorf("labels up to %d for a network of %d classes, expected labels below %d",
+			s.Classes-1, classes, classes)
 	}
 	for _, i := range indices {
 		if i < 0 || int(i) >= s.Count {

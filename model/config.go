@@ -26,8 +26,8 @@ func Default() Config {
 	}
 }
 
-// Features returns the number of values that the second convolution block gives for
-// an image, which the RNN reads as a sequence.
+// Features returns the number of values per image from the second convolution block, which the RNN
+// reads as a sequence.
 func (c Config) Features() int {
 	return c.Channels[1] * (c.ImageHeight / 4) * (c.ImageWidth / 4)
 }
@@ -35,8 +35,8 @@ func (c Config) Features() int {
 // SeqLen returns the number of time steps, Features/InputSize.
 func (c Config) SeqLen() int { return c.Features() / c.InputSize }
 
-// Limits on sizes, far above what trains in a day; they keep a mistyped or forged
-// size from asking for all of the machine's memory.
+// Limits on sizes, far above those of a network that trains in a day. They keep a mistyped or
+// forged size from asking for all of the machine's memory.
 const (
 	maxChannels = 8192
 	maxKernel   = 63
@@ -74,7 +74,8 @@ func (c Config) Validate() error {
 	case c.NumLayers < 1 || c.NumLayers > maxLayers:
 		return bad("num-layers", c.NumLayers, "must be from 1 to %d", maxLayers)
 	case c.InputSize < 1 || c.Features()%c.InputSize != 0:
-		return bad("input-size", c.InputSize, "must divide %d*%d*%d = %d, the values that the second convolution block gives for an image",
+		return bad("input-size", c.InputSize,
+			"must divide %d*%d*%d = %d, the values that the second convolution block gives for an image",
 			c.Channels[1], c.ImageHeight/4, c.ImageWidth/4, c.Features())
 	case !(c.Dropout >= 0 && math.Round(c.Dropout*(1<<16)) < 1<<16): // see RNN
 		return bad("dropout", c.Dropout, "must be at least 0 and below 1, also when rounded to a multiple of 2^-16")

@@ -2,13 +2,13 @@ package model
 
 import "fmt"
 
-// Planner is a Backend with a memory of its own, which can tell what would fit into it.
+// Planner is a Backend with its own memory that can tell what fits into it.
 type Planner interface {
 	Backend
-	// Plan returns a Backend that only counts: MemoryUsed is what its arrays and operators
-	// would take on this one. Nothing can be computed with it.
+	// Plan returns a Backend that computes nothing and only counts. Its MemoryUsed is the memory
+	// that its arrays and operators would take on this one.
 	Plan() Planner
-	// MemoryUsed returns the bytes taken so far, MemoryFree those that are left.
+	// MemoryUsed returns the bytes taken so far, MemoryFree the bytes left.
 	MemoryUsed() int64
 	MemoryFree() (int64, error)
 }
@@ -17,18 +17,21 @@ type Planner interface {
 type MemoryError struct {
 	Device       string
 	Needed, Free int64 // bytes
-	MaxBatch     int   // of the network that was asked for; 0: the memory was for something else
+	MaxBatch     int   // of the requested network; 0: the memory was for something else
 	Fits         int   // the largest batch size that would fit; 0: none
 }
 
 func (e *MemoryError) Error() string {
 	needed, free := size(e.Needed), size(e.Free)
 	if e.MaxBatch == 0 {
-		return fmt.Sprintf("%s is out of memory: %s were needed, %s are free; ending other programs that use it helps, or computing on the CPU", e.Device, needed, free)
+		return fmt.Sprintf("%s is out of memory: %s were needed, %s are free; ending other programs that use it helps, "+
+			"or computing on the CPU", e.Device, needed, free)
 	}
-	text := fmt.Sprintf("%s has too little memory: the network with batches of %d images needs %s, %s are free", e.Device, e.MaxBatch, needed, free)
+	text := fmt.Sprintf("%s has too little memory: the network with batches of %d images needs %s, %s are free",
+		e.Device, e.MaxBatch, needed, free)
 	if e.Fits == 0 {
-		return text + "; no batch-size would fit: a smaller hidden-size, fewer layers, ending other programs that use it, or computing on the CPU helps"
+		return text + "; no batch-size would fit: a smaller hidden-size, fewer layers, ending other programs that use it, " +
+			"or computing on the CPU helps"
 	}
 	return fmt.Sprintf("%s; a batch-size of %d would fit", text, e.Fits)
 }

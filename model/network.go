@@ -18,7 +18,7 @@ const (
 // Network is a CRNN on one device: two convolution blocks, an RNN that reads their
 // output as a sequence, and a linear layer on its last time step.
 //
-// Step and Evaluate run it; what they consist of can be called by itself too.
+// Step and Evaluate run it; their parts can also be called one by one.
 type Network struct {
 	Config
 	Layout
@@ -27,7 +27,7 @@ type Network struct {
 	be        Backend
 	optimizer Optimizer
 
-	// Flat buffers, one element a parameter (Layout tells where).
+	// Flat buffers, one element per parameter; Layout has the offsets.
 	Params, Grads *tensor.Dense
 	States        []*tensor.Dense // of the optimiser
 	Buffers       *tensor.Dense   // running statistics
@@ -48,9 +48,9 @@ type Network struct {
 	NumBatchesTracked int64
 }
 
-// Options are what a network has beside its sizes.
+// Options are the settings of a network other than its sizes.
 type Options struct {
-	MaxBatch  int       // the most images of a batch
+	MaxBatch  int       // the largest number of images per batch
 	Seed      uint64    // of the dropout masks
 	Optimizer Optimizer // nil: DefaultAdam
 }
@@ -189,8 +189,8 @@ func (net *Network) Step(images Images, indices []int32, lr float64) error {
 	})
 }
 
-// Evaluate runs the images of the given indices, at most MaxBatch, through the network in
-// eval mode: the totals and Logits have the results.
+// Evaluate runs the images of the given indices, at most MaxBatch, through the network in eval
+// mode. The results are in the totals and in Logits.
 func (net *Network) Evaluate(images Images, indices []int32) error {
 	p := net.Pass(len(indices), false)
 	return net.together(p, images, indices, func() {
@@ -205,7 +205,7 @@ func (net *Network) Predict(images Images, indices []int32) error {
 	return net.together(p, images, indices, func() { net.Forward(p) })
 }
 
-// together runs what follows Gather as one.
+// together runs Gather and then as one call of Together.
 func (net *Network) together(p Pass, images Images, indices []int32, then func()) error {
 	var err error
 	net.be.Together(func() {
@@ -216,17 +216,17 @@ func (net *Network) together(p Pass, images Images, indices []int32, then func()
 	return err
 }
 
-// Pass returns the pass of the next n images, which are a whole batch.
+// Pass returns the pass for n images that are a whole batch.
 func (net *Network) Pass(n int, train bool) Pass {
 	return Pass{Samples: n, Whole: n, Train: train, Step: uint64(net.step)}
 }
 
-// Gather makes the images of the given indices, one for each sample of the pass, the batch at hand.
+// Gather loads the images of the given indices, one per sample of the pass, as the current batch.
 func (net *Network) Gather(p Pass, images Images, indices []int32) error {
 	return images.Gather(p, indices, net.x, net.labels)
 }
 
-// Forward computes the logits of the batch at hand.
+// Forward computes the logits of the current batch.
 func (net *Network) Forward(p Pass) {
 	net.layer1.Forward(p)
 	net.layer2.Forward(p)
@@ -237,7 +237,7 @@ func (net *Network) Forward(p Pass) {
 	}
 }
 
-// Loss adds loss and hits of the batch at hand to the totals.
+// Loss adds loss and hits of the current batch to the totals.
 func (net *Network) Loss(p Pass) { net.head.Loss(p, net.labels) }
 
 // Backward computes Grads, the gradient of the whole batch's mean loss.
@@ -254,7 +254,7 @@ func (net *Network) Update(lr float64) {
 	net.optimizer.Update(net.be, net.Params, net.Grads, net.States, lr, net.step)
 }
 
-// SetStep says how many training steps were made before, 0 at the start.
+// SetStep sets the number of training steps made before, 0 at the start.
 func (net *Network) SetStep(steps int64) { net.step = steps }
 
 // Totals returns loss and hits, summed over all samples since SetTotals.
@@ -263,7 +263,7 @@ func (net *Network) Totals() (Totals, error) { return net.head.Totals() }
 // SetTotals sets the sums.
 func (net *Network) SetTotals(t Totals) error { return net.head.SetTotals(t) }
 
-// Logits returns the logits [n,Classes] of the first n samples of the batch at hand.
+// Logits returns the logits [n,Classes] of the first n samples of the current batch.
 func (net *Network) Logits(n int) ([]float32, error) {
 	if n < 0 || n > net.MaxBatch {
 		return nil, fmt.Errorf("logits of %d samples, expected at most %d, the largest batch", n, net.MaxBatch)

@@ -34,7 +34,7 @@ const align = 16
 type Layout struct {
 	Params    []Param // trainable, in PyTorch's order
 	Buffers   []Param // running_mean and running_var of the batch normalisations
-	ParamLen  int     // elements of the flat buffer of parameters, of gradients, of Adam's m and v
+	ParamLen  int     // elements per flat buffer: parameters, gradients, Adam's m and v
 	BufferLen int
 }
 

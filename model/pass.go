@@ -5,21 +5,22 @@ import (
 	"fmt"
 )
 
-// Pass says what the operators of a network are run for: some samples of a batch, forward and back.
+// Pass describes one run of the network's operators, forward and back, on some samples of a batch.
 //
-// Several devices may share a batch. Then Whole is the number of its samples, and First the number
-// of the first one here. The dropout masks and the mean of the loss follow the whole batch, so they
-// do not depend on how it is shared. Batch normalisation takes its statistics from the samples here.
+// Several devices may share a batch. Then Whole is the number of the batch's samples, and First the
+// index in it of this device's first sample. The dropout masks and the mean of the loss follow the
+// whole batch, so they do not depend on how it is shared. Batch normalisation takes its statistics
+// from this device's samples.
 type Pass struct {
-	Samples int    // here: operators use the first so many rows of their arrays
-	First   int    // number of the first of them in the whole batch
+	Samples int    // on this device: operators use as many rows of their arrays
+	First   int    // index of the first of them in the whole batch
 	Whole   int    // samples of the whole batch
 	Train   bool   // batch statistics and dropout are on, and Backward may follow
 	Step    uint64 // training steps made before: it chooses the dropout masks
 }
 
-// Check returns an error if an operator that was made for at most maxBatch samples cannot run for p.
-// The caller puts the operator's name before it, as before the errors of the other checks of a pass.
+// Check returns an error if an operator that was made for at most maxBatch samples cannot run for
+// p. The caller puts the operator's name before the errors of this and the other checks of a pass.
 func (p Pass) Check(maxBatch int) error {
 	if p.Samples < 1 || p.Samples > maxBatch {
 		return fmt.Errorf("of %d samples, expected from 1 to %d, its largest batch", p.Samples, maxBatch)
@@ -30,10 +31,10 @@ func (p Pass) Check(maxBatch int) error {
 	return nil
 }
 
-// CheckBackward is Check for Backward, which only a pass of training has.
+// CheckBackward is Check for Backward, which only a training pass has.
 func (p Pass) CheckBackward(maxBatch int) error {
 	if !p.Train {
-		return errors.New("for a pass that is not one of training")
+		return errors.New("for a pass that is not a training pass")
 	}
 	return p.Check(maxBatch)
 }

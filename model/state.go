@@ -11,7 +11,7 @@ type State struct {
 	Config
 	// The flat buffers, laid out as Config.Layout says.
 	Params, Buffers []float32
-	// NumBatchesTracked counts the training batches that the running statistics are of.
+	// NumBatchesTracked counts the training batches in the running statistics.
 	NumBatchesTracked int64
 }
 
@@ -64,8 +64,8 @@ func (net *Network) State() (*State, error) {
 	return s, nil
 }
 
-// SetState makes the network's parameters and running statistics those of s, whose sizes
-// must be the network's. What the optimiser keeps stays as it is.
+// SetState copies parameters and running statistics from s, whose sizes must be the network's. The
+// optimiser's arrays stay as they are.
 func (net *Network) SetState(s *State) error {
 	sizes := s.Config
 	sizes.Dropout = net.Dropout // no parameter depends on it
@@ -82,11 +82,11 @@ func (net *Network) SetState(s *State) error {
 	return nil
 }
 
-// OptimizerState is a copy, in the host's memory, of what an optimiser keeps between steps: arrays
-// that are flat like the parameters, by name.
+// OptimizerState is a copy, in the host's memory, of the arrays that an optimiser keeps between
+// steps, by name. Each is flat like the parameters.
 type OptimizerState map[string][]float32
 
-// OptimizerState returns a copy of what the optimiser keeps.
+// OptimizerState returns a copy of the optimiser's arrays.
 func (net *Network) OptimizerState() (OptimizerState, error) {
 	s := OptimizerState{}
 	for i, name := range net.optimizer.States() {
@@ -98,7 +98,7 @@ func (net *Network) OptimizerState() (OptimizerState, error) {
 	return s, nil
 }
 
-// SetOptimizerState sets what the optimiser keeps. Every array must be there.
+// SetOptimizerState sets the optimiser's arrays. None may be missing.
 func (net *Network) SetOptimizerState(s OptimizerState) error {
 	for _, name := range net.optimizer.States() {
 		if len(s[name]) != net.ParamLen {

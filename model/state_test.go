@@ -123,7 +123,7 @@ func TestOptimizerState(t *testing.T) {
 	}
 }
 
-// The bounds between which PyTorch draws each parameter are those of the fixture.
+// The fixture holds the bounds between which PyTorch draws each parameter.
 func TestInitialValues(t *testing.T) {
 	bounds, err := safetensors.ReadFile(filepath.Join("..", "testdata", "initial-values.safetensors"))
 	if err != nil {
@@ -140,7 +140,7 @@ func TestInitialValues(t *testing.T) {
 			t.Fatal(err)
 		}
 		low, high := between[0], between[1]
-		// What U(low, high) has: its mean, its variance, and of the squares the variance.
+		// The mean and the variance of U(low, high).
 		mean, variance := (low+high)/2, (high-low)*(high-low)/12
 		n, sum, square := float64(p.Len()), 0.0, 0.0
 		for _, v := range s.Params[p.Offset : p.Offset+p.Len()] {
@@ -151,9 +151,9 @@ func TestInitialValues(t *testing.T) {
 			sum += float64(v)
 			square += (float64(v) - mean) * (float64(v) - mean)
 		}
-		// The mean of n such numbers has standard deviation √(variance/n), that of their squared
-		// distances from it variance √(0.8/n). Five of them come by once in two million times; the
-		// constants 0 and 1 are exact.
+		// The mean of n such numbers has standard deviation √(variance/n). The mean of their
+		// squared distances from the mean has standard deviation variance·√(0.8/n). Chance alone
+		// exceeds five of these once in two million times; the constants 0 and 1 are exact.
 		if limit := 5 * math.Sqrt(variance/n); math.Abs(sum/n-mean) > limit {
 			t.Errorf("%s: mean %v, want %v within %v", p.Name, sum/n, mean, limit)
 		}

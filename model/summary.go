@@ -39,9 +39,9 @@ func (c Config) summaryRows() []summaryRow {
 // Summary writes the table of layers, their output shapes (-1 stands for the batch) and
 // their numbers of parameters, in the form that PyTorch users know from torchsummary.
 //
-// The sizes below it are megabytes (2^20 bytes) of float32, for a batch of one image: of
-// the input; of all the layers' outputs twice, since training keeps each output and its
-// gradient; and of the parameters.
+// The sizes below the table are megabytes (2^20 bytes) of float32 for a batch of one image: the
+// input; all layers' outputs twice, since training keeps each output and its gradient; and the
+// parameters.
 func Summary(w io.Writer, c Config) error {
 	const row = "%20s  %30s %15s\n"
 	const width = 68
@@ -80,7 +80,8 @@ func Summary(w io.Writer, c Config) error {
 		thick, thousands(total), thousands(total), thin)
 	megabytes := func(values int) float64 { return float64(values) * 4 / (1 << 20) }
 	input, passes, params := megabytes(c.ImageHeight*c.ImageWidth), megabytes(2*outputs), megabytes(total)
-	fmt.Fprintf(&b, "Input size (MB): %.2f\nForward/backward pass size (MB): %.2f\nParams size (MB): %.2f\nEstimated Total Size (MB): %.2f\n%s\n",
+	fmt.Fprintf(&b, "Input size (MB): %.2f\nForward/backward pass size (MB): %.2f\n"+
+		"Params size (MB): %.2f\nEstimated Total Size (MB): %.2f\n%s\n",
 		input, passes, params, input+passes+params, thin)
 	_, err := io.WriteString(w, b.String())
 	return err

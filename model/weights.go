@@ -14,8 +14,8 @@ import (
 // trackedNames are the keys of the batch normalisations' counters, int64 scalars.
 var trackedNames = [...]string{"layer1.1.num_batches_tracked", "layer2.1.num_batches_tracked"}
 
-// imageKey is the metadata of weights for images of another size than Default's, such as 32x24x1:
-// height, width and channels, which the shapes of the tensors do not show.
+// imageKey is the metadata key of the image size, such as 32x24x1: height, width and channels. The
+// tensors' shapes do not show it. Weights for images of Default's size lack the key.
 const imageKey = "crnn.image"
 
 // WriteWeights writes s as a safetensors file under PyTorch's state_dict keys, byte for
@@ -30,7 +30,7 @@ func WriteWeights(path string, s *State) error {
 	})
 }
 
-// readImageSize sets the size of images that the metadata give.
+// readImageSize sets the image size that the metadata gives.
 func readImageSize(f *safetensors.File, c *Config) error {
 	text, ok := f.Metadata[imageKey]
 	if !ok {
@@ -53,7 +53,7 @@ func readImageSize(f *safetensors.File, c *Config) error {
 	return nil
 }
 
-// Tensors returns the state_dict of s, every name led by prefix.
+// Tensors returns the state_dict of s, with prefix before every name.
 func (s *State) Tensors(prefix string) []safetensors.Tensor {
 	l := s.Layout()
 	list := append(l.ParamTensors(prefix, s.Params), tensors(prefix, l.Buffers, s.Buffers)...)
@@ -63,8 +63,8 @@ func (s *State) Tensors(prefix string) []safetensors.Tensor {
 	return list
 }
 
-// ParamTensors returns what a flat buffer of parameters holds, or of as many gradients or
-// moments, under the parameters' names led by prefix.
+// ParamTensors returns the tensors in a flat buffer of parameters, gradients or moments, under the
+// parameters' names with prefix before them.
 func (l Layout) ParamTensors(prefix string, flat []float32) []safetensors.Tensor {
 	return tensors(prefix, l.Params, flat)
 }
@@ -77,11 +77,11 @@ func tensors(prefix string, params []Param, flat []float32) []safetensors.Tensor
 	return list
 }
 
-// ReadWeights reads a safetensors file under PyTorch's state_dict keys, as WriteWeights
-// or PyTorch writes it. The shapes of the tensors give the sizes of the network, the metadata
-// the size of its images, 28x28 without any. Dropout, which leaves no trace in weights, is 0.
-// Exactly the network's tensors must be there, float32 (the counters int64) and finite. An error
-// names file and tensor.
+// ReadWeights reads a safetensors file under PyTorch's state_dict keys, as WriteWeights or PyTorch
+// writes it. The tensors' shapes give the sizes of the network. The metadata gives the size of its
+// images; the default is 28x28. Dropout, which leaves no trace in weights, is 0. The file must hold
+// exactly the network's tensors, as finite float32 (the counters as int64). An error names file and
+// tensor.
 func ReadWeights(path string) (*State, error) {
 	f, err := safetensors.ReadFile(path)
 	if err != nil {
@@ -106,15 +106,16 @@ func stateOf(f *safetensors.File) (*State, error) {
 	l := c.Layout()
 	for _, t := range f.Tensors {
 		known := func(p Param) bool { return p.Name == t.Name }
-		if !slices.ContainsFunc(l.Params, known) && !slices.ContainsFunc(l.Buffers, known) && !slices.Contains(trackedNames[:], t.Name) {
+		if !slices.ContainsFunc(l.Params, known) && !slices.ContainsFunc(l.Buffers, known) &&
+			!slices.Contains(trackedNames[:], t.Name) {
 			return nil, fmt.Errorf("tensor %.100q is one too many: this network has none of that name", t.Name)
 		}
 	}
 	return s, s.CheckFinite()
 }
 
-// StateFrom returns the state of a network of sizes c whose tensors f holds under names
-// led by prefix. It is the inverse of Tensors.
+// StateFrom returns the state of a network of sizes c whose tensors f holds under names that begin
+// with prefix. It is the inverse of Tensors.
 func StateFrom(f *safetensors.File, prefix string, c Config) (*State, error) {
 	l := c.Layout()
 	s := &State{Config: c}
@@ -151,8 +152,7 @@ func (l Layout) ParamsFrom(f *safetensors.File, prefix string) ([]float32, error
 }
 
 func flatFrom(f *safetensors.File, prefix string, params []Param, length int) ([]float32, error) {
-	// All tensors are looked up before memory is taken for the copy: it then is no more than
-	// the file is long.
+	// Look up all tensors before allocating the copy: then it is not larger than the file.
 	list := make([]*safetensors.Tensor, len(params))
 	for i, p := range params {
 		t, err := find(f, prefix+p.Name, p.Shape)
@@ -184,8 +184,8 @@ func find(f *safetensors.File, name string, shape []int) (*safetensors.Tensor, e
 	return t, nil
 }
 
-// inferConfig reads the sizes of a network from the shapes of its weights. What the shapes
-// hold beyond that is left to StateFrom to check.
+// inferConfig reads the sizes of a network from the shapes of its weights. StateFrom checks the
+// rest of the shapes.
 func inferConfig(f *safetensors.File) (Config, error) {
 	c := Default()
 	c.Dropout = 0
@@ -194,7 +194,7 @@ func inferConfig(f *safetensors.File) (Config, error) {
 	}
 	for _, s := range []struct {
 		name  string
-		shape []*int // what each dimension tells, nil: nothing
+		shape []*int // the size that each dimension gives; nil: none
 	}{
 		{"layer1.0.weight", []*int{&c.Channels[0], nil, nil, &c.Kernel}},
 		{"layer2.0.weight", []*int{&c.Channels[1], nil, nil, nil}},
@@ -225,7 +225,7 @@ func inferConfig(f *safetensors.File) (Config, error) {
 			c.NumLayers = max(c.NumLayers, layer+1)
 		}
 	}
-	// Sizes beyond any file would overflow the products below.
+	// Larger sizes than any file holds would overflow the products below.
 	for _, size := range []int{c.Channels[0], c.Channels[1], c.Kernel, c.HiddenSize, c.InputSize, c.Classes} {
 		if size < 1 || size > maxDimension {
 			return c, fmt.Errorf("a weight has a dimension of %d, expected from 1 to %d", size, maxDimension)
@@ -237,5 +237,5 @@ func inferConfig(f *safetensors.File) (Config, error) {
 	return c, nil
 }
 
-// maxDimension bounds every dimension of a weight that is read.
+// maxDimension bounds every dimension of a weight from a file.
 const maxDimension = 1 << 20

@@ -12,13 +12,12 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// none stands in a table for what a run does not have.
+// none stands in a table for a missing value.
 const none = "-"
 
-// WriteTable writes a header and a line for each run: epochs made of those asked for,
-// the best validation accuracy and its epoch, figures of the last epoch, test accuracy,
-// seconds of all epochs, and the settings in which the runs differ. Columns are aligned
-// with spaces.
+// WriteTable writes a header and one line per run: finished and requested epochs, the best
+// validation accuracy and its epoch, figures of the last epoch, test accuracy, seconds of all
+// epochs, and the settings in which the runs differ. Columns are aligned with spaces.
 func WriteTable(w io.Writer, runs []Run) error {
 	settings := differing(runs)
 	table := [][]string{append([]string{"run", "epochs", "best val acc", "at epoch",
@@ -92,8 +91,8 @@ func (r Run) setting(key string) string {
 	return none
 }
 
-// differing returns the names of the settings in which runs differ, in order, without
-// those that the table shows in another way.
+// differing returns the names of the settings in which runs differ, in order, without the settings
+// that other columns show.
 func differing(runs []Run) []string {
 	keys := make(map[string]bool)
 	for _, r := range runs {
@@ -113,8 +112,8 @@ func differing(runs []Run) []string {
 	return slices.Sorted(maps.Keys(keys))
 }
 
-// Colors and markers of runs. Their numbers have no common divisor, so that as many runs
-// as their product look different.
+// Colors and markers of runs. Their numbers have no common divisor, so color and marker together
+// tell as many runs apart as their product.
 var (
 	runColors  = []color.Color{blue, vermilion, green, purple, orange, skyBlue, color.Black}
 	runMarkers = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}}
@@ -126,14 +125,13 @@ func runStyles(i int) (training, validation curveStyle) {
 	return curveStyle{color: color, dashed: true}, curveStyle{color: color, marker: runMarkers[i%len(runMarkers)]}
 }
 
-// Comparison returns the figure of several runs: losses on the left, accuracies on the
-// right, by epoch, dashed while training and solid on the validation set, in one color
-// for each run.
+// Comparison returns the figure of several runs: losses on the left, accuracies on the right, by
+// epoch, dashed for training and solid for validation, in one color per run.
 func Comparison(runs []Run) Figure {
 	gray := color.Gray{0x77}
 	dashes := curveStyle{color: gray, dashed: true}
 	if slices.ContainsFunc(runs, func(r Run) bool { return len(r.Metrics.Epochs) == 1 }) {
-		dashes.marker = ring{} // what a single epoch shows in place of a line
+		dashes.marker = ring{} // shown for a single epoch instead of a line
 	}
 	entries := []legendEntry{
 		{name: "training", style: dashes},

@@ -11,13 +11,14 @@ import (
 	"crnn/train"
 )
 
-// fiveRuns are a finished run, one that goes on or was given up, one that diverged, one
-// without validation, and one that is in its first epoch.
+// fiveRuns are a finished run, an unfinished one, a diverged one, one without validation, and one
+// in its first epoch.
 func fiveRuns(t *testing.T) []Run {
 	t.Helper()
 	base := t.TempDir()
 	config := func(lr, schedule, fraction string) string {
-		return fmt.Sprintf("version: 1.0.0\nout: %s\nepochs: 15\nlr: %s\nlr_schedule: %s\nval_fraction: %s\n", schedule+lr, lr, schedule, fraction)
+		return fmt.Sprintf("version: 1.0.0\nout: %s\nepochs: 15\nlr: %s\nlr_schedule: %s\nval_fraction: %s\n",
+			schedule+lr, lr, schedule, fraction)
 	}
 	test := []train.Test{{Loss: 0.28, Accuracy: 90.33, Epoch: 15}}
 	finished := recipe(15)
@@ -50,14 +51,22 @@ func table(t *testing.T, runs []Run) string {
 
 func TestWriteTable(t *testing.T) {
 	runs := fiveRuns(t)
+	// Each row in two lines: the figures, then the settings in which the runs differ.
 	want := `
-run          epochs  best val acc  at epoch  train loss  train acc  val loss  test acc  seconds  lr      lr_schedule  val_fraction  version
-recipe        15/15        91.43%        15       0.162     94.33%     0.265    90.33%   1263.8  0.0005  step         0.1           1.0.0
-no-schedule    5/15        90.40%         5       0.261     90.71%     0.284         -    421.2  0.001   none         0.1           1.0.0
-lr-1           3/15        89.12%         3         NaN     88.25%       NaN         -    252.8  1       step         0.1           1.0.0
-all-data      12/15             -         -       0.176     93.79%         -    90.33%   1011.0  0.0005  step         0             1.0.0
-début          0/20             -         -           -          -         -         -      0.0  0.0005  -            -             -
+run          epochs  best val acc  at epoch  train loss  train acc  val loss  test acc  seconds
+                                                                    lr      lr_schedule  val_fraction  version
+recipe        15/15        91.43%        15       0.162     94.33%     0.265    90.33%   1263.8
+                                                                    0.0005  step         0.1           1.0.0
+no-schedule    5/15        90.40%         5       0.261     90.71%     0.284         -    421.2
+                                                                    0.001   none         0.1           1.0.0
+lr-1           3/15        89.12%         3         NaN     88.25%       NaN         -    252.8
+                                                                    1       step         0.1           1.0.0
+all-data      12/15             -         -       0.176     93.79%         -    90.33%   1011.0
+                                                                    0.0005  step         0             1.0.0
+début          0/20             -         -           -          -         -         -      0.0
+                                                                    0.0005  -            -             -
 `
+	want = strings.ReplaceAll(want, "\n"+strings.Repeat(" ", 68), "  ")
 	if diff := cmp.Diff(want[1:], table(t, runs)); diff != "" {
 		t.Error(diff)
 	}
@@ -85,7 +94,7 @@ func TestComparison(t *testing.T) {
 	left, right := halves(f)
 	for i, name := range []string{"recipe", "no-schedule", "lr-1", "all-data"} {
 		if color := runColors[i]; count(f, left, color) == 0 || count(f, right, color) == 0 {
-			t.Errorf("%s is not seen", name)
+			t.Errorf("%s is not visible", name)
 		}
 	}
 	if n := count(f, left, runColors[4]); n != 0 {
@@ -100,18 +109,18 @@ func TestComparison(t *testing.T) {
 	}
 }
 
-// Runs of a single epoch have points where others have lines.
+// Runs of a single epoch have points instead of lines.
 func TestComparisonOfSingleEpochs(t *testing.T) {
 	f := Comparison([]Run{{Name: "a", Metrics: recipe(1)}, {Name: "b", Metrics: withoutValidation(recipe(1))}})
 	left, right := halves(f)
 	for i := range 2 {
 		if count(f, left, runColors[i]) == 0 || count(f, right, runColors[i]) == 0 {
-			t.Errorf("run %d is not seen", i)
+			t.Errorf("run %d is not visible", i)
 		}
 	}
 }
 
-// A legend of many and long names has rows as it needs, and pushes out no panel.
+// A legend of many long names has as many rows as it needs, and pushes out no panel.
 func TestComparisonOfManyRuns(t *testing.T) {
 	var runs []Run
 	for i := range 25 {

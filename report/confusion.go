@@ -11,11 +11,10 @@ import (
 	"crnn/train"
 )
 
-// Confusion returns the figure of a confusion matrix: a row for every true class, a
-// column for every predicted one, and on the right the recall of each class, the part
-// of its images that was recognised. A cell is shaded by its part of the row, and shows
-// its count, or that part in percent if counts are too long for a cell. The title begins
-// with set, which says what was classified.
+// Confusion returns the figure of a confusion matrix. It has one row per true class and one column
+// per predicted class. On the right is the recall of each class, the part of its images that was
+// recognised. A cell is shaded by its part of the row and shows its count, or that part in percent
+// if counts are too long for a cell. The title begins with set, the name of the classified images.
 func Confusion(counts train.Confusion, classes []string, set string) (Figure, error) {
 	if len(counts) == 0 || len(counts) != len(classes) {
 		return Figure{}, fmt.Errorf("confusion matrix: %d rows for %d class names", len(counts), len(classes))
@@ -31,8 +30,7 @@ func Confusion(counts train.Confusion, classes []string, set string) (Figure, er
 	return figure, nil
 }
 
-// total returns the number of images that were classified, and of those that were
-// recognised.
+// total returns the numbers of classified and of recognised images.
 func total(counts train.Confusion) (images, right int64) {
 	for i, row := range counts {
 		for j, n := range row {
@@ -57,7 +55,7 @@ const (
 
 	smallestText vg.Length = 4 // smaller text is left out
 
-	// maxCount is the largest count that cells show as it is.
+	// maxCount is the largest count that cells show in full.
 	maxCount = 9999
 )
 
@@ -78,9 +76,9 @@ func newMatrix(counts train.Confusion, classes []string) matrix {
 			m.percent = m.percent || n > maxCount
 		}
 	}
-	columns := vg.Length(len(classes) + 1) // the recall is one more
+	columns := vg.Length(len(classes) + 1) // one more for the recall
 	width := pixels(matrixWidth) - 2*matrixMargin - matrixLabel - matrixGap - recallGap
-	// A name is no higher than its cell is even if the names take a quarter of the width.
+	// A name is never higher than its cell, even if the names take a quarter of the width.
 	m.nameSize = min(sizeLabel, 0.75*width/columns)
 	style := m.nameStyle()
 	for _, name := range classes {
@@ -159,13 +157,12 @@ func (m matrix) images(i int) int64 {
 	return sum
 }
 
-// recall returns the part of the images of class i that was recognised.
+// recall returns the part of the images of class i that was recognised, as text.
 func (m matrix) recall(i int) string { return share(m.counts[i][i], m.images(i), 1) }
 
 // drawCell draws count, of a row that has sum, around the middle of its cell.
 func (m matrix) drawCell(c draw.Canvas, middle vg.Point, count, sum int64, text draw.TextStyle) {
-	// The square root makes the few images of a confusion visible beside the many of
-	// the diagonal.
+	// The square root makes a few confused images visible beside the many on the diagonal.
 	var shade float64
 	if sum > 0 {
 		shade = math.Sqrt(float64(count) / float64(sum))

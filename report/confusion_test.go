@@ -9,10 +9,11 @@ import (
 	"crnn/train"
 )
 
-var fashion = []string{"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"}
+var fashion = []string{"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker",
+	"Bag", "Ankle boot"}
 
-// confused returns the matrix of a classifier that takes class i for class i+1 once for
-// every nine times that it is right, of perClass images a class.
+// confused returns the matrix of a classifier on perClass images per class. It takes class i for
+// class i+1 once per nine times that it is right.
 func confused(classes int, perClass int64) train.Confusion {
 	counts := make(train.Confusion, classes)
 	for i := range counts {
@@ -66,7 +67,7 @@ func TestConfusionOfDistinctDataDiffers(t *testing.T) {
 	}
 }
 
-// A row is a true class: the color of a cell tells its part of the row.
+// A row is a true class: the color of a cell shows its part of the row.
 func TestConfusionShadesRows(t *testing.T) {
 	counts := train.Confusion{{0, 1000}, {0, 0}} // all of class 0 taken for class 1, none of class 1
 	f := confusion(t, counts, []string{"a", "b"}, "Test set")

@@ -9,9 +9,8 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// Colors that people with any kind of color blindness can tell apart
-// (Okabe and Ito: "Color Universal Design", 2008), the yellow left out, which is too
-// light for lines on white.
+// Colors that people with any kind of color blindness can tell apart (Okabe and Ito: "Color
+// Universal Design", 2008), without the yellow, which is too light for lines on white.
 var (
 	blue      = color.RGBA{0x00, 0x72, 0xb2, 0xff}
 	vermilion = color.RGBA{0xd5, 0x5e, 0x00, 0xff}
@@ -27,8 +26,8 @@ const (
 	curvesHeight = 680
 )
 
-// Curves returns the figure of a run: its losses on the left, its accuracies on the
-// right, by epoch. A ring marks the best validation accuracy, of the model that is kept.
+// Curves returns the figure of a run: its losses on the left, its accuracies on the right, by
+// epoch. A ring marks the best validation accuracy, where the kept model is from.
 func Curves(m Metrics) Figure {
 	training := curveStyle{color: blue, marker: draw.CircleGlyph{}}
 	validation := curveStyle{color: vermilion, marker: draw.BoxGlyph{}}

@@ -11,7 +11,7 @@ func TestCurves(t *testing.T) {
 	}
 }
 
-// Every curve of both panels is seen, and only those that the run has.
+// Every curve of the run is visible in both panels, and no other.
 func TestCurvesShowWhatTheRunHas(t *testing.T) {
 	for _, epochs := range []int{1, 15, 200} {
 		f := Curves(recipe(epochs))
@@ -56,7 +56,7 @@ func TestCurvesOfDistinctDataDiffer(t *testing.T) {
 	}
 }
 
-// A value that is not finite leaves a gap; all other epochs are drawn at their places.
+// A value that is not finite leaves a gap; all other epochs are drawn in place.
 func TestCurvesWithGaps(t *testing.T) {
 	left, _ := halves(Figure{})
 	whole := Curves(recipe(15))

@@ -16,14 +16,13 @@ import (
 	"crnn/internal/atomicfile"
 )
 
-// Figure is a picture, the same to the byte whenever it is made of the same data.
+// Figure is a picture. The same data always gives the same bytes.
 type Figure struct{ image *image.RGBA }
 
 // WritePNG writes the figure as a PNG.
 func (f Figure) WritePNG(w io.Writer) error { return png.Encode(w, f.image) }
 
-// Save makes the file at path the figure as a PNG; whoever reads it meanwhile finds the
-// old one whole.
+// Save writes the figure as a PNG to path. Until it is complete, readers find the old file.
 func (f Figure) Save(path string) error { return atomicfile.Write(path, 0o644, f.WritePNG) }
 
 // dpi is the resolution of every figure, in pixels per inch. At half of it text of
@@ -45,11 +44,10 @@ var (
 // pixels returns the length of n pixels.
 func pixels(n int) vg.Length { return vg.Length(n) * vg.Inch / dpi }
 
-// newCanvas returns a white canvas of the given size in pixels, and the figure that is
-// drawn on it.
+// newCanvas returns a white canvas of the given size in pixels, and the figure that shows it.
 func newCanvas(width, height int) (draw.Canvas, Figure) {
 	picture := image.NewRGBA(image.Rect(0, 0, width, height))
-	drawing := gg.NewContextForRGBA(picture) // that of vgimg would draw on a copy
+	drawing := gg.NewContextForRGBA(picture) // vgimg's own context would draw on a copy
 	drawing.SetLineCapButt()
 	drawing.InvertY()
 	c := vgimg.NewWith(vgimg.UseImageWithContext(picture, drawing), vgimg.UseDPI(dpi))

@@ -20,13 +20,13 @@ func pngOf(t *testing.T, f Figure) []byte {
 	return b.Bytes()
 }
 
-// same tells whether two figures have the same pixels.
+// same reports whether two figures have the same pixels.
 func same(a, b Figure) bool {
 	return a.image.Rect == b.image.Rect && bytes.Equal(a.image.Pix, b.image.Pix)
 }
 
-// checkFigure checks that two figures of the same data are the same, of the given size;
-// 0: of any height.
+// checkFigure checks that two figures of the same data are equal and have the given size. A height
+// of 0 stands for any.
 func checkFigure(t *testing.T, f, again Figure, width, height int) {
 	t.Helper()
 	if !same(f, again) {
@@ -51,7 +51,7 @@ func count(f Figure, r image.Rectangle, c color.Color) int {
 	return n
 }
 
-// halves returns the panels of a figure of curves, legend left out.
+// halves returns the panels of a figure of curves, without the legend.
 func halves(f Figure) (left, right image.Rectangle) {
 	return image.Rect(0, 0, curvesWidth/2, curvesHeight-30), image.Rect(curvesWidth/2, 0, curvesWidth, curvesHeight-30)
 }

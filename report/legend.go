@@ -22,7 +22,7 @@ const (
 	legendRow    vg.Length = 18 // height of a row
 )
 
-// legend is entries in rows, each as many as fit in its width.
+// legend is a list of rows, each with as many entries as fit in its width.
 type legend [][]legendEntry
 
 func legendText() draw.TextStyle {
@@ -68,8 +68,8 @@ func (e legendEntry) width() vg.Length {
 
 func (l legend) height() vg.Length { return vg.Length(len(l)) * legendRow }
 
-// draw draws the rows down from the upper edge of c, the widest of them centred and the
-// others beginning where it does.
+// draw draws the rows down from the upper edge of c. The widest row is centred, and the others
+// begin at its left edge.
 func (l legend) draw(c draw.Canvas) {
 	var widest vg.Length
 	for _, row := range l {

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Whatever the names, every entry is in the legend, in order, and no row is too wide.
+// For any names, every entry is in the legend, in order, and no row is too wide.
 func TestLegendFitsItsWidth(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const width vg.Length = 200

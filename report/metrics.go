@@ -15,20 +15,20 @@ import (
 	"crnn/train"
 )
 
-// Metrics are the events of a run, each kind in order. What is read from a file has no
-// confusion matrices.
+// Metrics are the events of a run, each kind in order. Metrics from a file have no confusion
+// matrices.
 //
-// The file is train.MetricsFile: one JSON object a line, of which "event" says what it is. A
-// number that is not finite, such as the loss of a run that diverged, is written as null, and
-// null is read as NaN.
+// The file is train.MetricsFile: one JSON object per line, whose "event" names its kind. A number
+// that is not finite, such as the loss of a run that diverged, is written as null, and null is read
+// as NaN.
 type Metrics struct {
 	Steps  []train.Step
 	Epochs []train.Epoch
 	Tests  []train.Test
 }
 
-// add appends e. An epoch that was made again, after a resume from before its end, takes
-// the place of what was there.
+// add appends e. An epoch that was made again, after a resume from before its end, replaces the old
+// one and all later ones.
 func (m *Metrics) add(e train.Event) {
 	switch e := e.(type) {
 	case train.Step:
@@ -43,8 +43,8 @@ func (m *Metrics) add(e train.Event) {
 	}
 }
 
-// BestEpoch returns the epoch of the highest validation accuracy, the first of equals,
-// or nil if there was no validation.
+// BestEpoch returns the epoch of the highest validation accuracy, the first among equals, or nil
+// without validation.
 func (m *Metrics) BestEpoch() *train.Epoch {
 	var best *train.Epoch
 	for i, e := range m.Epochs {
@@ -61,8 +61,8 @@ func (m *Metrics) BestEpoch() *train.Epoch {
 // MetricsWriter appends events to the metrics of a run.
 type MetricsWriter struct{ f *os.File }
 
-// OpenMetrics opens the metrics of the run in dir for appending, and makes them if they
-// do not exist.
+// OpenMetrics opens the metrics of the run in dir for appending, and creates the file if it does
+// not exist.
 func OpenMetrics(dir string) (*MetricsWriter, error) {
 	f, err := os.OpenFile(filepath.Join(dir, train.MetricsFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
@@ -71,8 +71,8 @@ func OpenMetrics(dir string) (*MetricsWriter, error) {
 	return &MetricsWriter{f}, nil
 }
 
-// Write appends one event in a single write, so that a process that is killed leaves
-// whole lines. Epochs and tests are on the disk when it returns.
+// Write appends one event in a single write, so that a killed process leaves whole lines. Epochs
+// and tests are on the disk when it returns.
 func (w *MetricsWriter) Write(e train.Event) error {
 	line, err := encode(e)
 	if err != nil {
@@ -90,9 +90,8 @@ func (w *MetricsWriter) Write(e train.Event) error {
 // Close closes the file.
 func (w *MetricsWriter) Close() error { return w.f.Close() }
 
-// ReadMetrics reads the metrics of the run in dir. The last line may be cut, since the
-// run may be writing it at the moment; any other damaged line is an error that names
-// file and line.
+// ReadMetrics reads the metrics of the run in dir. The last line may be cut, since the run may just
+// be writing it; any other damaged line is an error that names file and line.
 func ReadMetrics(dir string) (Metrics, error) {
 	var m Metrics
 	f, err := openMetrics(dir)
@@ -137,9 +136,9 @@ func openMetrics(dir string) (*os.File, error) {
 	return os.Open(path)
 }
 
-// TruncateMetrics makes the metrics of the run in dir those of its first step steps, in
-// order to resume it from there: later steps and epochs are dropped, and so is every
-// test. The file is replaced as a whole. A run without the file has nothing to drop.
+// TruncateMetrics keeps only the metrics of the first step steps of the run in dir, for a resume
+// from there. Later steps and epochs are dropped, and so is every test. The file is replaced as a
+// whole. A missing file is no error.
 func TruncateMetrics(dir string, step int64) error {
 	path := filepath.Join(dir, train.MetricsFile)
 	f, err := os.Open(path)
@@ -150,9 +149,9 @@ func TruncateMetrics(dir string, step int64) error {
 		return err
 	}
 	var kept bytes.Buffer
-	// Events are in order of their steps, and a test is the last: what comes after the
-	// first that is dropped goes with it, damaged or not.
-	errEnd := errors.New("end of what is kept")
+	// Events are in the order of their steps, with a test last. So all lines after the first
+	// dropped one are dropped too, damaged or not.
+	errEnd := errors.New("end of the kept events")
 	err = readLines(f, path, func(line []byte) error {
 		e, err := decode(line)
 		if err != nil {
@@ -174,7 +173,7 @@ func TruncateMetrics(dir string, step int64) error {
 		kept.WriteByte('\n')
 		return nil
 	})
-	f.Close() // before the file is replaced, which Windows asks for
+	f.Close() // Windows needs it closed before the file is replaced
 	if err != nil && !errors.Is(err, errEnd) {
 		return err
 	}
@@ -184,11 +183,11 @@ func TruncateMetrics(dir string, step int64) error {
 	})
 }
 
-// maxLine is many times the longest line that is written, in bytes. A longer one is damage.
+// maxLine is many times the longest written line, in bytes. A longer line is damage.
 const maxLine = 1 << 16
 
-// readLines calls visit for every line of r, and adds name and number of the line to its
-// error. An error of a last line without line break is taken for a cut line and ignored.
+// readLines calls visit for every line of r, and adds name and line number to its error. An error
+// in a last line without line break is ignored: the line is cut.
 func readLines(r io.Reader, name string, visit func(line []byte) error) error {
 	buffered := bufio.NewReaderSize(r, maxLine)
 	for number := 1; ; number++ {

@@ -21,7 +21,8 @@ func TestMetricsLines(t *testing.T) {
 	dir := writeRun(t, t.TempDir(), "run", "", Metrics{
 		Steps: []train.Step{{Step: 1, Epoch: 1, Loss: 2.5, LR: 0.0005}, {Step: 2, Epoch: 1, Loss: math.NaN(), LR: 0.0005}},
 		Epochs: []train.Epoch{
-			{Epoch: 1, Step: 2, TrainLoss: 0.5, TrainAccuracy: 80.25, ValLoss: ptr(0.375), ValAccuracy: ptr(86.5), LR: 0.0005, Seconds: 84.25},
+			{Epoch: 1, Step: 2, TrainLoss: 0.5, TrainAccuracy: 80.25, ValLoss: ptr(0.375), ValAccuracy: ptr(86.5), LR: 0.0005,
+				Seconds: 84.25},
 			{Epoch: 2, Step: 4, TrainLoss: math.Inf(1), TrainAccuracy: 80.25, LR: 0.0005, Seconds: 84.25},
 		},
 		Tests: []train.Test{{Loss: 0.25, Accuracy: 90.25, Epoch: 1, Confusion: train.Confusion{{1}}}},
@@ -32,7 +33,8 @@ func TestMetricsLines(t *testing.T) {
 	}
 	want := `{"event":"step","step":1,"epoch":1,"loss":2.5,"lr":0.0005}
 {"event":"step","step":2,"epoch":1,"loss":null,"lr":0.0005}
-{"event":"epoch","epoch":1,"step":2,"train_loss":0.5,"train_accuracy":80.25,"val_loss":0.375,"val_accuracy":86.5,"lr":0.0005,"seconds":84.25}
+{"event":"epoch","epoch":1,"step":2,"train_loss":0.5,"train_accuracy":80.25,` +
+		`"val_loss":0.375,"val_accuracy":86.5,"lr":0.0005,"seconds":84.25}
 {"event":"epoch","epoch":2,"step":4,"train_loss":null,"train_accuracy":80.25,"lr":0.0005,"seconds":84.25}
 {"event":"test","loss":0.25,"accuracy":90.25,"epoch":1}
 `
@@ -41,12 +43,13 @@ func TestMetricsLines(t *testing.T) {
 	}
 }
 
-// The lines are the JSON of the events of train, after their kind.
+// The lines are the JSON of train's events, with the kind before it.
 func TestRecordsHaveTheFieldsOfEvents(t *testing.T) {
 	for kind, e := range map[string]train.Event{
-		"step":  train.Step{Step: 1, Epoch: 2, Loss: 3, LR: 4},
-		"epoch": train.Epoch{Epoch: 1, Step: 2, TrainLoss: 3, TrainAccuracy: 4, ValLoss: ptr(5), ValAccuracy: ptr(6), LR: 7, Seconds: 8},
-		"test":  train.Test{Loss: 1, Accuracy: 2, Epoch: 3},
+		"step": train.Step{Step: 1, Epoch: 2, Loss: 3, LR: 4},
+		"epoch": train.Epoch{Epoch: 1, Step: 2, TrainLoss: 3, TrainAccuracy: 4, ValLoss: ptr(5), ValAccuracy: ptr(6),
+			LR: 7, Seconds: 8},
+		"test": train.Test{Loss: 1, Accuracy: 2, Epoch: 3},
 	} {
 		fields, err := json.Marshal(e)
 		if err != nil {
@@ -63,7 +66,7 @@ func TestRecordsHaveTheFieldsOfEvents(t *testing.T) {
 	}
 }
 
-// anyNumber is any value that a figure can have; infinite ones come back as NaN.
+// anyNumber is any value of a figure; infinite values come back as NaN.
 var anyNumber = rapid.OneOf(rapid.Float64(), rapid.SampledFrom([]float64{math.NaN(), math.Inf(1), math.Inf(-1)}))
 
 // anyMetrics draws a run: epochs of some steps each, all of them or none with validation.
@@ -74,10 +77,11 @@ func anyMetrics(t *rapid.T) Metrics {
 	validation := rapid.Bool().Draw(t, "validation")
 	for epoch := 1; epoch <= rapid.IntRange(0, 4).Draw(t, "epochs"); epoch++ {
 		for range perEpoch {
-			m.Steps = append(m.Steps, train.Step{Step: int64(len(m.Steps) + 1), Epoch: epoch, Loss: number("loss"), LR: number("lr")})
+			m.Steps = append(m.Steps,
+				train.Step{Step: int64(len(m.Steps) + 1), Epoch: epoch, Loss: number("loss"), LR: number("lr")})
 		}
-		e := train.Epoch{Epoch: epoch, Step: int64(len(m.Steps)), TrainLoss: number("train loss"), TrainAccuracy: number("train accuracy"),
-			LR: number("lr"), Seconds: number("seconds")}
+		e := train.Epoch{Epoch: epoch, Step: int64(len(m.Steps)), LR: number("lr"), Seconds: number("seconds"),
+			TrainLoss: number("train loss"), TrainAccuracy: number("train accuracy")}
 		if validation {
 			e.ValLoss, e.ValAccuracy = ptr(number("val loss")), ptr(number("val accuracy"))
 		}
@@ -119,7 +123,7 @@ func TestMetricsRoundTrip(t *testing.T) {
 	})
 }
 
-// Wherever the file of a run is cut, its whole lines are read.
+// If the file of a run is cut anywhere, its whole lines are still read.
 func TestReadMetricsOfACutFile(t *testing.T) {
 	m := recipe(3)
 	m.Steps = []train.Step{{Step: 1, Epoch: 1, Loss: 2.5, LR: 0.0005}}
@@ -138,7 +142,7 @@ func TestReadMetricsOfACutFile(t *testing.T) {
 			t.Fatalf("cut at %d: %v", length, err)
 		}
 		events := len(got.Steps) + len(got.Epochs) + len(got.Tests)
-		// An object that lacks nothing but its line break is whole as well.
+		// An object that lacks only its line break is whole as well.
 		if want := bytes.Count(append(whole[:length:length], '\n'), []byte("}\n")); events != want {
 			t.Fatalf("cut at %d: %d events, want %d", length, events, want)
 		}
@@ -155,11 +159,12 @@ func TestReadMetricsNamesTheDamagedLine(t *testing.T) {
 		`{"event":"step"}`:    `a step has "step" and "epoch" from 1, "loss" and "lr"`,
 		`{"event":"epoch"}`:   `an epoch has "epoch" and "step" from 1`,
 		`{"event":"test"}`:    `a test has "loss", "accuracy" and "epoch"`,
-		`{"event":"step","step":"1","epoch":1,"loss":2,"lr":1}`:                                                  "cannot unmarshal",
-		`{"event":"step","step":1,"epoch":1,"loss":1e999,"lr":1}`:                                                "cannot unmarshal",
-		`{"event":"step","step":-1,"epoch":1,"loss":1,"lr":1}`:                                                   "a step has",
-		`{"event":"epoch","epoch":1,"step":1,"train_loss":1,"train_accuracy":1,"val_loss":1,"lr":1,"seconds":1}`: "or neither",
-		`{"event":"step","x":"` + strings.Repeat("x", maxLine) + `"}`:                                            "longer than",
+		`{"event":"step","step":"1","epoch":1,"loss":2,"lr":1}`:   "cannot unmarshal",
+		`{"event":"step","step":1,"epoch":1,"loss":1e999,"lr":1}`: "cannot unmarshal",
+		`{"event":"step","step":-1,"epoch":1,"loss":1,"lr":1}`:    "a step has",
+		`{"event":"epoch","epoch":1,"step":1,"train_loss":1,"train_accuracy":1,` +
+			`"val_loss":1,"lr":1,"seconds":1}`: "or neither",
+		`{"event":"step","x":"` + strings.Repeat("x", maxLine) + `"}`: "longer than",
 	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, train.MetricsFile)
@@ -171,7 +176,8 @@ func TestReadMetricsNamesTheDamagedLine(t *testing.T) {
 			t.Errorf("%.60s: no error", line)
 			continue
 		}
-		if got := err.Error(); !strings.HasPrefix(got, path+":2: damaged: ") || !strings.Contains(got, want) || strings.Contains(got, "\n") {
+		if got := err.Error(); !strings.HasPrefix(got, path+":2: damaged: ") || !strings.Contains(got, want) ||
+			strings.Contains(got, "\n") {
 			t.Errorf("%.60s: error %q, want one of line 2 with %q", line, got, want)
 		}
 	}
@@ -179,7 +185,8 @@ func TestReadMetricsNamesTheDamagedLine(t *testing.T) {
 
 func TestReadMetricsSkipsUnknownEvents(t *testing.T) {
 	dir := t.TempDir()
-	text := `{"event":"new","step":{}}` + "\r\n" + `{"event":"step","step":1,"epoch":1,"loss":2.5,"lr":0.0005,"more":1}` + "\r\n"
+	text := `{"event":"new","step":{}}` + "\r\n" +
+		`{"event":"step","step":1,"epoch":1,"loss":2.5,"lr":0.0005,"more":1}` + "\r\n"
 	if err := os.WriteFile(filepath.Join(dir, train.MetricsFile), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -203,10 +210,12 @@ func TestReadMetricsOfNoRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	for dir, want := range map[string]string{
-		base:                          base + " is not the directory of a run: it holds no metrics.jsonl",
-		file:                          file + " is a file: give the directory of a run, as crnn train makes it",
-		filepath.Join(base, "absent"): filepath.Join(base, "absent") + " does not exist: give the directory of a run, as crnn train makes it",
-		folder:                        filepath.Join(folder, train.MetricsFile) + " is not a file: give the directory of a run, as crnn train makes it",
+		base: base + " is not the directory of a run: it holds no metrics.jsonl",
+		file: file + " is a file: give the directory of a run, as crnn train makes it",
+		filepath.Join(base, "absent"): filepath.Join(base, "absent") +
+			" does not exist: give the directory of a run, as crnn train makes it",
+		folder: filepath.Join(folder, train.MetricsFile) +
+			" is not a file: give the directory of a run, as crnn train makes it",
 	} {
 		if _, err := ReadMetrics(dir); err == nil || err.Error() != want {
 			t.Errorf("%s: error %v, want %s", dir, err, want)
@@ -214,7 +223,7 @@ func TestReadMetricsOfNoRun(t *testing.T) {
 	}
 }
 
-// An epoch whose end came twice, since the run was resumed from just before it, counts once.
+// An epoch that ended twice, since the run was resumed from just before its end, counts once.
 func TestReadMetricsOfAnEpochMadeTwice(t *testing.T) {
 	m := recipe(3)
 	again := m.Epochs[1]
@@ -265,7 +274,7 @@ func TestTruncateMetrics(t *testing.T) {
 		if diff := equal(want, got); diff != "" {
 			rt.Error(diff)
 		}
-		// What is appended now begins a line of its own.
+		// An appended event begins its own line.
 		text, err := os.ReadFile(filepath.Join(dir, train.MetricsFile))
 		if err != nil {
 			rt.Fatal(err)
@@ -285,7 +294,7 @@ func TestTruncateMetricsOfDamagedLines(t *testing.T) {
 	line := func(step int) string {
 		return fmt.Sprintf(`{"event":"step","step":%d,"epoch":1,"loss":2.5,"lr":0.0005}`+"\n", step)
 	}
-	// Damage beyond the step goes away with what is there; damage before it is an error.
+	// Damage after the step is dropped with the rest; damage before it is an error.
 	text := line(1) + line(2) + line(3) + "damage\n" + line(4)
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -319,7 +328,7 @@ func TestBestEpoch(t *testing.T) {
 	}
 }
 
-// Whatever a line holds, it is read as an event that can be written again, or refused.
+// Any line is either refused or read as an event that can be written again.
 func FuzzDecode(f *testing.F) {
 	for _, e := range append(recipe(1).events(), train.Step{Step: 1, Epoch: 1, Loss: math.NaN()}, train.Test{Epoch: 1}) {
 		line, err := encode(e)

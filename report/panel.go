@@ -22,7 +22,7 @@ type curve struct {
 type curveStyle struct {
 	color  color.Color
 	dashed bool
-	marker draw.GlyphDrawer // of every epoch; nil: a ring, where no line shows an epoch
+	marker draw.GlyphDrawer // of every epoch; nil: a ring, at epochs that no line shows
 	radius vg.Length        // of the marker; 0: the usual
 }
 
@@ -32,8 +32,8 @@ func (c *curve) add(epoch int, value float64) {
 	c.values = append(c.values, value)
 }
 
-// newCurves returns the curves of a run, those of training first; those of validation
-// are empty if it has none.
+// newCurves returns the curves of a run: training first, then validation, which is empty if the run
+// has none.
 func newCurves(epochs []train.Epoch, training, validation curveStyle) (loss, accuracy []*curve) {
 	trainLoss, valLoss := &curve{style: training}, &curve{style: validation}
 	trainAcc, valAcc := &curve{style: training}, &curve{style: validation}
@@ -67,7 +67,7 @@ func (s curveStyle) glyph() draw.GlyphStyle {
 	return glyph
 }
 
-// ring is a marker that leaves what it surrounds visible.
+// ring is a marker that leaves its inside visible.
 type ring struct{}
 
 // DrawGlyph implements draw.GlyphDrawer.
@@ -80,15 +80,15 @@ func (ring) DrawGlyph(c *draw.Canvas, style draw.GlyphStyle, at vg.Point) {
 	c.Stroke(circle)
 }
 
-// maxMarked is the largest number of epochs whose points are marked: more of them would
-// hide the line.
+// maxMarked is the largest number of epochs whose points are marked: more marks would hide the
+// line.
 const maxMarked = 60
 
 // Plot implements plot.Plotter.
 func (c *curve) Plot(canvas draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&canvas)
 	marked := c.style.marker != nil && len(c.values) <= maxMarked
-	var stretch []vg.Point // of finite values, one after the other
+	var stretch []vg.Point // consecutive finite values
 	end := func() {
 		if len(stretch) > 1 {
 			canvas.StrokeLines(c.style.line(), stretch)
@@ -110,12 +110,12 @@ func (c *curve) Plot(canvas draw.Canvas, p *plot.Plot) {
 	end()
 }
 
-// drawable tells whether v is finite, and not so large that a range with margins around
-// it could overflow.
+// drawable reports whether v is finite and small enough that a range with margins around it cannot
+// overflow.
 func drawable(v float64) bool { return math.Abs(v) < 1e100 }
 
-// newPanel returns the plot of one quantity by epoch. least and most are the bounds that
-// the quantity has by its nature.
+// newPanel returns the plot of one quantity by epoch. least and most are the natural bounds of the
+// quantity.
 func newPanel(title, unit string, least, most float64, curves []*curve) *plot.Plot {
 	p := plot.New()
 	p.Title.Text = title
@@ -181,8 +181,8 @@ func (s *span) include(v float64) {
 	}
 }
 
-// widened returns the range with a margin of the given part of its width on both sides,
-// the given margin if it is a single value, and (0, 1) if it is empty.
+// widened returns the range with a margin on both sides: the given part of its width, or the margin
+// single for a range of one value. For an empty range it returns (0, 1).
 func (s span) widened(part, single float64) (min, max float64) {
 	switch {
 	case s.min > s.max:
@@ -209,7 +209,7 @@ func ticks(min, max, step float64) []plot.Tick {
 	var list []plot.Tick
 	first, last := math.Ceil(min/step), math.Floor(max/step)
 	if last-first > 100 {
-		return nil // a range so narrow beside its values that a step is lost in rounding
+		return nil // the range is so narrow beside its values that rounding loses a step
 	}
 	format, decimals := byte('f'), int(math.Max(0, -math.Floor(math.Log10(step)+1e-9)))
 	if step >= 1e6 || decimals > 6 {

@@ -52,8 +52,8 @@ func TestValueTicks(t *testing.T) {
 	}
 }
 
-// Whatever the values, the axis holds them all, and its ticks are few, inside it, and
-// labelled by what they stand for.
+// For any values, the axis holds them all, and its ticks are few, inside the axis, and labelled
+// with their values.
 func TestAxisOfAnyValues(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := newSpan()
@@ -76,7 +76,8 @@ func TestAxisOfAnyValues(t *testing.T) {
 		}
 		for _, tick := range ticks {
 			label, err := strconv.ParseFloat(tick.Label, 64)
-			// Labels have the decimals of the step between ticks, 1/10 of the range or more.
+			// Labels have the decimals of the step between ticks, which is 1/10 of the range or
+			// more.
 			if err != nil || math.Abs(label-tick.Value) > (max-min)/100 {
 				t.Fatalf("tick %g of %g to %g is labelled %q", tick.Value, min, max, tick.Label)
 			}

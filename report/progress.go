@@ -15,37 +15,36 @@ import (
 	"crnn/train"
 )
 
-// Plan is what a run is going to do.
+// Plan is the length of a run.
 type Plan struct {
 	Epochs        int
-	Steps         int64 // of the whole run, those before a resume included
+	Steps         int64 // of the whole run, including those before a resume
 	StepsPerEpoch int64
-	BatchSize     int // images of a step
+	BatchSize     int // images per step
 }
 
-// Progress shows on standard error how far a run is: on a terminal as a bar, elsewhere
-// as a line now and then. While it is open, lines for standard output go through
-// Println, and other messages for standard error through Write: it keeps them and the
-// bar apart. Several goroutines may use it, if they may use the two streams.
+// Progress shows a run's progress on standard error: on a terminal as a bar, elsewhere as a line
+// now and then. While it is open, write lines for standard output by Println, and other messages
+// for standard error by Write: it keeps them and the bar apart. Several goroutines may use it if
+// the two streams allow that.
 type Progress struct {
 	plan           Plan
 	stdout, stderr io.Writer
 	shared         bool // both are the same terminal
 	now            func() time.Time
 
-	// The bar, nil where lines are shown. It asks for text from goroutines of its own:
-	// its methods must not be called with mu held.
+	// The bar, nil if lines are shown. Its own goroutines ask for text, so its methods must not be
+	// called with mu held.
 	container *mpb.Progress
 	bar       *mpb.Bar
 
 	mu       sync.Mutex
 	pace     pace
-	nextAt   time.Time // of the next line, at the earliest
-	nextStep int64     // likewise
+	nextAt   time.Time // earliest time of the next line
+	nextStep int64     // earliest step of the next line
 }
 
-// A line is written when both have passed since the last one: this time, and this part
-// of an epoch.
+// A new line is written after both this time and this part of an epoch.
 const (
 	lineInterval  = 10 * time.Second
 	linesPerEpoch = 4
@@ -59,8 +58,8 @@ func NewProgress(stdout, stderr io.Writer, plan Plan) *Progress {
 	}
 	p.shared = IsTerminal(stdout) && sameFile(stdout, stderr)
 	p.container = mpb.New(mpb.WithOutput(stderr))
-	// A bar with a total ends by itself when it is reached, and could not be removed
-	// then; this one is given its total later, and ends with Close.
+	// A bar that is made with a total ends by itself when it reaches the total, and cannot be
+	// removed then. This bar gets its total later, and ends with Close.
 	p.bar = p.container.AddBar(0,
 		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return p.text(pace.position) })),
 		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return p.text(pace.speed) })))
@@ -68,14 +67,14 @@ func NewProgress(stdout, stderr io.Writer, plan Plan) *Progress {
 	return p
 }
 
-// text returns a text about the pace.
+// text returns what of says about the pace.
 func (p *Progress) text(of func(pace, Plan) string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return of(p.pace, p.plan)
 }
 
-// Update takes a step that was made. Steps may be left out.
+// Update records a finished step. Steps may be left out.
 func (p *Progress) Update(step train.Step) {
 	if p.bar != nil {
 		p.bar.SetCurrent(step.Step)
@@ -87,7 +86,7 @@ func (p *Progress) Update(step train.Step) {
 	if p.bar != nil {
 		return
 	}
-	if p.nextAt.IsZero() { // the first line does not wait for its part of the epoch
+	if p.nextAt.IsZero() { // the first line waits only for the time
 		p.nextAt = now.Add(lineInterval)
 	}
 	if now.Before(p.nextAt) || step.Step < p.nextStep {
@@ -95,7 +94,7 @@ func (p *Progress) Update(step train.Step) {
 	}
 	p.nextAt = now.Add(lineInterval)
 	p.nextStep = step.Step + (p.plan.StepsPerEpoch+linesPerEpoch-1)/linesPerEpoch
-	// A message that cannot be written is no reason to end the run.
+	// A message that cannot be written does not end the run.
 	fmt.Fprintf(p.stderr, "%s  %s\n", p.pace.position(p.plan), p.pace.speed(p.plan))
 }
 
@@ -122,7 +121,7 @@ func (p *Progress) Write(text []byte) (int, error) {
 	return p.stderr.Write(text)
 }
 
-// Close removes the bar. What is written afterwards is written at once.
+// Close removes the bar. Later output is written directly.
 func (p *Progress) Close() {
 	if p.container != nil {
 		p.bar.Abort(true)
@@ -130,13 +129,13 @@ func (p *Progress) Close() {
 	}
 }
 
-// IsTerminal tells whether w is a terminal that can move its cursor.
+// IsTerminal reports whether w is a terminal that can move its cursor.
 func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
-// sameFile tells whether two terminals are one.
+// sameFile reports whether two terminals are the same.
 func sameFile(a, b io.Writer) bool {
 	if runtime.GOOS == "windows" {
 		return true // a process has one console, and it has no file identity

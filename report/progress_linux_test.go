@@ -16,8 +16,8 @@ import (
 	"crnn/train"
 )
 
-// openTerminal returns both ends of a pseudo-terminal: what is written to terminal, a
-// person at controller would see.
+// openTerminal returns both ends of a pseudo-terminal: controller shows what is written to
+// terminal.
 func openTerminal(t *testing.T) (controller, terminal *os.File) {
 	t.Helper()
 	controller, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
@@ -45,7 +45,7 @@ func openTerminal(t *testing.T) (controller, terminal *os.File) {
 	return controller, terminal
 }
 
-// watch collects what is written to a terminal until it is closed.
+// watch collects the output of a terminal until it is closed.
 func watch(controller *os.File) func() string {
 	var seen bytes.Buffer
 	done := make(chan struct{})
@@ -99,7 +99,7 @@ func TestProgressOnATerminal(t *testing.T) {
 	var want []string
 	for step := int64(1); step <= 30; step++ {
 		p.Update(train.Step{Step: step, Epoch: int(step-1)/10 + 1, Loss: 0.5})
-		time.Sleep(30 * time.Millisecond) // so that the bar is drawn between some of the lines
+		time.Sleep(30 * time.Millisecond) // the bar is drawn between some of the lines
 		if step%10 == 0 {
 			line := fmt.Sprintf("Epoch %d/3\tTrain Loss: 0.500", step/10)
 			if err := p.Println(line); err != nil {
@@ -126,7 +126,7 @@ func TestProgressOnATerminal(t *testing.T) {
 	}
 }
 
-// With standard output elsewhere, its lines are not on the terminal.
+// If standard output goes elsewhere, its lines are not on the terminal.
 func TestProgressOnATerminalOfItsOwn(t *testing.T) {
 	controller, terminal := openTerminal(t)
 	seen := watch(controller)
@@ -147,7 +147,7 @@ func TestProgressOnATerminalOfItsOwn(t *testing.T) {
 	}
 }
 
-// A terminal that cannot move its cursor is given lines.
+// A terminal that cannot move its cursor gets lines.
 func TestProgressOnADumbTerminal(t *testing.T) {
 	_, terminal := openTerminal(t)
 	t.Setenv("TERM", "dumb")

@@ -12,12 +12,12 @@ import (
 	"crnn/train"
 )
 
-// clock is a clock that moves when told.
+// clock is a clock that moves only by hand.
 type clock struct{ at time.Time }
 
 func (c *clock) now() time.Time { return c.at }
 
-// newTestProgress returns a progress that writes lines into stdout and stderr.
+// newTestProgress returns a Progress that writes lines into stdout and stderr.
 func newTestProgress(plan Plan) (p *Progress, stdout, stderr *bytes.Buffer, c *clock) {
 	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
 	c = &clock{time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)}
@@ -57,8 +57,8 @@ epoch 2/15  step 2020/16200  641 images/s  loss 0.001  18m47s left
 	}
 }
 
-// However fast or slow the steps and however many are left out, lines come at most every
-// ten seconds and four times an epoch, the first of all apart.
+// Lines come at most every ten seconds and four times per epoch, except the first one, whatever the
+// speed of the steps and however many are left out.
 func TestProgressLinesAreFew(t *testing.T) {
 	for _, every := range []time.Duration{100 * time.Microsecond, 50 * time.Millisecond, time.Second, time.Hour} {
 		for _, skip := range []int64{1, 7, 2000} {
@@ -88,8 +88,9 @@ func TestProgressOfAResumedRun(t *testing.T) {
 		p.Update(train.Step{Step: step, Epoch: 11, Loss: 0.25})
 		clock.at = clock.at.Add(time.Second)
 	}
-	// 5389 steps of a second each.
-	if got, want := stderr.String(), "epoch 11/15  step 10811/16200  50 images/s  loss 0.250  1h29m49s left\n"; got != want {
+	// 5389 steps are left, of a second each.
+	want := "epoch 11/15  step 10811/16200  50 images/s  loss 0.250  1h29m49s left\n"
+	if got := stderr.String(); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }

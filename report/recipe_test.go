@@ -10,9 +10,9 @@ import (
 
 func ptr(v float64) *float64 { return &v }
 
-// recipe returns the given number of epochs of a run as the recipe makes them: the
-// figures of the original at epochs 1, 3, 5, 10 and 15, straight lines between them, and
-// the last of them on and on.
+// recipe returns the given number of epochs of a run like the recipe's. It has the original's
+// figures at epochs 1, 3, 5, 10 and 15, straight lines between them, and the last figures from then
+// on.
 func recipe(epochs int) Metrics {
 	known := []struct {
 		epoch                                int
@@ -43,7 +43,7 @@ func recipe(epochs int) Metrics {
 	return m
 }
 
-// withoutValidation returns m as of a run without a validation set.
+// withoutValidation returns m without the validation figures.
 func withoutValidation(m Metrics) Metrics {
 	for i := range m.Epochs {
 		m.Epochs[i].ValLoss, m.Epochs[i].ValAccuracy = nil, nil

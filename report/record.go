@@ -9,8 +9,8 @@ import (
 	"crnn/train"
 )
 
-// The records are the lines of metrics.jsonl: the events of train, led by their kind,
-// and with numbers that may be none.
+// The records are the lines of metrics.jsonl: the kind and the fields of train's events, with
+// numbers that may be missing.
 type (
 	stepRecord struct {
 		Event string `json:"event"`
@@ -38,8 +38,8 @@ type (
 	}
 )
 
-// number is a figure of a record. JSON has no word for a value that is not finite: it is
-// written as null, which is read as NaN.
+// number is a figure of a record. JSON has no word for a value that is not finite: null stands for
+// it, and is read as NaN.
 type number struct {
 	value   float64
 	present bool // the record has it
@@ -54,7 +54,7 @@ func optional(v *float64) number {
 	return numberOf(*v)
 }
 
-// pointer returns the value, nil if the record does not have it.
+// pointer returns the value, or nil if the record lacks it.
 func (n number) pointer() *float64 {
 	if !n.present {
 		return nil
@@ -91,11 +91,10 @@ func encode(e train.Event) ([]byte, error) {
 	case train.Test:
 		return json.Marshal(testRecord{"test", numberOf(e.Loss), numberOf(e.Accuracy), e.Epoch})
 	}
-	return nil, fmt.Errorf("%T is no event of a run", e)
+	return nil, fmt.Errorf("%T is not an event of a run", e)
 }
 
-// decode returns the event of a line, nil if the line is of a kind that this version
-// does not know.
+// decode returns the event of a line, or nil if this version does not know the line's kind.
 func decode(line []byte) (train.Event, error) {
 	var kind struct {
 		Event string `json:"event"`
@@ -120,8 +119,10 @@ func decode(line []byte) (train.Event, error) {
 		if err := json.Unmarshal(line, &r); err != nil {
 			return nil, fmt.Errorf("damaged: %w", err)
 		}
-		if r.Epoch < 1 || r.Step < 1 || !r.TrainLoss.present || !r.TrainAccuracy.present || !r.LR.present || !r.Seconds.present {
-			return nil, errors.New(`damaged: an epoch has "epoch" and "step" from 1, "train_loss", "train_accuracy", "lr" and "seconds"`)
+		if r.Epoch < 1 || r.Step < 1 || !r.TrainLoss.present || !r.TrainAccuracy.present || !r.LR.present ||
+			!r.Seconds.present {
+			return nil, errors.New(`damaged: an epoch has "epoch" and "step" from 1, "train_loss", "train_accuracy", ` +
+				`"lr" and "seconds"`)
 		}
 		if r.ValLoss.present != r.ValAccuracy.present {
 			return nil, errors.New(`damaged: an epoch has both "val_loss" and "val_accuracy", or neither`)

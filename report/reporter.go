@@ -1,5 +1,5 @@
-// Package report makes what people look at from the events of a run: the lines on
-// standard output and the progress on standard error, metrics.jsonl, and the figures.
+// Package report turns the events of a run into output for people: the lines on standard output and
+// the progress on standard error, metrics.jsonl, and the figures.
 package report
 
 import (
@@ -16,7 +16,7 @@ const (
 	ConfusionFile = "confusion.png"
 )
 
-// Options say what a Reporter cannot know from events.
+// Options hold what a Reporter cannot know from events.
 type Options struct {
 	Epochs   int      // of the whole run
 	Classes  []string // names of the classes, in order
@@ -32,9 +32,9 @@ type Reporter struct {
 	writer   *MetricsWriter
 }
 
-// NewReporter returns the reporter of the run in dir, which exists, after step steps: 0
-// for a new run, those of the checkpoint for one that is resumed. Metrics of later steps
-// are dropped, those before go on. The caller closes both reporter and progress.
+// NewReporter returns the reporter of the run in dir, which must exist. step is the number of steps
+// made before: 0 for a new run, or the checkpoint's for a resumed one. Metrics of later steps are
+// dropped; new ones are appended to the rest. The caller closes both reporter and progress.
 func NewReporter(dir string, step int64, options Options, progress *Progress) (*Reporter, error) {
 	if err := TruncateMetrics(dir, step); err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func (r *Reporter) Observe(e train.Event) error {
 	case train.Test:
 		return r.test(e)
 	}
-	return fmt.Errorf("%T is no event of a run", e)
+	return fmt.Errorf("%T is not an event of a run", e)
 }
 
 func (r *Reporter) step(e train.Step) error {
@@ -74,9 +74,10 @@ func (r *Reporter) step(e train.Step) error {
 }
 
 func (r *Reporter) epoch(e train.Epoch) error {
-	// A run that is resumed from a checkpoint between the last step of an epoch and its
-	// end, and was killed after that end, has it in its metrics already.
-	if last := len(r.metrics.Epochs) - 1; last < 0 || r.metrics.Epochs[last].Epoch != e.Epoch || r.metrics.Epochs[last].Step != e.Step {
+	// The metrics may hold this epoch already. This happens if a run was killed after the epoch's
+	// end and resumed from a checkpoint between its last step and its end.
+	last := len(r.metrics.Epochs) - 1
+	if last < 0 || r.metrics.Epochs[last].Epoch != e.Epoch || r.metrics.Epochs[last].Step != e.Step {
 		if err := r.writer.Write(e); err != nil {
 			return err
 		}
@@ -102,7 +103,7 @@ func (r *Reporter) test(e train.Test) error {
 	return r.confusion(e.Confusion, fmt.Sprintf("Test set, model of epoch %d", e.Epoch))
 }
 
-// confusion saves the figure of counts, if there are any.
+// confusion saves the figure of counts, unless counts is nil.
 func (r *Reporter) confusion(counts train.Confusion, set string) error {
 	if counts == nil {
 		return nil

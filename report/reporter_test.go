@@ -26,8 +26,7 @@ func wholeRun() []train.Event {
 	return m.events()
 }
 
-// observe reports events of a run in dir that goes on after step, and returns what was
-// printed.
+// observe reports events of a run in dir that continues after step, and returns the printed text.
 func observe(t *testing.T, dir string, step int64, options Options, events []train.Event) string {
 	t.Helper()
 	p, stdout, _, _ := newTestProgress(Plan{Epochs: 2, Steps: 4, StepsPerEpoch: 2, BatchSize: 50})
@@ -89,14 +88,15 @@ Test Accuracy of RNN model on the 10000 test images: 90.33%
 		t.Errorf("metrics hold %d steps, %d epochs and %d tests, want 0, 2 and 1", len(m.Steps), len(m.Epochs), len(m.Tests))
 	}
 	if content[CurvesFile] != string(pngOf(t, Curves(recipe(2)))) {
-		t.Error("the curves are not those of the epochs")
+		t.Error("the curves do not show the epochs")
 	}
-	if content[ConfusionFile] != string(pngOf(t, confusion(t, confused(10, 1000), fashion, "Test set, model of epoch 2"))) {
-		t.Error("the confusion matrix is not that of the test")
+	figure := confusion(t, confused(10, 1000), fashion, "Test set, model of epoch 2")
+	if content[ConfusionFile] != string(pngOf(t, figure)) {
+		t.Error("the confusion matrix does not show the test")
 	}
 }
 
-// After every epoch the files are those of the run so far.
+// After every epoch the files show the run so far.
 func TestReporterIsUpToDateAfterAnEpoch(t *testing.T) {
 	dir := t.TempDir()
 	observe(t, dir, 0, logSteps, wholeRun()[:3])
@@ -105,10 +105,11 @@ func TestReporterIsUpToDateAfterAnEpoch(t *testing.T) {
 		t.Errorf("metrics hold %d lines, want 3", n)
 	}
 	if content[CurvesFile] != string(pngOf(t, Curves(recipe(1)))) {
-		t.Error("the curves are not those of the epoch")
+		t.Error("the curves do not show the epoch")
 	}
-	if content[ConfusionFile] != string(pngOf(t, confusion(t, confused(10, 100), fashion, "Validation set after epoch 1"))) {
-		t.Error("the confusion matrix is not that of the validation set")
+	figure := confusion(t, confused(10, 100), fashion, "Validation set after epoch 1")
+	if content[ConfusionFile] != string(pngOf(t, figure)) {
+		t.Error("the confusion matrix does not show the validation set")
 	}
 }
 
@@ -125,12 +126,12 @@ func TestReporterWithoutValidation(t *testing.T) {
 	}
 }
 
-// A run that was interrupted and resumed leaves the files of one that was not.
+// An interrupted and resumed run leaves the same files as an uninterrupted one.
 func TestReporterOfAResumedRun(t *testing.T) {
 	events := wholeRun()
 	for i, e := range events {
 		if e, ok := e.(train.Epoch); ok {
-			e.Confusion = nil // to save time: that of the test replaces it
+			e.Confusion = nil // to save time: the test's matrix replaces it
 			events[i] = e
 		}
 	}
@@ -139,7 +140,7 @@ func TestReporterOfAResumedRun(t *testing.T) {
 	want := files(t, whole)
 	for _, c := range []struct {
 		name          string
-		stopped, from int   // after so many events
+		stopped, from int   // numbers of events
 		step          int64 // of the checkpoint
 	}{
 		{"killed in the first epoch", 2, 0, 0},
@@ -162,7 +163,7 @@ func TestReporterErrors(t *testing.T) {
 	defer p.Close()
 	absent := filepath.Join(t.TempDir(), "absent")
 	if _, err := NewReporter(absent, 0, logSteps, p); err == nil || !strings.Contains(err.Error(), absent) {
-		t.Errorf("error %v, want one of %s", err, absent)
+		t.Errorf("error %v, want one that names %s", err, absent)
 	}
 
 	dir := t.TempDir()
@@ -181,12 +182,12 @@ func TestReporterErrors(t *testing.T) {
 	}
 	defer r.Close()
 	if err := r.Observe(wholeRun()[2]); err == nil || !strings.Contains(err.Error(), "10 rows for 3 class names") {
-		t.Errorf("error %v, want one of the class names", err)
+		t.Errorf("error %v, want one about the class names", err)
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Observe(wholeRun()[2]); err == nil || !strings.Contains(err.Error(), dir) {
-		t.Errorf("error %v, want one of the removed folder", err)
+		t.Errorf("error %v, want one that names the removed folder", err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// Run is what is known of a run, finished or not.
+// Run holds the data of a run, finished or not.
 type Run struct {
 	Name     string // of its directory
 	Metrics  Metrics
@@ -57,11 +57,11 @@ func runName(dir string) string {
 	return printable(filepath.Base(dir))
 }
 
-// maxConfig is many times the size of a config.yaml, in bytes.
+// maxConfig is many times the usual size of a config.yaml, in bytes.
 const maxConfig = 1 << 16
 
-// readSettings reads a config.yaml, whatever its keys: it may be another version's. A run
-// without one has no settings.
+// readSettings reads a config.yaml with any keys: it may be another version's. A run without the
+// file has no settings.
 func readSettings(path string) (map[string]string, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -89,7 +89,7 @@ func readSettings(path string) (map[string]string, error) {
 func parseSettings(text []byte) (settings map[string]string, line int, err error) {
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
-		var e yaml.Error // its text would draw the place in the file, on several lines
+		var e yaml.Error // its text would show an excerpt of the file, on several lines
 		if errors.As(err, &e) && e.GetToken() != nil {
 			return nil, e.GetToken().Position.Line, errors.New(e.GetMessage())
 		}
@@ -122,13 +122,13 @@ func flatten(settings map[string]string, prefix string, tree *ast.MappingNode) {
 			settings[key] = fmt.Sprint(value.Value)
 		case *ast.FloatNode:
 			settings[key] = fmt.Sprint(value.Value)
-		default: // as it is written: aliases are not followed, since few bytes of them can stand for many
+		default: // as written: aliases are not followed, since a few bytes can stand for very many
 			settings[key] = printable(value.String())
 		}
 	}
 }
 
-// printable returns s, quoted if it is empty or holds what would break a line of text.
+// printable returns s, quoted if it is empty or has characters that would break a line.
 func printable(s string) string {
 	if s == "" {
 		return `""`

@@ -42,8 +42,9 @@ func TestReadRuns(t *testing.T) {
 	if diff := cmp.Diff([]string{"a 2 map[epochs:15]"}, names(".")); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := ReadRuns([]string{a, base}); err == nil || !strings.HasPrefix(err.Error(), base+" is not the directory of a run") {
-		t.Errorf("error %v, want one of %s", err, base)
+	if _, err := ReadRuns([]string{a, base}); err == nil ||
+		!strings.HasPrefix(err.Error(), base+" is not the directory of a run") {
+		t.Errorf("error %v, want one that names %s", err, base)
 	}
 }
 
@@ -86,7 +87,7 @@ func TestReadSettingsNamesTheDamagedLine(t *testing.T) {
 	}
 }
 
-// No file makes it panic, or grow: a few bytes of aliases can stand for billions.
+// No file makes it panic, or grow: a few bytes of aliases can stand for billions of bytes.
 func FuzzParseSettings(f *testing.F) {
 	f.Add([]byte("lr: 0.0005\nlr_schedule: step\nmodel:\n  hidden: 128\n"))
 	f.Add([]byte("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"))

@@ -11,7 +11,7 @@ import (
 // Layout of the figure of samples, in pixels.
 const (
 	imageSide     = 28
-	sampleScale   = 9 // pixels of the figure, in each direction, for one of an image
+	sampleScale   = 9 // pixels of the figure per pixel of an image, in each direction
 	sampleSide    = imageSide * sampleScale
 	sampleTitle   = 48 // height of the row that names the class
 	sampleGap     = 24
@@ -26,7 +26,8 @@ func Samples(images [][]byte, titles []string) (Figure, error) {
 	}
 	for i, img := range images {
 		if len(img) != imageSide*imageSide {
-			return Figure{}, fmt.Errorf("samples: image %d (%s) has %d bytes, expected %d", i, titles[i], len(img), imageSide*imageSide)
+			return Figure{}, fmt.Errorf("samples: image %d (%s) has %d bytes, expected %d",
+				i, titles[i], len(img), imageSide*imageSide)
 		}
 	}
 	const across, down = sampleSide + sampleGap, sampleTitle + sampleSide + sampleGap/2

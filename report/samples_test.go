@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-// ramps returns images, each with a gray of its own in every pixel row.
+// ramps returns images in which every pixel row has its own gray.
 func ramps(n int) [][]byte {
 	images := make([][]byte, n)
 	for i := range images {

@@ -1,8 +1,7 @@
-// Package rng draws every random number of crnn from a counter-based generator,
-// Philox 4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy
-// as 1, 2, 3", SC11). A number depends only on the seed, on what it is for, on
-// the step and on its place, so that split, order, initial weights and dropout
-// are the same on every device, for every number of threads and after a resume.
+// Package rng draws every random number of crnn from a counter-based generator, Philox 4x32-10
+// (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC11). A number
+// depends only on the seed, its purpose, the step and its place. So split, order, initial weights
+// and dropout are the same on every device, for every number of threads and after a resume.
 package rng
 
 import "math/bits"
@@ -17,7 +16,7 @@ const (
 	Dropout Purpose = 4 // dropout masks; step = training step, from 0; Sub = RNN layer
 )
 
-// Sub is the purpose of part i (0 ≤ i < 2^24) of p, such as one layer of several.
+// Sub returns the purpose of part i (0 ≤ i < 2^24) of p, for example of one RNN layer.
 func (p Purpose) Sub(i int) Purpose { return p | Purpose(i)<<8 }
 
 // Philox returns the four words of Philox 4x32-10 at counter under key.
@@ -43,12 +42,12 @@ type Stream struct {
 	Purpose Purpose
 	Step    uint64
 
-	next  uint32 // block that comes next
+	next  uint32 // index of the next block
 	block [4]uint32
 	left  int // words of block not yet used
 }
 
-// Block returns block i of the stream, words 4i to 4i+3, whatever was read before.
+// Block returns block i of the stream, words 4i to 4i+3. Earlier reads do not matter.
 func (s *Stream) Block(i uint32) [4]uint32 {
 	return Philox(
 		[4]uint32{i, uint32(s.Purpose), uint32(s.Step), uint32(s.Step >> 32)},

@@ -58,8 +58,8 @@ func TestShuffleIsAPermutation(t *testing.T) {
 	})
 }
 
-// Every order of four elements comes equally often: chi-squared with 23 degrees
-// of freedom exceeds 49.7 once in a thousand; the seeds are fixed, so it never flickers.
+// Every order of four elements is equally frequent. Chi-squared with 23 degrees of freedom exceeds
+// 49.7 once in a thousand. The seeds are fixed, so the result is always the same.
 func TestShuffleIsUniform(t *testing.T) {
 	const draws = 24000
 	count := map[[4]int32]int{}
@@ -91,7 +91,8 @@ func TestFloat32Range(t *testing.T) {
 		}
 		sum += float64(f)
 	}
-	// The mean of n uniform numbers has standard deviation 1/sqrt(12 n) = 0.0009; four of them.
+	// The mean of n uniform numbers has standard deviation 1/sqrt(12 n) = 0.0009. The limit is four
+	// of them.
 	if mean := sum / n; math.Abs(mean-0.5) > 0.0037 {
 		t.Errorf("mean %v, want 0.5", mean)
 	}

@@ -22,51 +22,51 @@ import (
 //	 4 bytes  checkpointVersion, little-endian
 //	 8 bytes  length of the body, little-endian
 //	32 bytes  SHA-256 of the body
-//	the body  a safetensors file: the tensors of the network led by "last.", what the
-//	          optimiser keeps by its names ("adam_m.", "adam_v."), the best model by "best.",
+//	the body  a safetensors file: the network's tensors with the prefix "last.", the
+//	          optimiser's arrays ("adam_m.", "adam_v."), the best model's tensors ("best."),
 //	          and a checkpointRecord as JSON in the metadata "run"
 //
-// Its version changes when a program of the version before could not go on from it to the
-// same bits.
+// Its version changes when the previous version of crnn could not continue from it to the same
+// bits.
 const (
 	checkpointMagic   = "CRNNCKPT"
 	checkpointVersion = 1
 )
 
-// optimizer is the one of every run.
+// optimizer is the optimiser of every run.
 var optimizer model.Optimizer = model.DefaultAdam
 
-// Checkpoint is a run between two steps: all that it takes to go on to the same bits.
+// Checkpoint is a run between two steps: everything needed to continue it to the same bits.
 type Checkpoint struct {
 	Config   Config
 	Progress Progress
 	DataID   string // of the data set, see dataID
 
 	Last      *model.State         // the network
-	Optimizer model.OptimizerState // what the optimiser keeps
+	Optimizer model.OptimizerState // the optimiser's arrays
 	Best      *model.State         // nil before the first epoch's end
 }
 
-// Progress is how far a run has come.
+// Progress says how far a run has come.
 type Progress struct {
 	Step  int64 // steps made
 	Epoch int   // epochs ended
 
-	// Of the epoch at hand.
+	// Of the current epoch.
 	EpochSteps int // steps made
 	Totals     model.Totals
 	Seconds    float64
 
-	// Of the epochs ended.
-	BestEpoch    int     // that the best model is from, 0 before the first
+	// Of the finished epochs.
+	BestEpoch    int     // the best model's epoch, 0 before the first
 	BestAccuracy float64 // validation accuracy of the best model, percent
 	BestLoss     float64 // smallest validation loss
 	Waited       int     // epochs since BestLoss
 
-	Test *Test // the result of a run that is finished
+	Test *Test // the result of a finished run
 }
 
-// checkpointRecord is what a checkpoint holds beside tensors.
+// checkpointRecord is the part of a checkpoint beside tensors.
 type checkpointRecord struct {
 	Config   Config
 	Sizes    model.Config
@@ -77,9 +77,10 @@ type checkpointRecord struct {
 // ErrDamaged is the error of a checkpoint that was cut or changed.
 var ErrDamaged = errors.New("the checkpoint is damaged")
 
-// Extend lets the run go on to the given number of epochs. It returns a *FieldError if they
-// are fewer than the run was to have, or more with a learning rate that depends on their
-// number. A run that ended for another reason, --max-steps or early stopping, stays finished.
+// Extend lets the run go on to the given number of epochs. It returns a *FieldError for fewer
+// epochs than the run was started with. It returns one for more epochs too if the learning rate
+// depends on their number. A run that ended for another reason, --max-steps or early stopping,
+// stays finished.
 func (ck *Checkpoint) Extend(epochs int) error {
 	c := ck.Config
 	c.Epochs = epochs
@@ -87,10 +88,13 @@ func (ck *Checkpoint) Extend(epochs int) error {
 		return err
 	}
 	if epochs < ck.Config.Epochs {
-		return &FieldError{"epochs", epochs, fmt.Sprintf("must be at least %d, what the run was started with", ck.Config.Epochs)}
+		return &FieldError{"epochs", epochs,
+			fmt.Sprintf("must be at least %d, the number that the run was started with", ck.Config.Epochs)}
 	}
 	if epochs > ck.Config.Epochs && c.LRSchedule == "cosine" {
-		return &FieldError{"epochs", epochs, fmt.Sprintf("must stay %d: the cosine schedule spreads over all epochs, more of them change the learning rates of those already made; start a new run", ck.Config.Epochs)}
+		return &FieldError{"epochs", epochs,
+			fmt.Sprintf("must stay %d: the cosine schedule spreads over all epochs, "+
+				"and more would change the learning rates of those already made; start a new run", ck.Config.Epochs)}
 	}
 	ck.Config = c
 	if !ck.Progress.done(c) {
@@ -99,12 +103,12 @@ func (ck *Checkpoint) Extend(epochs int) error {
 	return nil
 }
 
-// Finished returns the test's result, nil if the run can go on.
+// Finished returns the test's result, or nil if the run can go on.
 func (ck *Checkpoint) Finished() *Test { return ck.Progress.Test }
 
 // done reports whether the last epoch of a run has ended.
 func (p *Progress) done(c Config) bool {
-	return p.EpochSteps == 0 && // or the epoch at hand waits for its end
+	return p.EpochSteps == 0 && // else the current epoch has not ended
 		(p.Epoch >= c.Epochs || c.MaxSteps > 0 && p.Step >= int64(c.MaxSteps) || p.stoppedEarly(c))
 }
 
@@ -112,8 +116,8 @@ func (p *Progress) stoppedEarly(c Config) bool {
 	return c.EarlyStopping > 0 && p.Waited >= c.EarlyStopping
 }
 
-// valid reports whether p can be that of a run; it guards the arithmetic of the loop
-// against a forged file, whose checksum is right.
+// valid reports whether a run can have the progress p. It guards the loop's arithmetic against a
+// forged file with a right checksum.
 func (p *Progress) valid() bool {
 	for _, x := range []float64{p.Totals.Loss, p.Seconds, p.BestAccuracy, p.BestLoss} {
 		if math.IsNaN(x) || math.IsInf(x, 0) {
@@ -144,7 +148,8 @@ func encodeCheckpoint(w io.Writer, ck *Checkpoint) error {
 	if ck.Best != nil {
 		f.Tensors = append(f.Tensors, ck.Best.Tensors("best.")...)
 	}
-	// Written a first time for its length and checksum, the body never lies in memory as a whole.
+	// The body is written twice, first for its length and checksum, so it never lies in memory as a
+	// whole.
 	sum, length := sha256.New(), byteCount(0)
 	if err := safetensors.Write(io.MultiWriter(sum, &length), &f); err != nil {
 		return err
@@ -170,8 +175,7 @@ func (n *byteCount) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// ReadCheckpoint reads the file at path. The error of one that is cut or changed wraps
-// ErrDamaged.
+// ReadCheckpoint reads the file at path. If it is cut or changed, the error wraps ErrDamaged.
 func ReadCheckpoint(path string) (*Checkpoint, error) {
 	f, info, err := osfile.Open(path, "a checkpoint")
 	if err != nil {
@@ -207,12 +211,13 @@ func decodeCheckpoint(r io.ReadSeeker, size int64) (*Checkpoint, error) {
 		return damaged("it does not begin with %s", checkpointMagic)
 	}
 	if header.Version != checkpointVersion {
-		return nil, fmt.Errorf("a checkpoint of format %d, expected %d: resume with the version of crnn that wrote it", header.Version, checkpointVersion)
+		return nil, fmt.Errorf("a checkpoint of format %d, expected %d: resume with the version of crnn that wrote it",
+			header.Version, checkpointVersion)
 	}
 	if header.Length != uint64(size-headerSize) {
 		return damaged("%d bytes after the header, expected %d", size-headerSize, header.Length)
 	}
-	// The whole sum first: from here on the file says what was written into it.
+	// Check the sum of the whole body first: after it, the file is known to be unchanged.
 	sum := sha256.New()
 	if _, err := io.Copy(sum, r); err != nil {
 		return nil, err
@@ -248,7 +253,8 @@ func checkpointFrom(f *safetensors.File) (*Checkpoint, error) {
 	if !record.Progress.valid() {
 		return nil, errors.New("its record of the run holds impossible numbers")
 	}
-	ck := &Checkpoint{Config: record.Config, Progress: record.Progress, DataID: record.DataID, Optimizer: model.OptimizerState{}}
+	ck := &Checkpoint{Config: record.Config, Progress: record.Progress, DataID: record.DataID,
+		Optimizer: model.OptimizerState{}}
 	layout := record.Sizes.Layout()
 	var err error
 	if ck.Last, err = model.StateFrom(f, "last.", record.Sizes); err != nil {

@@ -18,7 +18,7 @@ import (
 	"crnn/model/safetensors"
 )
 
-// testCheckpoint is that of a small network in the middle of its third epoch.
+// testCheckpoint is the checkpoint of a small network in the middle of its third epoch.
 func testCheckpoint() *Checkpoint {
 	sizes := model.Default()
 	sizes.Channels, sizes.Kernel, sizes.InputSize, sizes.HiddenSize, sizes.NumLayers = [2]int{1, 1}, 1, 49, 2, 1
@@ -45,7 +45,7 @@ func encode(t testing.TB, ck *Checkpoint) []byte {
 	return b.Bytes()
 }
 
-// seal returns the body of a checkpoint led by its header.
+// seal returns the body of a checkpoint with the header before it.
 func seal(body []byte) []byte {
 	sum := sha256.Sum256(body)
 	return append(sealOf(uint64(len(body)), sum[:]), body...)
@@ -81,7 +81,7 @@ func TestCheckpointRoundTrip(t *testing.T) {
 	}
 }
 
-// A bit that flips or an end that is missing never passes.
+// A flipped bit or a missing end never passes.
 func TestDamagedCheckpointIsRefused(t *testing.T) {
 	whole := encode(t, testCheckpoint())
 	rapid.Check(t, func(t *rapid.T) {
@@ -102,7 +102,7 @@ func TestDamagedCheckpointIsRefused(t *testing.T) {
 		}
 	})
 	if _, err := decode(append(bytes.Clone(whole), 0)); !errors.Is(err, ErrDamaged) {
-		t.Errorf("error %v, want one of a byte too many", err)
+		t.Errorf("error %v, want ErrDamaged for a byte too many", err)
 	}
 }
 
@@ -111,7 +111,7 @@ func TestCheckpointOfAnotherVersion(t *testing.T) {
 	b[8]++
 	_, err := decode(b)
 	if err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "format 2, expected 1") {
-		t.Errorf("error %v, want one of the format's version", err)
+		t.Errorf("error %v, want one that names the format's version", err)
 	}
 }
 
@@ -164,7 +164,7 @@ func TestForgedCheckpointIsRefused(t *testing.T) {
 	}
 }
 
-// A length that lies must not make the reader ask for memory that the file does not fill.
+// A forged length must not make the reader ask for memory that the file does not fill.
 func TestForgedCheckpointAllocatesLittle(t *testing.T) {
 	lie := seal(append(binary.LittleEndian.AppendUint64(nil, 99_000_000), '{'))
 	long := bytes.Clone(lie)
@@ -173,10 +173,10 @@ func TestForgedCheckpointAllocatesLittle(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		if _, err := decode(b); !errors.Is(err, ErrDamaged) {
-			t.Errorf("error %v, want one of damage", err)
+			t.Errorf("error %v, want ErrDamaged", err)
 		}
 		runtime.ReadMemStats(&after)
-		// Reading the file takes one buffer of io.Copy; the lies are of 94 MiB and more.
+		// Reading the file takes one buffer of io.Copy; the forged lengths are 94 MiB and more.
 		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
 			t.Errorf("%d bytes allocated for a file of %d", n, len(b))
 		}
@@ -203,7 +203,7 @@ func TestExtendRefusesCosine(t *testing.T) {
 	}
 	expectError(t, bad, "cosine", "start a new run")
 	if err := ck.Extend(15); err != nil {
-		t.Errorf("error %v of as many epochs as before", err)
+		t.Errorf("error %v for as many epochs as before", err)
 	}
 }
 

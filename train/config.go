@@ -16,7 +16,7 @@ type Config struct {
 	Device    string `yaml:"device"`    // auto, cpu, cuda or cuda:N
 	Precision string `yaml:"precision"` // fp32, tf32 or bf16
 	Threads   int    `yaml:"threads"`   // of the CPU; 0: one for each processor
-	Data      string `yaml:"data"`      // directory of the data set; empty: search for it
+	Data      string `yaml:"data"`      // directory of the data set; empty: search the usual places
 	Out       string `yaml:"out"`       // directory of the run; empty: runs/<date-time>
 	Seed      uint64 `yaml:"seed"`      // of split, order, initial weights and dropout
 
@@ -59,19 +59,19 @@ type FieldError struct {
 
 func (e *FieldError) Error() string { return fmt.Sprintf("--%s %v: %s", e.Field, e.Value, e.Rule) }
 
-// Limits far above what anybody trains; they keep a mistyped number from asking for all
-// of the machine's memory.
+// Limits far above any useful setting. They keep a mistyped number from asking for all of the
+// machine's memory.
 const (
 	maxThreads   = 1024
 	maxEpochs    = 1_000_000
 	maxBatchSize = 8192
-	maxParams    = 1 << 28 // elements: 1 GiB of weights, as much again for gradients and each of Adam's moments
+	maxParams    = 1 << 28 // elements: 1 GiB each for weights, gradients and both of Adam's moments
 )
 
 var devicePattern = regexp.MustCompile(`^(auto|cpu|cuda|cuda:[0-9]{1,3})$`)
 
-// Validate returns a *FieldError for the first rule that c breaks, or nil. Whether device
-// and precision exist on this machine, and files and directories, is not its matter.
+// Validate returns a *FieldError for the first rule that c breaks, or nil. It does not check
+// whether device, precision, files and directories exist on this machine.
 func (c Config) Validate() error {
 	bad := func(field string, value any, format string, args ...any) error {
 		return &FieldError{field, value, fmt.Sprintf(format, args...)}
@@ -109,13 +109,14 @@ func (c Config) Validate() error {
 		return fieldError(err)
 	}
 	if n := sizes.Layout().ParamLen; n > maxParams {
-		return bad("hidden-size", c.HiddenSize, "with %d layers the network has %d parameters, at most %d are allowed", c.NumLayers, n, maxParams)
+		return bad("hidden-size", c.HiddenSize, "with %d layers the network has %d parameters, at most %d are allowed",
+			c.NumLayers, n, maxParams)
 	}
 	return nil
 }
 
-// sizes returns the network's sizes for images of 28x28. Those of weights to start from take
-// the place of all but Dropout.
+// sizes returns the network's sizes for images of 28x28. If the run starts from weights, their
+// sizes replace all of these except Dropout.
 func (c Config) sizes() model.Config {
 	sizes := model.Default()
 	sizes.Dropout = c.Dropout
@@ -125,7 +126,7 @@ func (c Config) sizes() model.Config {
 	return sizes
 }
 
-// fieldError turns the model's complaint about a size into one about the setting.
+// fieldError turns the model's error about a size into an error about the setting.
 func fieldError(err error) error {
 	if e := (*model.SizeError)(nil); errors.As(err, &e) {
 		return &FieldError{e.Field, e.Value, e.Rule}
@@ -140,16 +141,18 @@ type Plan struct {
 	Steps         int64 // of the whole run, if it does not stop early
 }
 
-// Plan returns the plan of a run on a training set of so many images, or a *FieldError
-// if there are too few for the settings.
+// Plan returns the plan of a run on a training set of that many images, or a *FieldError if there
+// are too few for the settings.
 func (c Config) Plan(images int) (Plan, error) {
 	var p Plan
 	p.Train, p.Val = data.Split(images, c.ValFraction, c.Seed)
 	switch {
 	case c.ValFraction > 0 && len(p.Val) == 0:
-		return p, &FieldError{"val-fraction", c.ValFraction, fmt.Sprintf("must be 0 or take at least one of the %d training images", images)}
+		return p, &FieldError{"val-fraction", c.ValFraction,
+			fmt.Sprintf("must be 0 or take at least one of the %d training images", images)}
 	case len(p.Train) == 0:
-		return p, &FieldError{"val-fraction", c.ValFraction, fmt.Sprintf("must leave at least one of the %d training images", images)}
+		return p, &FieldError{"val-fraction", c.ValFraction,
+			fmt.Sprintf("must leave at least one of the %d training images", images)}
 	}
 	p.StepsPerEpoch = (len(p.Train) + c.BatchSize - 1) / c.BatchSize // the last batch of an epoch may be smaller
 	p.Steps = int64(c.Epochs) * int64(p.StepsPerEpoch)

@@ -14,9 +14,10 @@ func TestDefaultIsTheRecipe(t *testing.T) {
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	if c.Epochs != 15 || c.BatchSize != 50 || c.LR != 0.0005 || c.LRSchedule != "step" || c.LRStep != 3 || c.LRGamma != 0.5 ||
-		c.Dropout != 0.4 || c.ValFraction != 0.1 || c.HiddenSize != 128 || c.NumLayers != 5 || c.InputSize != 56 ||
-		c.EarlyStopping != 0 || c.MaxSteps != 0 || c.NoShuffle || c.Precision != "fp32" || c.Device != "auto" {
+	if c.Epochs != 15 || c.BatchSize != 50 || c.LR != 0.0005 || c.LRSchedule != "step" || c.LRStep != 3 ||
+		c.LRGamma != 0.5 || c.Dropout != 0.4 || c.ValFraction != 0.1 || c.HiddenSize != 128 || c.NumLayers != 5 ||
+		c.InputSize != 56 || c.EarlyStopping != 0 || c.MaxSteps != 0 || c.NoShuffle || c.Precision != "fp32" ||
+		c.Device != "auto" {
 		t.Errorf("%+v", c)
 	}
 	p, err := c.Plan(60000)
@@ -31,22 +32,30 @@ func TestDefaultIsTheRecipe(t *testing.T) {
 func TestValidateRefuses(t *testing.T) {
 	nan, inf := math.NaN(), math.Inf(1)
 	for field, changes := range map[string][]func(*Config){
-		"device":         {func(c *Config) { c.Device = "gpu" }, func(c *Config) { c.Device = "" }, func(c *Config) { c.Device = "cuda:" }, func(c *Config) { c.Device = "cuda:-1" }},
-		"precision":      {func(c *Config) { c.Precision = "fp16" }},
-		"threads":        {func(c *Config) { c.Threads = -1 }, func(c *Config) { c.Threads = 1025 }},
-		"epochs":         {func(c *Config) { c.Epochs = 0 }, func(c *Config) { c.Epochs = math.MaxInt }},
-		"batch-size":     {func(c *Config) { c.BatchSize = 0 }, func(c *Config) { c.BatchSize = -50 }, func(c *Config) { c.BatchSize = 1 << 30 }},
-		"lr":             {func(c *Config) { c.LR = 0 }, func(c *Config) { c.LR = -1 }, func(c *Config) { c.LR = nan }, func(c *Config) { c.LR = inf }, func(c *Config) { c.LR = 1e39 }},
-		"lr-schedule":    {func(c *Config) { c.LRSchedule = "linear" }},
-		"lr-step":        {func(c *Config) { c.LRStep = 0 }},
-		"lr-gamma":       {func(c *Config) { c.LRGamma = 0 }, func(c *Config) { c.LRGamma = 1.5 }, func(c *Config) { c.LRGamma = nan }},
-		"dropout":        {func(c *Config) { c.Dropout = 1 }, func(c *Config) { c.Dropout = -0.1 }, func(c *Config) { c.Dropout = nan }},
-		"val-fraction":   {func(c *Config) { c.ValFraction = 1 }, func(c *Config) { c.ValFraction = -0.1 }, func(c *Config) { c.ValFraction = nan }},
-		"early-stopping": {func(c *Config) { c.EarlyStopping = -1 }, func(c *Config) { c.EarlyStopping, c.ValFraction = 3, 0 }},
-		"hidden-size":    {func(c *Config) { c.HiddenSize = 0 }, func(c *Config) { c.HiddenSize = 1 << 40 }, func(c *Config) { c.HiddenSize, c.NumLayers = 8192, 200 }},
-		"num-layers":     {func(c *Config) { c.NumLayers = 0 }, func(c *Config) { c.NumLayers = math.MaxInt }},
-		"input-size":     {func(c *Config) { c.InputSize = 0 }, func(c *Config) { c.InputSize = 57 }},
-		"max-steps":      {func(c *Config) { c.MaxSteps = -1 }},
+		"device": {func(c *Config) { c.Device = "gpu" }, func(c *Config) { c.Device = "" },
+			func(c *Config) { c.Device = "cuda:" }, func(c *Config) { c.Device = "cuda:-1" }},
+		"precision": {func(c *Config) { c.Precision = "fp16" }},
+		"threads":   {func(c *Config) { c.Threads = -1 }, func(c *Config) { c.Threads = 1025 }},
+		"epochs":    {func(c *Config) { c.Epochs = 0 }, func(c *Config) { c.Epochs = math.MaxInt }},
+		"batch-size": {func(c *Config) { c.BatchSize = 0 }, func(c *Config) { c.BatchSize = -50 },
+			func(c *Config) { c.BatchSize = 1 << 30 }},
+		"lr": {func(c *Config) { c.LR = 0 }, func(c *Config) { c.LR = -1 }, func(c *Config) { c.LR = nan },
+			func(c *Config) { c.LR = inf }, func(c *Config) { c.LR = 1e39 }},
+		"lr-schedule": {func(c *Config) { c.LRSchedule = "linear" }},
+		"lr-step":     {func(c *Config) { c.LRStep = 0 }},
+		"lr-gamma": {func(c *Config) { c.LRGamma = 0 }, func(c *Config) { c.LRGamma = 1.5 },
+			func(c *Config) { c.LRGamma = nan }},
+		"dropout": {func(c *Config) { c.Dropout = 1 }, func(c *Config) { c.Dropout = -0.1 },
+			func(c *Config) { c.Dropout = nan }},
+		"val-fraction": {func(c *Config) { c.ValFraction = 1 }, func(c *Config) { c.ValFraction = -0.1 },
+			func(c *Config) { c.ValFraction = nan }},
+		"early-stopping": {func(c *Config) { c.EarlyStopping = -1 },
+			func(c *Config) { c.EarlyStopping, c.ValFraction = 3, 0 }},
+		"hidden-size": {func(c *Config) { c.HiddenSize = 0 }, func(c *Config) { c.HiddenSize = 1 << 40 },
+			func(c *Config) { c.HiddenSize, c.NumLayers = 8192, 200 }},
+		"num-layers": {func(c *Config) { c.NumLayers = 0 }, func(c *Config) { c.NumLayers = math.MaxInt }},
+		"input-size": {func(c *Config) { c.InputSize = 0 }, func(c *Config) { c.InputSize = 57 }},
+		"max-steps":  {func(c *Config) { c.MaxSteps = -1 }},
 	} {
 		for i, change := range changes {
 			c := Default()

@@ -18,7 +18,7 @@ import (
 	"crnn/internal/atomicfile"
 )
 
-// Build says what a run was made with; its configuration file records it.
+// Build names the program version and the device of a run, for its configuration file.
 type Build struct {
 	Version    string `yaml:"version"`
 	DeviceName string `yaml:"device_name"`
@@ -28,8 +28,8 @@ type Build struct {
 // takes time that grows with the square of the size: seconds for ten times as much.
 const maxConfigFile = 1 << 13
 
-// SaveConfig writes a configuration file that LoadConfig reads: every setting of c, and b.
-// Out goes to a comment, so that a run that repeats this one gets a directory of its own.
+// SaveConfig writes a configuration file that LoadConfig reads: every setting of c, and b. Out goes
+// to a comment, so that a repeated run gets its own directory.
 func SaveConfig(path string, c Config, b Build) error {
 	out := c.Out
 	c.Out = ""
@@ -41,8 +41,8 @@ func SaveConfig(path string, c Config, b Build) error {
 	})
 }
 
-// settings returns the fields of a struct as lines of YAML. Strings are written as in
-// JSON, which is YAML too and needs no rules about what else a plain word may mean.
+// settings returns the fields of a struct as lines of YAML. Strings are written as in JSON: that is
+// YAML too, without YAML's special meanings of plain words.
 func settings(v reflect.Value) string {
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
@@ -54,11 +54,10 @@ func settings(v reflect.Value) string {
 	return text.String()
 }
 
-// LoadConfig reads a YAML file of settings under the names of the flags of crnn train,
-// with `_` for `-`. What the file does not set is Default's; set holds the keys that it
-// does. `version` and `device_name`, which SaveConfig writes, may stand there too. Values
-// are checked for their type, not for their range (see Validate). An error names file,
-// line and key.
+// LoadConfig reads a YAML file of settings under the names of the flags of crnn train, with `_` for
+// `-`. Default gives the settings that the file lacks; set holds the keys that the file has.
+// `version` and `device_name`, which SaveConfig writes, are allowed too. Values are checked for
+// their type, not for their range (see Validate). An error names file, line and key.
 func LoadConfig(path string) (c Config, set map[string]bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -142,8 +141,8 @@ func unknownKey(key string) error {
 	return fmt.Errorf("unknown key %.100q: keys are the flags of crnn train with _ for -", key)
 }
 
-// scalar returns a value as it is written, without quotes. Anchors, aliases and tags are
-// no scalars: a list of settings has no use for them.
+// scalar returns a value as it is written, without quotes. Anchors, aliases and tags are not
+// accepted: a list of settings does not need them.
 func scalar(n ast.Node) (text string, ok bool) {
 	switch n := n.(type) {
 	case *ast.NullNode:
@@ -158,7 +157,8 @@ func scalar(n ast.Node) (text string, ok bool) {
 	return "", false
 }
 
-// assign sets a field from text, or says what it expected.
+// assign sets a field from text. If text does not fit, assign returns a description of the expected
+// value.
 func assign(field reflect.Value, text string) (expected string) {
 	switch field.Kind() {
 	case reflect.String:
@@ -197,8 +197,8 @@ func lineOf(n ast.Node) int {
 	return 1
 }
 
-// syntaxError returns the line of the parser's error, and the error without the excerpt
-// of the file that its text shows.
+// syntaxError returns the line of the parser's error, and the error without the excerpt of the file
+// in its text.
 func syntaxError(err error) (int, error) {
 	var e yaml.Error
 	if !errors.As(err, &e) {

@@ -30,10 +30,12 @@ func TestConfigRoundTrip(t *testing.T) {
 			Device: text.Draw(t, "device"), Precision: text.Draw(t, "precision"), Threads: rapid.Int().Draw(t, "threads"),
 			Data: text.Draw(t, "data"), Out: text.Draw(t, "out"), Seed: rapid.Uint64().Draw(t, "seed"),
 			Epochs: rapid.Int().Draw(t, "epochs"), BatchSize: rapid.Int().Draw(t, "batch size"),
-			LR: number.Draw(t, "lr"), LRSchedule: text.Draw(t, "schedule"), LRStep: rapid.Int().Draw(t, "step"), LRGamma: number.Draw(t, "gamma"),
-			Dropout: number.Draw(t, "dropout"), ValFraction: number.Draw(t, "fraction"), EarlyStopping: rapid.Int().Draw(t, "stopping"),
-			HiddenSize: rapid.Int().Draw(t, "hidden"), NumLayers: rapid.Int().Draw(t, "layers"), InputSize: rapid.Int().Draw(t, "input"),
-			MaxSteps: rapid.Int().Draw(t, "max"), NoShuffle: rapid.Bool().Draw(t, "order"), Init: text.Draw(t, "init"), LogSteps: rapid.Bool().Draw(t, "log"),
+			LR: number.Draw(t, "lr"), LRSchedule: text.Draw(t, "schedule"), LRStep: rapid.Int().Draw(t, "step"),
+			LRGamma: number.Draw(t, "gamma"), Dropout: number.Draw(t, "dropout"),
+			ValFraction: number.Draw(t, "fraction"), EarlyStopping: rapid.Int().Draw(t, "stopping"),
+			HiddenSize: rapid.Int().Draw(t, "hidden"), NumLayers: rapid.Int().Draw(t, "layers"),
+			InputSize: rapid.Int().Draw(t, "input"), MaxSteps: rapid.Int().Draw(t, "max"),
+			NoShuffle: rapid.Bool().Draw(t, "order"), Init: text.Draw(t, "init"), LogSteps: rapid.Bool().Draw(t, "log"),
 		}
 		build := Build{text.Draw(t, "version"), text.Draw(t, "device name")}
 		saved := settings(reflect.ValueOf(build)) + settings(reflect.ValueOf(want))
@@ -66,11 +68,13 @@ seed: 18446744073709551615
 		t.Fatal(err)
 	}
 	want := Default()
-	want.LR, want.LRSchedule, want.Epochs, want.Out, want.NoShuffle, want.Seed = 0.001, "none", 3, "2024", true, math.MaxUint64
+	want.LR, want.LRSchedule, want.Epochs, want.Out, want.NoShuffle, want.Seed = 0.001, "none", 3, "2024",
+		true, math.MaxUint64
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)
 	}
-	keys := map[string]bool{"lr": true, "lr_schedule": true, "epochs": true, "data": true, "out": true, "no_shuffle": true, "seed": true}
+	keys := map[string]bool{"lr": true, "lr_schedule": true, "epochs": true, "data": true, "out": true,
+		"no_shuffle": true, "seed": true}
 	if diff := cmp.Diff(keys, set); diff != "" {
 		t.Error(diff)
 	}
@@ -116,7 +120,8 @@ func TestLoadConfigRefuses(t *testing.T) {
 			t.Errorf("%.40q: no error", text)
 			continue
 		}
-		if !strings.HasPrefix(err.Error(), path+":") || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		if !strings.HasPrefix(err.Error(), path+":") || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%.40q: error %q, want one line with the file and %q", text, err, want)
 		}
 	}
@@ -140,7 +145,9 @@ func TestSavedConfigIsReadable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{`# The settings of the run in "runs/one"`, "version: \"0.1.0\"\n", "device_name: \"cpu\"\n", "device: \"auto\"\n", "out: \"\"\n", "lr: 0.0005\n", "batch_size: 50\n", "no_shuffle: false\n"} {
+	for _, line := range []string{`# The settings of the run in "runs/one"`, "version: \"0.1.0\"\n",
+		"device_name: \"cpu\"\n", "device: \"auto\"\n", "out: \"\"\n", "lr: 0.0005\n", "batch_size: 50\n",
+		"no_shuffle: false\n"} {
 		if !strings.Contains(string(text), line) {
 			t.Errorf("no %q in\n%s", line, text)
 		}
@@ -149,7 +156,8 @@ func TestSavedConfigIsReadable(t *testing.T) {
 
 func FuzzConfig(f *testing.F) {
 	for _, text := range []string{
-		"", "lr: 0.001\n", "epochs: 3 # three\nout: 'a b'\n", "lr: &x 1\nepochs: *x\n", "a: [1, {b: c}]\n", "lr: |\n  1\n", "? lr\n: 1\n",
+		"", "lr: 0.001\n", "epochs: 3 # three\nout: 'a b'\n", "lr: &x 1\nepochs: *x\n", "a: [1, {b: c}]\n", "lr: |\n  1\n",
+		"? lr\n: 1\n",
 		"%YAML 1.2\n---\nlr: 1\n...\n", "<<: {lr: 1}\n", "lr: !!float 1\n", "\xff\xfe", "\"lr\": 1", "lr: \"\\u0041\"\n",
 	} {
 		f.Add([]byte(text))

@@ -8,7 +8,7 @@ import (
 	"crnn/model"
 )
 
-// epoch makes the steps that are left of the epoch at hand, and ends it.
+// epoch makes the remaining steps of the current epoch, and ends it.
 func (r *Runner) epoch(ctx context.Context) error {
 	began, before := time.Now(), r.Seconds
 	lr := r.Config.LearningRate(r.Epoch)
@@ -48,8 +48,8 @@ func (r *Runner) epoch(ctx context.Context) error {
 	return r.endEpoch(lr, val)
 }
 
-// step makes one training step. Its loss is looked at now and then only: on a device that
-// runs on its own, a look waits for all steps sent off before.
+// step makes one training step. It looks at the loss only now and then: on an asynchronous device,
+// a look waits for all earlier steps.
 func (r *Runner) step(batch []int32, lr float64) error {
 	r.last = nil
 	if err := r.net.Step(r.trainImages, batch, lr); err != nil {
@@ -58,15 +58,15 @@ func (r *Runner) step(batch []int32, lr float64) error {
 	r.Step++
 	r.EpochSteps++
 	r.unseen += len(batch)
-	// A hundredth of a second is no delay for who watches, some hundred steps of a GPU, and
-	// less than one of a processor.
+	// Nobody notices a delay of 10 ms. A GPU makes some hundred steps in it, a processor less than
+	// one.
 	if r.Config.LogSteps || time.Since(r.looked) > 10*time.Millisecond {
 		return r.look(lr)
 	}
 	return nil
 }
 
-// look takes the totals of the steps made so far from the device and tells of them.
+// look takes the totals of the steps made so far from the device and reports them.
 func (r *Runner) look(lr float64) error {
 	if r.unseen == 0 {
 		return nil
@@ -83,15 +83,15 @@ func (r *Runner) look(lr float64) error {
 	return r.Observe(Step{Step: r.Step, Epoch: r.Epoch + 1, Loss: loss, LR: lr})
 }
 
-// endEpoch chooses the best model, tells of the epoch and writes a checkpoint. val is nil
-// without validation.
+// endEpoch chooses the best model, reports the epoch and writes a checkpoint. val is nil without
+// validation.
 func (r *Runner) endEpoch(lr float64, val *Evaluation) error {
 	if err := r.download(); err != nil {
 		return err
 	}
 	loss, accuracy := means(r.Totals)
 	event := Epoch{Epoch: r.Epoch + 1, Step: r.Step, TrainLoss: loss, TrainAccuracy: accuracy, LR: lr, Seconds: r.Seconds}
-	best := true // without validation the last model is
+	best := true // without validation the last model is the best
 	if val != nil {
 		event.ValLoss, event.ValAccuracy, event.Confusion = &val.Loss, &val.Accuracy, val.Confusion
 		best = r.BestEpoch == 0 || val.Accuracy > r.BestAccuracy
@@ -114,8 +114,8 @@ func (r *Runner) endEpoch(lr float64, val *Evaluation) error {
 			return err
 		}
 	}
-	// The observer's files come before the checkpoint, so that they never lack what it
-	// takes for done: after a kill in between, the epoch is made again, to the same bits.
+	// The observer's files come before the checkpoint, so that they never lack an epoch that it
+	// counts as done. After a kill in between, the epoch is made again, to the same bits.
 	if err := r.Observe(event); err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// Interrupted is the error of a run whose context was done. It wraps the context's error.
+// Interrupted is the error of a run whose context ended. It wraps the context's error.
 type Interrupted struct {
 	Dir   string // empty: nothing was kept
 	Step  int64
@@ -25,17 +25,18 @@ func (e *Interrupted) Unwrap() error { return e.Cause }
 // Diverged is the error of a run whose loss or weights are not finite any more.
 type Diverged struct {
 	What  string // "the loss is NaN"
-	Step  int64  // after which
+	Step  int64  // the last step made
 	Epoch int    // from 1
 	LR    float64
 
 	Dir   string // empty: nothing was kept
-	Saved int64  // the checkpoint there is from after this step
+	Saved int64  // the step after which the checkpoint in Dir was written
 }
 
 func (e *Diverged) Error() string {
 	lower := min(e.LR/10, Default().LR)
-	text := fmt.Sprintf("%s at step %d (epoch %d, learning rate %g): try a lower one, such as --lr %.2g", e.What, e.Step, e.Epoch, e.LR, lower)
+	text := fmt.Sprintf("%s at step %d (epoch %d, learning rate %g): try a lower one, such as --lr %.2g",
+		e.What, e.Step, e.Epoch, e.LR, lower)
 	switch {
 	case e.Dir == "":
 	case e.Saved == 0:
@@ -46,7 +47,7 @@ func (e *Diverged) Error() string {
 	return text
 }
 
-// notFinite is what a run diverges with: what is not a finite number.
+// notFinite says which number of a run is not finite.
 type notFinite string
 
 func (e notFinite) Error() string { return string(e) }

@@ -8,8 +8,7 @@ import (
 	"crnn/model"
 )
 
-// EvalBatch is the number of images that Evaluate runs at a time, if the network takes as
-// many.
+// EvalBatch is the number of images that Evaluate runs at a time, if the network takes that many.
 const EvalBatch = 100
 
 // Evaluation is a network's result on some images.
@@ -23,7 +22,8 @@ type Evaluation struct {
 // Evaluate runs the network in eval mode on the images of the given indices, whose labels
 // are labels[index]. It overwrites the network's totals. When ctx is done it returns the
 // context's error; a loss that is not finite is an error too.
-func Evaluate(ctx context.Context, net *model.Network, images model.Images, labels []uint8, indices []int32) (Evaluation, error) {
+func Evaluate(ctx context.Context, net *model.Network, images model.Images, labels []uint8,
+	indices []int32) (Evaluation, error) {
 	e := Evaluation{Count: len(indices), Confusion: make(Confusion, net.Classes)}
 	if len(indices) == 0 {
 		return e, errors.New("no images to evaluate")
@@ -57,7 +57,7 @@ func Evaluate(ctx context.Context, net *model.Network, images model.Images, labe
 	return e, checkLoss(fmt.Sprintf("loss on %d images", len(indices)), e.Loss)
 }
 
-// batches yields the indices in batches of size, the last one of what is left.
+// batches yields the indices in batches of the given size; the last one may be smaller.
 func batches(indices []int32, size int) func(yield func([]int32) bool) {
 	return func(yield func([]int32) bool) {
 		for start := 0; start < len(indices); start += size {

@@ -25,7 +25,7 @@ func evalNetwork(t *testing.T, be model.Backend, maxBatch int) *model.Network {
 	return net
 }
 
-// The batches in which images are evaluated do not show in the result.
+// The size of the evaluation's batches does not change the result.
 func TestEvaluateInAnyBatches(t *testing.T) {
 	be, set := testBackend(t), testData().Train
 	images, err := be.NewImages(set.Images, set.Labels, set.Height, set.Width)
@@ -64,7 +64,7 @@ func TestEvaluateRefuses(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := Evaluate(ctx, net, images, set.Labels, []int32{1}); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v, want that of the context", err)
+		t.Errorf("error %v, want the context's error", err)
 	}
 	state, err := net.State()
 	if err != nil {

@@ -1,21 +1,21 @@
 package train
 
-// Event is something that happened in a run: a Step, an Epoch or a Test. The events of
-// a run, one JSON object a line, are its metrics.jsonl.
+// Event is something that happened in a run: a Step, an Epoch or a Test. metrics.jsonl holds a
+// run's events, one JSON object per line.
 type Event interface{ event() }
 
-// Step is a training step that was made. With Config.LogSteps there is one for every step,
-// else one now and then, for the steps since the one before.
+// Step reports a training step. With Config.LogSteps there is one per training step, else one now
+// and then, for all steps since the previous one.
 type Step struct {
 	Step  int64   `json:"step"`  // from 1, over all epochs
 	Epoch int     `json:"epoch"` // from 1
-	Loss  float64 `json:"loss"`  // mean of the batch, or of the batches since the Step before
+	Loss  float64 `json:"loss"`  // mean over the batches since the previous Step
 	LR    float64 `json:"lr"`
 }
 
-// Epoch is an epoch that ended. Accuracies are in percent. The training figures are
-// averages while training (dropout on), the validation figures those of eval mode,
-// nil without a validation set.
+// Epoch reports a finished epoch. Accuracies are in percent. The training figures are averages
+// while training, with dropout. The validation figures are from eval mode, nil without a validation
+// set.
 type Epoch struct {
 	Epoch         int      `json:"epoch"` // from 1
 	Step          int64    `json:"step"`  // steps made so far
@@ -33,7 +33,7 @@ type Epoch struct {
 type Test struct {
 	Loss     float64 `json:"loss"`
 	Accuracy float64 `json:"accuracy"` // percent
-	Epoch    int     `json:"epoch"`    // that the model is from
+	Epoch    int     `json:"epoch"`    // of the model
 
 	Confusion Confusion `json:"-"`
 }
@@ -42,5 +42,6 @@ func (Step) event()  {}
 func (Epoch) event() {}
 func (Test) event()  {}
 
-// Confusion counts images: element [i][j] those of class i that were taken for class j.
+// Confusion counts images: element [i][j] is the number of images of class i that were taken for
+// class j.
 type Confusion [][]int64

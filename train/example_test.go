@@ -10,7 +10,7 @@ import (
 	"crnn/train"
 )
 
-// Ten steps of the recipe on the CPU, told as they happen. With Dir nil nothing is written.
+// Ten steps of the recipe on the CPU, reported as they happen. Without Dir nothing is written.
 func ExampleRun() {
 	dir, err := data.Locate("")
 	if err != nil {
@@ -20,7 +20,7 @@ func ExampleRun() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// The test set is evaluated at the end; its first images will do here.
+	// The test set is evaluated at the end; its first images are enough here.
 	dataset.Test = &data.Set{
 		Images: dataset.Test.Images[:100*28*28], Labels: dataset.Test.Labels[:100],
 		Count: 100, Height: 28, Width: 28,

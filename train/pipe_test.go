@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A pipe is refused before it is opened, which would wait for a writer for ever.
+// A pipe is refused before it is opened: opening would wait for a writer for ever.
 func TestPipeIsNoCheckpoint(t *testing.T) {
 	path := filepath.Join(t.TempDir(), checkpointFile)
 	if err := syscall.Mkfifo(path, 0o600); err != nil {

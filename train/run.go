@@ -14,12 +14,12 @@ type Job struct {
 	Backend model.Backend
 	Data    *data.Dataset
 
-	// Config holds the settings of a new run. One that goes on from a checkpoint has its own.
+	// Config holds the settings of a new run. A run that continues from a checkpoint ignores it.
 	Config Config
 	From   *Checkpoint // nil: a new run
 
-	// Given holds the names, such as "hidden-size", of the settings that were asked for even
-	// where they are the defaults. The sizes of weights to start from must agree with them.
+	// Given holds the names, such as "hidden-size", of the settings that the user gave, also those
+	// equal to the defaults. The sizes of weights to start from must agree with them.
 	Given map[string]bool
 
 	// Dir takes configuration, weights and checkpoints. With nil nothing is written.
@@ -31,13 +31,13 @@ type Job struct {
 	Observe func(Event) error
 }
 
-// Result is what came of a run.
+// Result is the result of a run.
 type Result struct {
 	Test         Test
-	Steps        int64 // in all, those before a resume included
+	Steps        int64 // in all, including those before a resume
 	Epochs       int   // likewise; the last may have been cut short by --max-steps
 	StoppedEarly bool
-	Best         *model.State // that was tested
+	Best         *model.State // the tested model
 }
 
 // Runner makes one run: New, Start, Run. Dir may be set until Start, Observe until Run.
@@ -47,25 +47,24 @@ type Runner struct {
 	Progress
 	net                     *model.Network
 	trainImages, testImages model.Images
-	dataID                  func() string // may have to wait for it
+	dataID                  func() string // may have to wait for the data
 	saved                   int64         // step of the checkpoint in Dir
 
-	unseen int       // samples of the steps whose loss was not looked at yet
-	looked time.Time // when it was
+	unseen int       // samples since the last look at the loss
+	looked time.Time // time of that look
 
-	// The network as the last checkpoint has it or the next will; nil: made a step since.
+	// The network of the last checkpoint or for the next one; nil after a step.
 	last      *model.State
 	optimizer model.OptimizerState
 	best      *model.State
 }
 
-// Run makes a run: it trains, validates after every epoch, and at the end tests the model
-// of the best validation accuracy, or the last one without validation. A run that goes on
-// from a checkpoint gives the same bits as one that was never interrupted.
+// Run makes a run: it trains, validates after every epoch, and at the end tests the model with the
+// best validation accuracy, or the last one without validation. A run that continues from a
+// checkpoint gives the same bits as one that was never interrupted.
 //
-// When ctx is done, the step in hand is finished, a checkpoint is written, and the error
-// is an *Interrupted. A setting that cannot be is a *FieldError, a loss that is not finite
-// a *Diverged.
+// When ctx ends, Run finishes the current step, writes a checkpoint and returns an *Interrupted.
+// The error of an impossible setting is a *FieldError, of a loss that is not finite a *Diverged.
 func Run(ctx context.Context, job Job) (Result, error) {
 	r, err := New(job)
 	if err != nil {
@@ -77,7 +76,7 @@ func Run(ctx context.Context, job Job) (Result, error) {
 	return r.Run(ctx)
 }
 
-// Run makes the run, after Start, as the function Run does.
+// Run makes the run, after Start, like the function Run.
 func (r *Runner) Run(ctx context.Context) (Result, error) {
 	if r.Observe == nil {
 		r.Observe = func(Event) error { return nil }
@@ -127,8 +126,8 @@ func (r *Runner) save() error {
 	return err
 }
 
-// explain turns the error that ended the run into the one that its caller gets. A run that
-// was interrupted is saved first, unless nothing happened since the last time.
+// explain turns the error that ended the run into the error for the caller. An interrupted run is
+// saved first, unless nothing happened since the last checkpoint.
 func (r *Runner) explain(ctx context.Context, err error) error {
 	dir := ""
 	if r.Dir != nil {
@@ -146,7 +145,8 @@ func (r *Runner) explain(ctx context.Context, err error) error {
 		}
 	}
 	if what := notFinite(""); errors.As(err, &what) {
-		return &Diverged{What: string(what), Step: r.Step, Epoch: r.Epoch + 1, LR: r.Config.LearningRate(r.Epoch), Dir: dir, Saved: r.saved}
+		return &Diverged{What: string(what), Step: r.Step, Epoch: r.Epoch + 1, LR: r.Config.LearningRate(r.Epoch), Dir: dir,
+			Saved: r.saved}
 	}
 	return err
 }

@@ -21,8 +21,8 @@ import (
 	"crnn/rng"
 )
 
-// testConfig is a run of 21 steps, three epochs of seven, that takes a fraction of a second:
-// 54 training images in batches of 8, of which the last has 6, and 6 validation images.
+// testConfig is a run of 21 steps that takes a fraction of a second. It has three epochs of seven
+// steps: 54 training images in batches of 8, the last one of 6, and 6 validation images.
 func testConfig() Config {
 	c := Default()
 	c.Epochs, c.BatchSize, c.HiddenSize, c.NumLayers, c.InputSize = 3, 8, 16, 2, 112
@@ -32,8 +32,8 @@ func testConfig() Config {
 
 const testStepsPerEpoch = 7
 
-// testData are images of noise with a bright bar whose place is the label, which a network
-// learns in a few steps.
+// testData are images of noise with a bright bar whose position is the label. A network learns it
+// in a few steps.
 func testData() *data.Dataset {
 	set := func(count int, seed uint64) *data.Set {
 		s := &data.Set{Count: count, Height: 28, Width: 28, Images: make([]uint8, count*28*28), Labels: make([]uint8, count)}
@@ -87,8 +87,7 @@ func reopen(t testing.TB, d *Dir, epochs int) (*Dir, *Checkpoint) {
 	return d, ck
 }
 
-// record collects events, without the seconds that an epoch took, the one thing that
-// differs from run to run.
+// record collects events without the seconds of an epoch: only they differ from run to run.
 func record(events *[]Event) func(Event) error {
 	return func(e Event) error {
 		if epoch, ok := e.(Epoch); ok {
@@ -100,8 +99,7 @@ func record(events *[]Event) func(Event) error {
 	}
 }
 
-// truncate drops the events that a checkpoint does not know of, as a resume does with the
-// metrics.
+// truncate drops the events after a checkpoint, as a resume does with the metrics.
 func truncate(events []Event, p Progress) (kept []Event) {
 	for _, e := range events {
 		switch e := e.(type) {
@@ -118,7 +116,7 @@ func truncate(events []Event, p Progress) (kept []Event) {
 	return kept
 }
 
-// outcome is what a run leaves behind.
+// outcome holds the results of a run.
 type outcome struct {
 	Events     []Event
 	Result     Result
@@ -141,7 +139,7 @@ func outcomeOf(t testing.TB, d *Dir, events []Event, result Result) outcome {
 	}
 	ck.Config.Out = "" // the directory differs
 	if ck.Progress.Test != nil {
-		ck.Progress.Test.Confusion = nil // no part of a checkpoint
+		ck.Progress.Test.Confusion = nil // not part of a checkpoint
 	}
 	return outcome{events, result, read(BestFile), read(LastFile), ck}
 }
@@ -231,12 +229,12 @@ func TestRunLearnsAndReports(t *testing.T) {
 	}
 }
 
-// The test is that of the model that the run kept, which here is not the last.
+// The test is of the model that the run kept, which here is not the last.
 func TestBestModelIsTested(t *testing.T) {
 	c := testConfig()
 	c.Epochs, c.LR = 6, 0.02
 	var got outcome
-	for c.Seed = 1; ; c.Seed++ { // which seed it is depends on the processor's rounding
+	for c.Seed = 1; ; c.Seed++ { // the seed depends on the processor's rounding
 		if c.Seed > 10 {
 			t.Fatal("with ten seeds the last model is always the best")
 		}
@@ -274,7 +272,7 @@ func TestBestModelIsTested(t *testing.T) {
 	}
 	want := Test{Loss: e.Loss, Accuracy: e.Accuracy, Epoch: got.Result.Test.Epoch, Confusion: e.Confusion}
 	if diff := cmp.Diff(want, got.Result.Test); diff != "" {
-		t.Errorf("the test is not that of %s: %s", BestFile, diff)
+		t.Errorf("the test does not match %s: %s", BestFile, diff)
 	}
 }
 
@@ -287,7 +285,7 @@ func (c Confusion) count() (n int64) {
 	return n
 }
 
-// The epoch's figures are the means of its steps, each batch weighted by its size.
+// The epoch's figures are the means over its steps, with each batch weighted by its size.
 func TestEpochAveragesItsSteps(t *testing.T) {
 	for _, logSteps := range []bool{true, false} {
 		c := testConfig()
@@ -304,9 +302,9 @@ func TestEpochAveragesItsSteps(t *testing.T) {
 				seen, told = upTo, e.Step
 			case Epoch:
 				if seen != 54 {
-					t.Errorf("epoch %d: its steps tell of %d images, want 54", e.Epoch, seen)
+					t.Errorf("epoch %d: its steps report %d images, want 54", e.Epoch, seen)
 				}
-				// Sums of seven doubles of about 100 each lose some 1e-13.
+				// Sums of seven doubles of about 100 each have errors of some 1e-13.
 				if mean := sum / 54; math.Abs(mean-e.TrainLoss) > 1e-12 {
 					t.Errorf("epoch %d: training loss %v, its steps say %v", e.Epoch, e.TrainLoss, mean)
 				}
@@ -316,7 +314,7 @@ func TestEpochAveragesItsSteps(t *testing.T) {
 	}
 }
 
-// stopAfter returns a context that is done after the given number of steps.
+// stopAfter returns a context that ends after the given number of steps.
 func stopAfter(step int64, next func(Event) error) (context.Context, func(Event) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	return ctx, func(e Event) error {
@@ -327,8 +325,8 @@ func stopAfter(step int64, next func(Event) error) (context.Context, func(Event)
 	}
 }
 
-// evalStop is a backend on which the context is done in the middle of the given evaluation,
-// counted from 1: the validations in their order, and then the test.
+// evalStop is a backend that ends the context in the middle of the given evaluation. Evaluations
+// count from 1: the validations in their order, then the test.
 type evalStop struct {
 	model.Backend
 	left   int
@@ -345,7 +343,7 @@ type stopHead struct {
 	be *evalStop
 }
 
-// SetTotals is called with nothing at the start of an epoch and of an evaluation in turn.
+// SetTotals is called with zeros in turn at the start of an epoch and of an evaluation.
 func (h *stopHead) SetTotals(t model.Totals) error {
 	if h.be.left--; h.be.left == 0 {
 		h.be.cancel()
@@ -353,8 +351,7 @@ func (h *stopHead) SetTotals(t model.Totals) error {
 	return h.Head.SetTotals(t)
 }
 
-// A run that is interrupted and resumed leaves the bits of one that was not, wherever it
-// was interrupted.
+// A run that is interrupted anywhere and resumed gives the same bits as an uninterrupted run.
 func TestResumeGivesTheSameBits(t *testing.T) {
 	want := uninterrupted(t, testConfig())
 
@@ -380,8 +377,8 @@ func TestResumeGivesTheSameBits(t *testing.T) {
 		}
 	}
 
-	// In the middle of an epoch, before its last step, and after it: then the validation is
-	// still to come.
+	// Stop in the middle of an epoch, before its last step, and after it, when only the validation
+	// is left.
 	for _, step := range []int64{1, 3, 6, 7, 8, 14, 20, 21} {
 		t.Run(fmt.Sprintf("step %d", step), func(t *testing.T) {
 			d := testDir(t)
@@ -393,7 +390,8 @@ func TestResumeGivesTheSameBits(t *testing.T) {
 		})
 	}
 	for call, step := range map[int]int64{1: 0, 2: 7, 3: 7, 4: 14, 6: 21, 7: 21} {
-		name := map[int]string{1: "before the first step", 2: "first validation", 3: "second epoch", 4: "second validation", 6: "third validation", 7: "test"}[call]
+		name := map[int]string{1: "before the first step", 2: "first validation", 3: "second epoch", 4: "second validation",
+			6: "third validation", 7: "test"}[call]
 		t.Run(name, func(t *testing.T) {
 			d := testDir(t)
 			var events []Event
@@ -419,9 +417,10 @@ func TestResumeGivesTheSameBits(t *testing.T) {
 		}
 		resume(t, d, events)
 	})
-	// A process that is killed leaves its last checkpoint, whatever it did since. It may die
-	// before or after an event is in its metrics.
-	for _, at := range []string{"before step 3", "after step 12", "before epoch 1", "after epoch 1", "after epoch 3", "before test", "after test"} {
+	// A killed process leaves its last checkpoint and loses all later work. It may die before or
+	// after an event is in its metrics.
+	for _, at := range []string{"before step 3", "after step 12", "before epoch 1", "after epoch 1", "after epoch 3",
+		"before test", "after test"} {
 		t.Run("killed "+at, func(t *testing.T) {
 			d := testDir(t)
 			var events []Event
@@ -446,14 +445,14 @@ func TestResumeGivesTheSameBits(t *testing.T) {
 					return nil
 				}})
 			if err != died {
-				t.Fatalf("error %v, want that of the observer", err)
+				t.Fatalf("error %v, want the observer's error", err)
 			}
 			resume(t, d, events)
 		})
 	}
 }
 
-// A finished run that is given more epochs leaves what a run of as many epochs does.
+// A finished run that is given more epochs ends like a run of that many epochs.
 func TestResumeWithMoreEpochs(t *testing.T) {
 	short, long := testConfig(), testConfig()
 	short.Epochs, long.Epochs = 1, 3
@@ -484,7 +483,7 @@ func TestResumeWithMoreEpochs(t *testing.T) {
 	}
 	events = truncate(events, ck.Progress)
 	job.Dir, job.From = d, ck
-	// On the disk it is extended when the run starts, and not before, for it may be refused.
+	// The file is extended only when the run starts, since the run may be refused before.
 	onDisk := func() *Checkpoint {
 		ck, err := ReadCheckpoint(d.File(checkpointFile))
 		if err != nil {
@@ -524,7 +523,7 @@ func TestMaxSteps(t *testing.T) {
 	if got.Result.Steps != 10 || got.Result.Epochs != 2 {
 		t.Errorf("%d steps and %d epochs, want 10 and 2", got.Result.Steps, got.Result.Epochs)
 	}
-	// As at an epoch's end: epoch line, then the test.
+	// As at an epoch's end, the epoch's event comes before the test.
 	n := len(got.Events)
 	if e, ok := got.Events[n-2].(Epoch); !ok || e.Epoch != 2 || e.Step != 10 || e.ValLoss == nil {
 		t.Errorf("last but one event %+v, want epoch 2 with its validation", got.Events[n-2])
@@ -541,7 +540,7 @@ func TestMaxSteps(t *testing.T) {
 
 func TestEarlyStopping(t *testing.T) {
 	c := testConfig()
-	// A learning rate that changes no weight leaves the validation loss to the running
+	// With a learning rate that changes no weight, the validation loss follows the running
 	// statistics, which go up and down.
 	c.Epochs, c.EarlyStopping, c.LR = 9, 2, 1e-30
 	c.LRSchedule = "none"
@@ -614,7 +613,7 @@ func (s spiedImages) Gather(p model.Pass, indices []int32, x *tensor.Dense, labe
 	return s.Images.Gather(p, indices, x, labels)
 }
 
-// The recipe's learning rate makes no weight overflow; this one does at once.
+// This learning rate makes weights overflow at once; the recipe's does not.
 func TestDivergence(t *testing.T) {
 	c := testConfig()
 	c.LR, c.LRSchedule = 3e38, "none"
@@ -625,13 +624,14 @@ func TestDivergence(t *testing.T) {
 		t.Fatalf("error %v, want a *Diverged", err)
 	}
 	text := err.Error()
-	for _, want := range []string{"NaN", fmt.Sprintf("step %d ", diverged.Step), "learning rate 3e+38", "--lr 0.0005", "before its first step", d.Path()} {
+	for _, want := range []string{"NaN", fmt.Sprintf("step %d ", diverged.Step), "learning rate 3e+38", "--lr 0.0005",
+		"before its first step", d.Path()} {
 		if !strings.Contains(text, want) {
 			t.Errorf("error %q, want %q in it", text, want)
 		}
 	}
 	if ck, err := ReadCheckpoint(d.File(checkpointFile)); err != nil || ck.Progress.Step != 0 {
-		t.Errorf("the checkpoint from before is gone (%v)", err)
+		t.Errorf("the checkpoint from before the first step is gone (%v)", err)
 	}
 }
 
@@ -651,8 +651,10 @@ func TestInit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result.Best.HiddenSize != 12 || result.Best.Channels != sizes.Channels || result.Best.NumBatchesTracked != 5+testStepsPerEpoch {
-		t.Errorf("trained %+v after %d batches, want the sizes of the weights and %d", result.Best.Config, result.Best.NumBatchesTracked, 5+testStepsPerEpoch)
+	if result.Best.HiddenSize != 12 || result.Best.Channels != sizes.Channels ||
+		result.Best.NumBatchesTracked != 5+testStepsPerEpoch {
+		t.Errorf("trained %+v after %d batches, want the sizes of the weights and %d",
+			result.Best.Config, result.Best.NumBatchesTracked, 5+testStepsPerEpoch)
 	}
 	saved, _, err := LoadConfig(d.File(ConfigFile))
 	if err != nil {
@@ -664,7 +666,7 @@ func TestInit(t *testing.T) {
 	if err := saved.Validate(); err != nil {
 		t.Errorf("%s cannot be used again: %v", ConfigFile, err)
 	}
-	// The run goes on without the file of weights.
+	// The run can be resumed without the file of weights.
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
@@ -678,10 +680,11 @@ func TestInit(t *testing.T) {
 	}
 	c.HiddenSize = 64
 	var field *FieldError
-	if _, err := Run(context.Background(), Job{Backend: testBackend(t), Data: testData(), Config: c}); !errors.As(err, &field) || field.Field != "hidden-size" {
+	_, err = Run(context.Background(), Job{Backend: testBackend(t), Data: testData(), Config: c})
+	if !errors.As(err, &field) || field.Field != "hidden-size" {
 		t.Errorf("error %v, want a *FieldError of a hidden size that is not the weights'", err)
 	}
-	// The default is refused too where it was asked for.
+	// The default is refused too if the user gave it.
 	c.HiddenSize = Default().HiddenSize
 	job := Job{Backend: testBackend(t), Data: testData(), Config: c, Given: map[string]bool{"hidden-size": true}}
 	if _, err := New(job); !errors.As(err, &field) || field.Field != "hidden-size" {
@@ -701,14 +704,14 @@ func TestInit(t *testing.T) {
 	}
 }
 
-// A resume that says something else than the run, such as where the data is now, is recorded
-// at once.
+// Settings that a resume changes, such as the data's directory, are recorded at once.
 func TestStartRecordsSettings(t *testing.T) {
 	c := testConfig()
 	c.MaxSteps = 9
 	d := testDir(t)
 	ctx, observe := stopAfter(3, func(Event) error { return nil })
-	if _, err := Run(ctx, Job{Backend: testBackend(t), Data: testData(), Config: c, Dir: d, Observe: observe}); err == nil {
+	job := Job{Backend: testBackend(t), Data: testData(), Config: c, Dir: d, Observe: observe}
+	if _, err := Run(ctx, job); err == nil {
 		t.Fatal("no interruption")
 	}
 	d, ck := reopen(t, d, 0)
@@ -732,7 +735,8 @@ func TestStartRecordsSettings(t *testing.T) {
 	}
 	ck.Config.Data = "elsewhere"
 	start()
-	if now, err := ReadCheckpoint(d.File(checkpointFile)); err != nil || now.Config.Data != "elsewhere" || now.Progress.Step != 3 {
+	if now, err := ReadCheckpoint(d.File(checkpointFile)); err != nil || now.Config.Data != "elsewhere" ||
+		now.Progress.Step != 3 {
 		t.Errorf("the checkpoint does not name the data (%v)", err)
 	}
 	if now, _, err := LoadConfig(d.File(ConfigFile)); err != nil || now.Data != "elsewhere" {
@@ -750,8 +754,9 @@ func TestResumeRefusesOtherData(t *testing.T) {
 	other := testData()
 	other.Train.Images[0]++
 	d, ck := reopen(t, d, 0)
-	if _, err := Run(context.Background(), Job{Backend: testBackend(t), Data: other, Dir: d, From: ck}); err == nil || !strings.Contains(err.Error(), "--data") {
-		t.Errorf("error %v, want one of other data", err)
+	if _, err := Run(context.Background(), Job{Backend: testBackend(t), Data: other, Dir: d, From: ck}); err == nil ||
+		!strings.Contains(err.Error(), "--data") {
+		t.Errorf("error %v, want one that names --data", err)
 	}
 }
 
@@ -761,7 +766,10 @@ func TestRunsRepeat(t *testing.T) {
 	c.Epochs = 1
 	d := testDir(t)
 	var events []Event
-	first, err := Run(context.Background(), Job{Backend: testBackend(t), Data: testData(), Config: c, Dir: d, Observe: record(&events), Build: Build{"1.2.3", "a processor"}})
+	first, err := Run(context.Background(), Job{
+		Backend: testBackend(t), Data: testData(), Config: c, Dir: d, Observe: record(&events),
+		Build: Build{"1.2.3", "a processor"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -798,8 +806,9 @@ func TestRunWithoutDirectory(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := Run(ctx, Job{Backend: testBackend(t), Data: testData(), Config: c}); err == nil || strings.Contains(err.Error(), "resume") {
-		t.Errorf("error %v, want an interruption that nothing resumes", err)
+	if _, err := Run(ctx, Job{Backend: testBackend(t), Data: testData(), Config: c}); err == nil ||
+		strings.Contains(err.Error(), "resume") {
+		t.Errorf("error %v, want an interruption without a hint to resume", err)
 	}
 }
 
@@ -813,11 +822,12 @@ func TestRunRefusesBadSettings(t *testing.T) {
 		change(&c)
 		d := testDir(t)
 		var bad *FieldError
-		if _, err := Run(context.Background(), Job{Backend: testBackend(t), Data: testData(), Config: c, Dir: d}); !errors.As(err, &bad) || bad.Field != field {
+		_, err := Run(context.Background(), Job{Backend: testBackend(t), Data: testData(), Config: c, Dir: d})
+		if !errors.As(err, &bad) || bad.Field != field {
 			t.Errorf("error %v, want a *FieldError of %s", err, field)
 		}
 		if _, err := os.Stat(d.File(checkpointFile)); err == nil {
-			t.Errorf("%s: a run that cannot be was begun", field)
+			t.Errorf("%s: an impossible run was begun", field)
 		}
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"crnn/model"
 )
 
-// The files of a run, in its directory. Package report writes MetricsFile, one event a line, and
-// figures.
+// The files of a run, in its directory. Package report writes MetricsFile, one event per line, and
+// the figures.
 const (
 	ConfigFile         = "config.yaml"
 	BestFile           = "best.safetensors"
@@ -28,8 +28,8 @@ const (
 	MetricsFile        = "metrics.jsonl"
 )
 
-// runsDir is the folder of the runs that were given no directory of their own, and the
-// name of the link in it to the run that was started last.
+// runsDir is the folder of the runs without a given directory, latestLink the name of the link in
+// it to the latest run.
 const (
 	runsDir    = "runs"
 	latestLink = "latest"
@@ -39,7 +39,7 @@ const (
 type Dir struct {
 	path  string
 	lock  *flock.Flock
-	saved Config // in the checkpoint that is there
+	saved Config // the settings in the directory's checkpoint
 }
 
 // Path returns the directory's path.
@@ -51,8 +51,8 @@ func (d *Dir) File(name string) string { return filepath.Join(d.path, name) }
 // Close lets others use the directory.
 func (d *Dir) Close() error { return d.lock.Close() }
 
-// CreateDir makes the directory of a new run at path, or runs/<date-time> if path is
-// empty. It may exist already, unless it holds a run or what is left of one.
+// CreateDir makes the directory of a new run at path, or runs/<date-time> if path is empty. It may
+// exist already, unless it holds a run or files of one.
 func CreateDir(path string, now time.Time) (*Dir, error) {
 	if path == "" {
 		var err error
@@ -82,7 +82,8 @@ func CreateDir(path string, now time.Time) (*Dir, error) {
 // checkEmpty returns an error if the directory holds files of a run.
 func (d *Dir) checkEmpty() error {
 	if d.holdsRun() {
-		return fmt.Errorf("%s holds a run already: go on with `crnn train --resume %s`, or give another --out", d.path, d.path)
+		return fmt.Errorf("%s holds a run already: go on with `crnn train --resume %s`, or give another --out",
+			d.path, d.path)
 	}
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
@@ -123,12 +124,11 @@ func makeDefaultDir(now time.Time) (string, error) {
 	}
 }
 
-// OpenDir opens the directory of a run in order to resume it, and reads its checkpoint,
-// which it extends to the given number of epochs (see Extend; 0: the run's own). On the disk
-// the checkpoint stays as it is. If it is damaged, the error says how to go on from the one
-// before it.
+// OpenDir opens the directory of a run in order to resume it, and reads its checkpoint, which it
+// extends to the given number of epochs (see Extend; 0: the run's own). The file on disk stays as
+// it is. If it is damaged, the error says how to continue from the previous one.
 func OpenDir(path string, epochs int) (*Dir, *Checkpoint, error) {
-	// The run that runs/latest leads to now may not be the one that it leads to later.
+	// Resolve links: runs/latest may lead to another run later.
 	resolved, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%s does not exist: give the directory of a run to resume", path)
@@ -163,8 +163,8 @@ func OpenDir(path string, epochs int) (*Dir, *Checkpoint, error) {
 	return d, ck, nil
 }
 
-// lockDir takes the directory for this process alone, and removes what processes that
-// were killed left half-written in it.
+// lockDir takes the directory for this process alone, and removes the half-written files of killed
+// processes.
 func lockDir(path string) (*Dir, error) {
 	d := &Dir{path: path}
 	d.lock = flock.New(d.File(lockFile), flock.SetPermissions(0o644))
@@ -191,7 +191,7 @@ func (d *Dir) holdsRun() bool {
 	return false
 }
 
-// readCheckpoint reads the run's checkpoint. If it is damaged the error offers the one before.
+// readCheckpoint reads the run's checkpoint. If it is damaged, the error offers the previous one.
 func (d *Dir) readCheckpoint() (*Checkpoint, error) {
 	path, previous := d.File(checkpointFile), d.File(previousCheckpoint)
 	ck, err := ReadCheckpoint(path)
@@ -205,12 +205,13 @@ func (d *Dir) readCheckpoint() (*Checkpoint, error) {
 	if previousErr != nil {
 		return nil, fmt.Errorf("%w, and there is no whole one before it: start again with another --out", err)
 	}
-	return nil, fmt.Errorf("%w; the one before it, after step %d, is whole: to go on from there, `mv %s %s` and resume again",
+	return nil, fmt.Errorf("%w; the one before it, after step %d, is whole: to go on from there, "+
+		"`mv %s %s` and resume again",
 		err, before.Progress.Step, previous, path)
 }
 
-// writeCheckpoint replaces the run's checkpoint and keeps the one before it. At any instant
-// a whole checkpoint is there.
+// writeCheckpoint replaces the run's checkpoint and keeps the previous one. A whole checkpoint
+// exists at any time.
 func (d *Dir) writeCheckpoint(ck *Checkpoint) error {
 	path, previous := d.File(checkpointFile), d.File(previousCheckpoint)
 	if err := atomicfile.Preserve(path, previous); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -236,19 +237,20 @@ func (d *Dir) writeWeights(last, best *model.State) error {
 	return nil
 }
 
-// cannotWrite returns the error of the file at path that was not written because of err,
-// which names a temporary file.
+// cannotWrite returns the error of failing to write the file at path. err is the cause; it names a
+// temporary file.
 func (d *Dir) cannotWrite(path string, err error) error {
 	remedy := "give a directory with room, that can be written, with --out"
 	if d.holdsRun() {
-		remedy = fmt.Sprintf("once there is room and the right to write, `crnn train --resume %s` goes on from the last checkpoint", d.path)
+		remedy = fmt.Sprintf("once there is room and the right to write, "+
+			"`crnn train --resume %s` goes on from the last checkpoint", d.path)
 	}
 	return fmt.Errorf("cannot write %s: %w; %s", path, osfile.Cause(err), remedy)
 }
 
-// LinkLatest makes runs/latest lead to the run, if it lies in a folder named runs. An error
-// does the run no harm: some file systems have no links, Windows lets few users make them,
-// and something else may have the name.
+// LinkLatest makes runs/latest lead to the run, if it lies in a folder named runs. An error does
+// not harm the run: some file systems have no links, Windows lets few users make them, and
+// something else may have the name.
 func (d *Dir) LinkLatest() error {
 	if err := d.linkLatest(); err != nil {
 		return fmt.Errorf("%s does not lead to this run: %w", filepath.Join(filepath.Dir(d.path), latestLink), err)
@@ -265,7 +267,7 @@ func (d *Dir) linkLatest() error {
 	if filepath.Base(folder) != runsDir || name == latestLink {
 		return nil
 	}
-	// A link cannot be replaced, but another renamed in its place.
+	// A link cannot be changed, but a new one can be renamed over it.
 	link := filepath.Join(folder, latestLink)
 	temp := filepath.Join(folder, "."+latestLink+"-"+name)
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -275,7 +277,7 @@ func (d *Dir) linkLatest() error {
 		return err
 	}
 	if info, err := os.Lstat(link); err == nil && info.Mode()&fs.ModeSymlink != 0 && runtime.GOOS == "windows" {
-		os.Remove(link) // there a link to a directory is not replaced; Rename tells if it stays
+		os.Remove(link) // Windows does not rename over a directory link; Rename fails if it is still there
 	}
 	if err := os.Rename(temp, link); err != nil {
 		os.Remove(temp)

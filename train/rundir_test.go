@@ -14,7 +14,7 @@ import (
 
 var someTime = time.Date(2025, 3, 4, 15, 6, 7, 0, time.UTC)
 
-// expectError checks for one line that holds all of the words.
+// expectError checks that err is one line with all of the words.
 func expectError(t *testing.T, err error, words ...string) {
 	t.Helper()
 	if err == nil {
@@ -71,9 +71,10 @@ func TestOneRunInADirectory(t *testing.T) {
 	d.Close()
 }
 
-// What is left of a run is not written over, and a directory that is refused stays as it is.
+// The files of a run are not overwritten, and a refused directory stays as it is.
 func TestCreateDirRefusesFilesOfARun(t *testing.T) {
-	for name, content := range map[string]string{ConfigFile: "", BestFile: "", "other.safetensors": "", MetricsFile: "{}\n"} {
+	for name, content := range map[string]string{ConfigFile: "", BestFile: "", "other.safetensors": "",
+		MetricsFile: "{}\n"} {
 		path := t.TempDir()
 		if err := os.WriteFile(filepath.Join(path, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -85,7 +86,7 @@ func TestCreateDirRefusesFilesOfARun(t *testing.T) {
 		}
 	}
 	path := t.TempDir()
-	for _, name := range []string{MetricsFile, "notes.txt"} { // the former empty
+	for _, name := range []string{MetricsFile, "notes.txt"} { // the metrics are empty
 		if err := os.WriteFile(filepath.Join(path, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +98,8 @@ func TestCreateDirRefusesFilesOfARun(t *testing.T) {
 	d.Close()
 }
 
-// The error of a file that cannot be written names it, not the temporary one, and the remedy.
+// The error of a file that cannot be written names that file, not the temporary one, and the
+// remedy.
 func TestCannotWrite(t *testing.T) {
 	d := testDir(t)
 	path := d.File(checkpointFile)
@@ -168,7 +170,7 @@ func TestHalfWrittenFilesAreRemoved(t *testing.T) {
 	}
 }
 
-// A checkpoint that is cut is refused with the way to the one before it, which works.
+// A cut checkpoint is refused. The error says how to return to the previous one, and that works.
 func TestDamagedCheckpointOffersTheOneBefore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run")
 	d, err := CreateDir(path, someTime)
@@ -217,7 +219,7 @@ func TestDamagedCheckpointOffersTheOneBefore(t *testing.T) {
 	_, _, err = OpenDir(path, 0)
 	expectError(t, err, checkpoint, "damaged", "no whole one before it", "--out")
 
-	// One of another version is not damaged: there is nothing to offer.
+	// A checkpoint of another version is not damaged: the error offers nothing.
 	copy(b[8:], "\x63")
 	for _, f := range []string{checkpoint, previous} {
 		if err := os.WriteFile(f, b, 0o600); err != nil {
@@ -227,7 +229,7 @@ func TestDamagedCheckpointOffersTheOneBefore(t *testing.T) {
 	_, _, err = OpenDir(path, 0)
 	expectError(t, err, checkpoint, "format 99")
 	if strings.Contains(err.Error(), "mv") {
-		t.Errorf("error %q offers the one before", err)
+		t.Errorf("error %q offers the previous checkpoint", err)
 	}
 }
 
@@ -268,7 +270,7 @@ func TestLinkLatest(t *testing.T) {
 		t.Errorf("the folder of runs holds %v (%v), want latest and the run", list, err)
 	}
 
-	// A run elsewhere leaves no link, and runs/latest is opened as the run that it leads to.
+	// A run elsewhere leaves no link. Opening runs/latest opens the run that it leads to.
 	d, err := CreateDir("elsewhere", someTime)
 	if err != nil {
 		t.Fatal(err)

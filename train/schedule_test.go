@@ -9,7 +9,7 @@ import (
 	"crnn/model/safetensors"
 )
 
-// The learning rates are those of PyTorch's schedulers, whose sequences the fixtures hold.
+// The learning rates equal those of PyTorch's schedulers. The fixtures hold their sequences.
 func TestLearningRateIsPyTorchs(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("..", "testdata", "schedule", "*.safetensors"))
 	if err != nil || len(files) == 0 {
@@ -29,8 +29,8 @@ func TestLearningRateIsPyTorchs(t *testing.T) {
 		}
 		c := Default()
 		c.LRSchedule, c.LR, c.Epochs = f.Metadata["kind"], number("lr"), int(number("epochs"))
-		// PyTorch goes from each cosine to the next by a quotient, which adds up rounding errors:
-		// some 1e-16 of the rate and of lr an epoch. Its steps are products, like ours.
+		// PyTorch computes each cosine from the previous one by a quotient. That adds up rounding
+		// errors: some 1e-16 of the rate and of lr per epoch. Its steps are products, like ours.
 		tolerance := 1e-15 * float64(c.Epochs)
 		if c.LRSchedule == "step" {
 			c.LRStep, c.LRGamma, tolerance = int(number("lr_step")), number("lr_gamma"), 0

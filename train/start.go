@@ -10,11 +10,11 @@ import (
 	"crnn/model"
 )
 
-// New puts everything in place for the next step, and writes nothing: what cannot be run is
-// refused here. A setting that cannot be is a *FieldError.
+// New prepares everything for the next step, and writes nothing. It refuses a run that cannot work.
+// The error of an impossible setting is a *FieldError.
 func New(job Job) (*Runner, error) {
 	r := &Runner{Job: job, dataID: sync.OnceValue(func() string { return dataID(job.Data) })}
-	go r.dataID() // which reads all of it, while the network is made
+	go r.dataID() // it reads all of the data, while the network is made
 	start := r.restore
 	if r.From == nil {
 		start = r.begin
@@ -27,7 +27,7 @@ func New(job Job) (*Runner, error) {
 		return nil, err
 	}
 
-	// The images first, so that the memory that is left is the network's.
+	// The images come first, so that the network's check sees the memory that is left.
 	for _, s := range []struct {
 		to  *model.Images
 		set *data.Set
@@ -40,9 +40,10 @@ func New(job Job) (*Runner, error) {
 	sizes.Dropout = r.Config.Dropout
 	// A batch is never larger than the training set.
 	batch := min(r.Config.BatchSize, len(r.Plan.Train))
-	if r.net, err = model.New(r.Backend, sizes, model.Options{MaxBatch: maxBatch(sizes, batch), Seed: r.Config.Seed, Optimizer: optimizer}); err != nil {
+	options := model.Options{MaxBatch: maxBatch(sizes, batch), Seed: r.Config.Seed, Optimizer: optimizer}
+	if r.net, err = model.New(r.Backend, sizes, options); err != nil {
 		if e := (*model.MemoryError)(nil); errors.As(err, &e) && e.Fits < maxBatch(sizes, 1) {
-			e.Fits = 0 // the evaluation's batches would not
+			e.Fits = 0 // the evaluation's batches would not fit
 			err = fmt.Errorf("%w (an evaluation takes %d at a time)", err, maxBatch(sizes, 1))
 		}
 		return nil, fieldError(err)
@@ -61,26 +62,26 @@ func New(job Job) (*Runner, error) {
 	return r, nil
 }
 
-// maxEvalValues bounds the outputs of a network's layers in an evaluation, in elements. With
-// what its operators keep besides, the memory is some hundred MiB.
+// maxEvalValues bounds the outputs of a network's layers in an evaluation, in elements. Together
+// with the operators' other arrays that is some hundred MiB.
 const maxEvalValues = 1 << 24
 
-// maxBatch returns the number of images that a network of the given sizes is made for: those
-// of a training step, and EvalBatch, unless the evaluation would then decide whether the
-// network fits into memory. The machine has no say in it, since the batches of an evaluation
-// are part of its rounding.
+// maxBatch returns the largest batch that a network of the given sizes is made for. It is the
+// larger one of the training batch and EvalBatch, or the training batch if the evaluation would
+// need too much memory. It does not depend on the machine, since the batches of an evaluation
+// affect its rounding.
 func maxBatch(c model.Config, batch int) int {
 	pixels := c.ImageHeight * c.ImageWidth
-	values := pixels*c.Channels[0] + pixels/4*c.Channels[1] + c.NumLayers*c.SeqLen()*c.HiddenSize // of an image
+	values := pixels*c.Channels[0] + pixels/4*c.Channels[1] + c.NumLayers*c.SeqLen()*c.HiddenSize // per image
 	if values > maxEvalValues/EvalBatch {
 		return batch
 	}
 	return max(batch, EvalBatch)
 }
 
-// Start writes what a run has in its directory from the first: a checkpoint and the settings.
-// Of a run that goes on the checkpoint is written only if its settings are not those of
-// the directory's.
+// Start writes the first files of a run into its directory: a checkpoint and the settings. For a
+// resumed run it writes the checkpoint only if the settings differ from those in the directory's
+// checkpoint.
 func (r *Runner) Start() error {
 	if r.Dir == nil {
 		return nil
@@ -88,7 +89,8 @@ func (r *Runner) Start() error {
 	r.Config.Out = r.Dir.Path()
 	saved := r.Dir.saved
 	saved.Out = r.Config.Out
-	// The checkpoint first: settings without one could neither be resumed nor started again.
+	// The checkpoint comes first: a directory with only settings could neither be resumed nor used
+	// for a new run.
 	if r.From == nil || saved != r.Config {
 		if err := r.save(); err != nil {
 			return err
@@ -122,8 +124,8 @@ func (r *Runner) begin() error {
 	return r.adopt(r.last.Config)
 }
 
-// adopt makes the sizes of the weights to start from those of the run. What was given and
-// differs is refused.
+// adopt gives the run the sizes of the weights that it starts from. It refuses a size that was
+// given and differs.
 func (r *Runner) adopt(sizes model.Config) error {
 	c, initial := &r.Config, Default()
 	for _, s := range []struct {
@@ -136,28 +138,33 @@ func (r *Runner) adopt(sizes model.Config) error {
 		{"input-size", &c.InputSize, initial.InputSize, sizes.InputSize},
 	} {
 		if (r.Given[s.field] || *s.size != s.usual) && *s.size != s.given {
-			return &FieldError{s.field, *s.size, fmt.Sprintf("must be left out or be %d, the size of the weights in %s", s.given, c.Init)}
+			return &FieldError{s.field, *s.size,
+				fmt.Sprintf("must be left out or be %d, the size of the weights in %s", s.given, c.Init)}
 		}
 		*s.size = s.given
 	}
 	if train := r.Data.Train; sizes.ImageHeight != train.Height || sizes.ImageWidth != train.Width {
-		return &FieldError{"init", c.Init, fmt.Sprintf("must hold weights for images of %dx%d, as the data has, but they are for %dx%d",
-			train.Height, train.Width, sizes.ImageHeight, sizes.ImageWidth)}
+		return &FieldError{"init", c.Init,
+			fmt.Sprintf("must hold weights for images of %dx%d, as the data has, but they are for %dx%d",
+				train.Height, train.Width, sizes.ImageHeight, sizes.ImageWidth)}
 	}
 	if n := len(data.ClassNames); sizes.Classes != n {
-		return &FieldError{"init", c.Init, fmt.Sprintf("must hold weights that tell %d classes apart, as many as the data has, but they tell %d", n, sizes.Classes)}
+		return &FieldError{"init", c.Init,
+			fmt.Sprintf("must hold weights that tell %d classes apart, as many as the data has, but they tell %d",
+				n, sizes.Classes)}
 	}
 	return nil
 }
 
-// restore puts the run where its checkpoint left it.
+// restore sets the run to the state in its checkpoint.
 func (r *Runner) restore() error {
 	ck := r.From
 	r.Config, r.Progress = ck.Config, ck.Progress
 	r.last, r.optimizer, r.best = ck.Last, ck.Optimizer, ck.Best
 	r.saved = ck.Progress.Step
 	if id := r.dataID(); id != ck.DataID {
-		return fmt.Errorf("%s: not the data that the run was started with (%s, expected %s); give its directory with --data", r.Data.Dir, id, ck.DataID)
+		return fmt.Errorf("%s: not the data that the run was started with (%s, expected %s); give its directory with --data",
+			r.Data.Dir, id, ck.DataID)
 	}
 	return nil
 }
@@ -171,5 +178,6 @@ func dataID(d *data.Dataset) string {
 		sum = crc32.Update(sum, table, set.Images)
 		sum = crc32.Update(sum, table, set.Labels)
 	}
-	return fmt.Sprintf("%d and %d images of %dx%d, CRC-32C %08x", d.Train.Count, d.Test.Count, d.Train.Height, d.Train.Width, sum)
+	return fmt.Sprintf("%d and %d images of %dx%d, CRC-32C %08x",
+		d.Train.Count, d.Test.Count, d.Train.Height, d.Train.Width, sum)
 }

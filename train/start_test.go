@@ -7,10 +7,10 @@ import (
 	"crnn/model"
 )
 
-// An evaluation takes EvalBatch images at a time unless that is what makes a network large.
+// An evaluation takes EvalBatch images at a time, unless its arrays would then dominate the memory.
 func TestMaxBatch(t *testing.T) {
 	large := model.Default()
-	large.InputSize, large.HiddenSize = 1, 2048 // 5 layers of 3136 steps: 128 MB an image
+	large.InputSize, large.HiddenSize = 1, 2048 // 5 layers of 3136 steps: 128 MB per image
 	for _, c := range []struct {
 		sizes       model.Config
 		batch, want int
@@ -27,7 +27,7 @@ func TestMaxBatch(t *testing.T) {
 	}
 }
 
-// Until Start nothing is written.
+// Nothing is written before Start.
 func TestNewWritesNothing(t *testing.T) {
 	d := testDir(t)
 	r, err := New(Job{Backend: testBackend(t), Data: testData(), Config: testConfig(), Dir: d})

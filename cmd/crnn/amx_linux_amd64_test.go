@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Where the system refuses the registers of AMX, bf16 takes another path, and doctor says why.
+// If the system refuses the registers of AMX, bf16 takes another path, and doctor says why.
 func TestAMXRefused(t *testing.T) {
 	if !strings.Contains(processorFeatures(), "AMX") {
 		t.Skip("the processor has no AMX")

@@ -13,7 +13,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage:     "train and run a convolutional recurrent network on Fashion-MNIST",
 		Writer:    stdout,
 		ErrWriter: stderr,
-		HideHelp:  true, // `crnn help` and --help are ours: see arrange
+		HideHelp:  true, // arrange handles `crnn help` and --help
 		Commands: []*cli.Command{
 			trainCommand(), evalCommand(), predictCommand(), benchCommand(), compareCommand(),
 			summaryCommand(), samplesCommand(), dataCommand(), doctorCommand(), versionCommand(),
@@ -25,8 +25,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	return app
 }
 
-// newCommand returns a command that takes the given options and then does action.
-// example is a line or more of its help text.
+// newCommand returns a command that takes the given options and runs action. example is one or more
+// lines of its help text.
 func newCommand(name, args, usage, description, example string, options []*option, action cli.ActionFunc) *cli.Command {
 	c := &cli.Command{
 		Name: name, ArgsUsage: args, Usage: usage,

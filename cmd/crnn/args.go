@@ -84,7 +84,7 @@ func unknownCommand(app *cli.App, name string) error {
 	return usagef("unknown command %q%s; `crnn help` lists them", name, didYouMean(name, names))
 }
 
-// noArguments refuses whatever comes after the first n arguments of a command.
+// noArguments refuses more than n arguments of a command.
 func noArguments(c *cli.Context, n int) error {
 	if c.NArg() <= n {
 		return nil
@@ -93,8 +93,8 @@ func noArguments(c *cli.Context, n int) error {
 		c.Args().Get(n), c.Command.Name, c.Command.Name)
 }
 
-// didYouMean returns ` (did you mean NAME?)` for the name nearest to word, or nothing where
-// none is near.
+// didYouMean returns ` (did you mean NAME?)` for the name nearest to word, or "" if no name is
+// near.
 func didYouMean(word string, names []string) string {
 	const far = 3 // edits; half of a short word may be wrong at most
 	best, nearest := min(far, len(strings.Trim(word, "-"))/2)+1, ""

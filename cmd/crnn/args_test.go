@@ -22,7 +22,7 @@ func TestArrange(t *testing.T) {
 		{"compare a --out=f.png b", "compare --out=f.png -- a b"},
 		{"predict x.png --json --weights w y.png", "predict --json --weights w -- x.png y.png"},
 		{"predict -json x.png", "predict -json -- x.png"},
-		// What looks like a flag may be a value, and is an argument after --.
+		// Text that looks like a flag may be a value, and after -- it is an argument.
 		{"bench --steps -3", "bench --steps -3 --"},
 		{"predict -- --json", "predict -- --json"},
 		{"predict -", "predict -- -"},

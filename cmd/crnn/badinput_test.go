@@ -61,20 +61,23 @@ func TestBadSettings(t *testing.T) {
 		{"input size that does not divide", 2, "--input-size 57: must divide 64*7*7", words("train --input-size 57"), nil},
 		{"huge hidden size", 2, "--hidden-size 100000", words("train --hidden-size 100000"), nil},
 		{"huge network", 2, "--hidden-size 8000", words("train --hidden-size 8000 --num-layers 200"), nil},
-		{"early stopping without validation", 2, "--early-stopping 3", words("train --early-stopping 3 --val-fraction 0"), nil},
+		{"early stopping without validation", 2, "--early-stopping 3",
+			words("train --early-stopping 3 --val-fraction 0"), nil},
 		{"bad seed", 2, `--seed "-1"`, words("train --seed -1"), nil},
 		{"too many threads", 2, "--threads 100000", words("train --threads 100000"), nil},
 		{"unknown device", 2, "--device gpu", words("train --device gpu"), nil},
 		{"no GPU", 1, "--device cuda: " + noGPU(t), words("train --device cuda"), nil},
 		{"no second GPU", 1, "--device cuda:1: " + noGPU(t), words("bench --device cuda:1"), nil},
 		{"unknown precision", 2, "--precision fp8", words("bench --precision fp8"), nil},
-		{"precision of a GPU", 2, "--precision tf32: the CPU computes in " + strings.Join(cpuPrecisions(""), " and ") + " only (not a GPU: ", words("eval --weights w --precision tf32"), nil},
+		{"precision of a GPU", 2, "--precision tf32: the CPU computes in " + strings.Join(cpuPrecisions(""), " and ") +
+			" only (not a GPU: ", words("eval --weights w --precision tf32"), nil},
 		{"argument of train", 2, `unexpected argument "foo"`, words("train foo"), nil},
 		{"argument of summary", 2, `unexpected argument "foo"`, words("summary foo"), nil},
 		{"unknown word of data", 2, `"fech": expected fetch, verify or where (did you mean fetch?)`, words("data fech"), nil},
 		{"unknown split", 2, `--split "dev"`, words("eval --weights w --split dev"), nil},
 		{"unknown mode", 2, `--mode "infer"`, words("bench --mode infer"), nil},
-		{"batch of single images", 2, "--batch-size 50: --mode predict times a single image", words("bench --mode predict --batch-size 50"), nil},
+		{"batch of single images", 2, "--batch-size 50: --mode predict times a single image",
+			words("bench --mode predict --batch-size 50"), nil},
 		{"no steps", 2, "--steps 0", words("bench --steps 0"), nil},
 		{"eval without weights", 2, "--weights", words("eval"), nil},
 		{"predict without weights", 2, "--weights", words("predict a.png"), nil},
@@ -84,8 +87,10 @@ func TestBadSettings(t *testing.T) {
 
 		{"environment", 2, `environment variable CRNN_EPOCHS "x"`, words("train"), []string{"CRNN_EPOCHS=x"}},
 		{"environment out of range", 2, "environment variable CRNN_EPOCHS 0", words("train"), []string{"CRNN_EPOCHS=0"}},
-		{"data of the environment", 1, "crnn: environment variable CRNN_DATA: there is no directory /does/not/exist", words("train"), []string{"CRNN_DATA=/does/not/exist"}},
-		{"data of the flag", 1, "crnn: --data: there is no directory /does/not/a", words("eval --weights " + weights + " --data /does/not/a"), []string{"CRNN_DATA=/does/not/b"}},
+		{"data of the environment", 1, "crnn: environment variable CRNN_DATA: there is no directory /does/not/exist",
+			words("train"), []string{"CRNN_DATA=/does/not/exist"}},
+		{"data of the flag", 1, "crnn: --data: there is no directory /does/not/a",
+			words("eval --weights " + weights + " --data /does/not/a"), []string{"CRNN_DATA=/does/not/b"}},
 
 		{"no config", 2, "/does/not/exist", words("train --config /does/not/exist"), nil},
 		{"unknown key", 2, `c.yaml:2: unknown key "epoch"`, config("lr: 0.1\nepoch: 3\n"), nil},
@@ -96,7 +101,8 @@ func TestBadSettings(t *testing.T) {
 		{"list", 2, "c.yaml:1:", config("- epochs\n"), nil},
 
 		{"no data of the config", 1, "c.yaml: data: there is no directory /does/not/exist", noData, nil},
-		{"no data of the environment beside a config", 1, "environment variable CRNN_DATA: there is no directory /does/not/a", noData, []string{"CRNN_DATA=/does/not/a"}},
+		{"no data of the environment beside a config", 1, "environment variable CRNN_DATA: there is no directory /does/not/a",
+			noData, []string{"CRNN_DATA=/does/not/a"}},
 		{"no data", 1, "/does/not/exist", words("train --data /does/not/exist"), nil},
 		{"empty data", 1, "train-images-idx3-ubyte", []string{"train", "--data", t.TempDir()}, nil},
 		{"no init", 1, "/does/not/exist: no such file", words("train --init /does/not/exist"), nil},
@@ -114,21 +120,25 @@ func TestBadSettings(t *testing.T) {
 	}
 }
 
-// lastLineNames runs a command line on smallData, which a warning precedes, that must fail.
+// lastLineNames runs a command line that must fail, on smallData, whose warning comes before the
+// error.
 func lastLineNames(t *testing.T, code int, want string, args ...string) {
 	t.Helper()
 	r := process{args: args}.run(t)
 	lines := strings.Split(strings.TrimSuffix(r.stderr, "\n"), "\n")
 	last := lines[len(lines)-1]
-	if r.code != code || !strings.HasPrefix(last, "crnn: ") || !strings.Contains(last, want) || strings.Count(r.stderr, "crnn: ") > 1 {
-		t.Errorf("crnn %s: exit code %d, want %d and an error that holds %q\n%s", strings.Join(args, " "), r.code, code, want, r.stderr)
+	if r.code != code || !strings.HasPrefix(last, "crnn: ") || !strings.Contains(last, want) ||
+		strings.Count(r.stderr, "crnn: ") > 1 {
+		t.Errorf("crnn %s: exit code %d, want %d and an error that holds %q\n%s",
+			strings.Join(args, " "), r.code, code, want, r.stderr)
 	}
 }
 
 func TestUnwritable(t *testing.T) {
 	dataDir := smallData(t)
 	lastLineNames(t, 1, "/dev/null: not a directory", "train", "--data", dataDir, "--out", "/dev/null/run")
-	lastLineNames(t, 1, "cannot write /dev/null/s.png: not a directory", "samples", "--data", dataDir, "--out", "/dev/null/s.png")
+	lastLineNames(t, 1, "cannot write /dev/null/s.png: not a directory", "samples", "--data", dataDir, "--out",
+		"/dev/null/s.png")
 	lastLineNames(t, 1, "cannot write "+dataDir+": a directory", "samples", "--data", dataDir, "--out", dataDir)
 	lastLineNames(t, 2, "--val-fraction 0.0001", "train", "--data", dataDir, "--val-fraction", "0.0001", "--out", "run")
 }
@@ -138,7 +148,7 @@ func TestBadData(t *testing.T) {
 	const images, labels = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 	for _, c := range []struct {
 		name  string
-		file  string // that the error must name
+		file  string // the file that the error must name
 		spoil func(dir string, file []byte) []byte
 	}{
 		{"empty", images, func(_ string, f []byte) []byte { return nil }},
@@ -174,14 +184,14 @@ func TestBadData(t *testing.T) {
 // checkPeak fails if a process took more memory than files of a few kilobytes justify.
 func checkPeak(t *testing.T, r result) {
 	t.Helper()
-	// The program itself has 20 MB, and 50 more with the data set of 47 MB that it reads.
+	// The program itself takes 20 MB, and 50 MB more with the data set of 47 MB that it reads.
 	const limit = 200 << 20
 	if r.peak > limit {
 		t.Errorf("%d bytes of memory", r.peak)
 	}
 }
 
-// Weights that are not those of the network.
+// Weights that do not fit the network.
 func TestBadWeights(t *testing.T) {
 	sizes := model.Default()
 	sizes.HiddenSize, sizes.NumLayers = 16, 2
@@ -261,7 +271,7 @@ func TestBadWeights(t *testing.T) {
 			}
 		})
 	}
-	// As many pixels, in another shape.
+	// The same number of pixels in another shape.
 	tall := model.Default()
 	tall.ImageHeight, tall.ImageWidth, tall.InputSize = 196, 4, 49
 	path := filepath.Join(t.TempDir(), "w.safetensors")
@@ -273,7 +283,7 @@ func TestBadWeights(t *testing.T) {
 	lastLineNames(t, 1, want, "predict", "--weights", path, "../../docs/pullover.png")
 	process{args: []string{"eval", "--weights", "/does/not/exist"}}.refused(t, 1, "/does/not/exist: no such file")
 	process{args: []string{"eval", "--weights", t.TempDir()}}.refused(t, 1, "crnn: ")
-	// Opening a pipe into which nobody writes would wait for ever.
+	// Opening a pipe without a writer would wait for ever.
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
@@ -290,7 +300,7 @@ func pngOf(t *testing.T, side int) []byte {
 	return b.Bytes()
 }
 
-// Pictures that are none.
+// Files that are not pictures.
 func TestBadPictures(t *testing.T) {
 	dir := t.TempDir()
 	weights := filepath.Join(dir, "w.safetensors")

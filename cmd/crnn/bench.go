@@ -15,9 +15,9 @@ import (
 	"crnn/train"
 )
 
-// benchmark is a measurement, in the form of --json. Times are of a step: a batch through
-// the network, and in training back through it and into the parameters; in predict, what
-// crnn predict does with one image whose bytes are there.
+// benchmark is a measurement, in the form of --json. Its times are per step. A step runs one batch
+// forward, in training also backward and into the parameters. In predict it is the work of crnn
+// predict on one image, from its bytes on.
 type benchmark struct {
 	Device          string  `json:"device"`
 	DeviceName      string  `json:"device_name"`
@@ -29,17 +29,17 @@ type benchmark struct {
 	StepMSMin       float64 `json:"step_ms_min"`
 	StepMSP95       float64 `json:"step_ms_p95"`
 	ImagesPerSecond float64 `json:"images_per_second"`
-	// ClockMHz is the clock of the GPU's multiprocessors right after the steps; 0 where it is not told.
+	// ClockMHz is the clock of the GPU's multiprocessors right after the steps; 0 if unknown.
 	ClockMHz int `json:"clock_mhz,omitempty"`
-	// PeakBytes is the memory of the GPU that is taken, or on the CPU the most that the process
-	// took; 0 where the system does not tell.
+	// PeakBytes is the GPU memory in use, or on the CPU the peak memory of the process; 0 if the
+	// system does not report it.
 	PeakBytes int64        `json:"peak_bytes"`
 	Kernels   []kernelTime `json:"kernels,omitempty"` // with --profile
-	// PeakGFLOPS is the most that the processor does in a second, by multiply-adds in registers.
+	// PeakGFLOPS is the processor's peak speed, measured by multiply-adds in registers.
 	PeakGFLOPS float64 `json:"peak_gflop_per_second,omitempty"` // with --profile
 }
 
-// kernelTime is how long a kernel runs in a step, all its launches together.
+// kernelTime is the time of a kernel in a step, over all its launches.
 type kernelTime struct {
 	Operator     string  `json:"operator,omitempty"`
 	Name         string  `json:"name"`
@@ -55,8 +55,10 @@ func benchCommand() *cli.Command {
 	options := append([]*option{
 		{name: "mode", category: "Measurement", target: &mode, noEnv: true,
 			value: "MODE", usage: "train (forward, backward and Adam), eval (forward and loss) or predict (one image)"},
-		{name: "steps", category: "Measurement", target: &steps, noEnv: true, value: "N", usage: "steps to time, after a few that are not"},
-		{name: "profile", category: "Measurement", target: &profile, noEnv: true, usage: "also how long each kernel of a step runs, and on the CPU how near to its peak"},
+		{name: "steps", category: "Measurement", target: &steps, noEnv: true, value: "N",
+			usage: "steps to time, after a few untimed ones"},
+		{name: "profile", category: "Measurement", target: &profile, noEnv: true,
+			usage: "also the time of each kernel in a step, and on the CPU its share of the peak speed"},
 		{name: "json", category: "Output", target: &asJSON, noEnv: true, usage: "a JSON object"},
 	}, settings(&config, append([]string{"batch-size"}, computeSettings...)...)...)
 	return newCommand("bench", "", "how long a step takes on this machine",
@@ -134,7 +136,8 @@ func (b *benchmark) print(w io.Writer) error {
 		fmt.Fprintf(w, ", %d threads", b.Threads)
 	}
 	fmt.Fprintf(w, ":\n%s median, %s fastest, %s 95th percentile; %.0f images/s; %s of memory at most",
-		milliseconds(b.StepMS), milliseconds(b.StepMSMin), milliseconds(b.StepMSP95), b.ImagesPerSecond, megabytes(b.PeakBytes))
+		milliseconds(b.StepMS), milliseconds(b.StepMSMin), milliseconds(b.StepMSP95), b.ImagesPerSecond,
+		megabytes(b.PeakBytes))
 	if b.ClockMHz > 0 {
 		fmt.Fprintf(w, "; at %d MHz", b.ClockMHz)
 	}
@@ -145,12 +148,12 @@ func (b *benchmark) print(w io.Writer) error {
 	return b.printKernels(w)
 }
 
-// milliseconds writes a time with three digits, or all before the point.
+// milliseconds writes a time with three significant digits, or more before the point.
 func milliseconds(ms float64) string {
 	return strconv.FormatFloat(ms, 'f', max(0, 2-int(math.Floor(math.Log10(max(ms, 1e-3))))), 64) + " ms"
 }
 
-// work is a network and what its steps need.
+// work is a network with the data for its steps.
 type work struct {
 	be     model.Backend
 	net    *model.Network
@@ -166,7 +169,7 @@ func newWork(be model.Backend, set *data.Set, batch int, mode string) (*work, er
 	const seed = 1
 	w := &work{be: be, mode: mode, indices: make([]int32, batch)}
 	var err error
-	// The images first, so that the memory that is left is the network's.
+	// The images come first, so that the network's check sees the memory that is left.
 	if w.images, err = be.NewImages(set.Images, set.Labels, set.Height, set.Width); err != nil {
 		return nil, err
 	}
@@ -199,7 +202,7 @@ func (w *work) step() error {
 	return nil
 }
 
-// time runs steps and returns how long each took.
+// time runs steps and returns the time of each.
 func (w *work) time(c *cli.Context, steps int) ([]time.Duration, error) {
 	step := func() error {
 		if err := c.Context.Err(); err != nil {
@@ -220,8 +223,8 @@ func (w *work) time(c *cli.Context, steps int) ([]time.Duration, error) {
 	return w.be.Laps()
 }
 
-// warmUp makes some steps, which fill caches, start threads and load kernels, and goes on for 200 ms,
-// by which time a GPU has raised its clock.
+// warmUp makes some steps, which fill caches, start threads and load kernels. It continues for at
+// least 200 ms, until a GPU has raised its clock.
 func warmUp(step, sync func() error) error {
 	start := time.Now()
 	for i := 0; i < 5 || time.Since(start) < 200*time.Millisecond; i++ {
@@ -235,7 +238,7 @@ func warmUp(step, sync func() error) error {
 	return nil
 }
 
-// summarise fills in the figures of the given times.
+// summarise computes the figures from the given times.
 func (b *benchmark) summarise(times []time.Duration) {
 	slices.Sort(times)
 	n := len(times)

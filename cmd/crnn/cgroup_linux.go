@@ -9,16 +9,15 @@ import (
 	"strings"
 )
 
-// cgroupMemory returns the least memory limit of the control groups that this process is
-// in and of those above them, in bytes; math.MaxInt64 if there is none. root is the file
-// system of the machine.
+// cgroupMemory returns the least memory limit of this process's control groups and their parents,
+// in bytes. Without a limit it returns math.MaxInt64. root is the machine's file system.
 func cgroupMemory(root fs.FS) int64 {
 	limit := int64(math.MaxInt64)
 	groups, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
 		return limit
 	}
-	// A line is number:controllers:path. Version 2 has number 0 and no controllers.
+	// Each line is number:controllers:path. Version 2 has number 0 and no controllers.
 	for _, line := range strings.Split(strings.TrimSpace(string(groups)), "\n") {
 		fields := strings.SplitN(line, ":", 3)
 		if len(fields) != 3 {
@@ -31,10 +30,11 @@ func cgroupMemory(root fs.FS) int64 {
 				continue
 			}
 		}
-		// In a container the path may be the host's, of which only the root is mounted.
+		// In a container the path may be the host's path, with only the root mounted.
 		for group := path.Clean("/" + fields[2]); ; group = path.Dir(group) {
 			if text, err := fs.ReadFile(root, path.Join(mount, group, file)); err == nil {
-				// No limit is the word max, or in version 1 a number beyond any memory.
+				// Without a limit the file holds the word max, or in version 1 a number larger than
+				// any memory.
 				if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil {
 					limit = min(limit, n)
 				}

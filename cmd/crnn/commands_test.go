@@ -34,7 +34,7 @@ func jsonOf(t *testing.T, v any, args ...string) {
 
 func keysOf(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
 
-// What crnn eval says of a run's weights is what the run said of them.
+// crnn eval reports the same loss and accuracy of a run's weights as the run itself.
 func TestEvalAgreesWithTraining(t *testing.T) {
 	dataDir := smallData(t)
 	out := filepath.Join(t.TempDir(), "run")
@@ -48,7 +48,7 @@ func TestEvalAgreesWithTraining(t *testing.T) {
 	}{
 		{"test", smallTest, test["loss"], test["accuracy"]},
 		{"val", smallTrain / 4, best["val_loss"], best["val_accuracy"]},
-		{"train", smallTrain * 3 / 4, nil, nil}, // training averaged other figures, with dropout on
+		{"train", smallTrain * 3 / 4, nil, nil}, // training averaged with dropout, so its figures differ
 	} {
 		var got map[string]any
 		args := []string{"eval", "--weights", filepath.Join(out, "best.safetensors"), "--data", dataDir,
@@ -57,7 +57,8 @@ func TestEvalAgreesWithTraining(t *testing.T) {
 		if diff := cmp.Diff([]string{"accuracy", "count", "loss", "split"}, keysOf(got)); diff != "" {
 			t.Errorf("keys (-want +got):\n%s", diff)
 		}
-		if got["split"] != c.split || got["count"] != c.count || c.loss != nil && (got["loss"] != c.loss || got["accuracy"] != c.accuracy) {
+		if got["split"] != c.split || got["count"] != c.count ||
+			c.loss != nil && (got["loss"] != c.loss || got["accuracy"] != c.accuracy) {
 			t.Errorf("%v, want %+v", got, c)
 		}
 		text := crnn(t, args[:len(args)-1]...)
@@ -91,21 +92,21 @@ func TestPredict(t *testing.T) {
 			sum += x.(float64)
 		}
 		index := int(p["class_index"].(float64))
-		// The sum of ten numbers that were divided by their sum: a few units of rounding.
+		// Ten numbers divided by their sum add up to 1, but for a few units of rounding.
 		if p["file"] != files[i] || len(all) != 10 || math.Abs(sum-1) > 1e-12 ||
 			p["class"] != data.ClassNames[index] || p["probability"] != all[index] {
 			t.Fatalf("%v", p)
 		}
 	}
 
-	text := crnn(t, "predict", files[0], files[1], "--weights", weights, "--data", "/does/not/exist") // not looked at
+	text := crnn(t, "predict", files[0], files[1], "--weights", weights, "--data", "/does/not/exist") // not read
 	line := `[a-z0-9/._A-Z-]+\.png: (` + strings.Join(data.ClassNames[:], "|") + `)  \((.+ \d+\.\d%, ){2}.+ \d+\.\d%\)\n`
 	if !regexp.MustCompile(`^(` + line + `){2}$`).MatchString(text) {
 		t.Errorf("%q", text)
 	}
 }
 
-// What crnn predict says of pictures is what crnn eval says of a test set made of them.
+// crnn predict on pictures agrees with crnn eval on a test set of the same pictures.
 func TestPredictAgreesWithEval(t *testing.T) {
 	set, err := smallSet()
 	if err != nil {
@@ -122,7 +123,8 @@ func TestPredictAgreesWithEval(t *testing.T) {
 	labels := set.Test.Labels[:count]
 	for i := range count {
 		var picture bytes.Buffer
-		if err := png.Encode(&picture, &image.Gray{Pix: set.Test.Image(i), Stride: 28, Rect: image.Rect(0, 0, 28, 28)}); err != nil {
+		gray := &image.Gray{Pix: set.Test.Image(i), Stride: 28, Rect: image.Rect(0, 0, 28, 28)}
+		if err := png.Encode(&picture, gray); err != nil {
 			t.Fatal(err)
 		}
 		files = append(files, filepath.Join(work, strconv.Itoa(i)+".png"))
@@ -147,7 +149,7 @@ func TestPredictAgreesWithEval(t *testing.T) {
 	}
 	var want evaluation
 	jsonOf(t, &want, "eval", "--json", "--device", "cpu", "--weights", weights, "--data", dir)
-	// The logits are the same bits; what follows is in float64.
+	// The logits are the same bits; the rest is computed in float64.
 	if len(predictions) != count || math.Abs(loss-want.Loss) > 1e-12 || hits != int(math.Round(want.Accuracy*count/100)) {
 		t.Errorf("%d predictions with loss %v and %d hits, in eval: %+v", len(predictions), loss, hits, want)
 	}
@@ -156,7 +158,7 @@ func TestPredictAgreesWithEval(t *testing.T) {
 func TestBench(t *testing.T) {
 	dataDir := smallData(t)
 	for _, c := range []struct {
-		mode, batch string // batch: of the command line, none if empty
+		mode, batch string // batch: the value of the flag; empty: no flag
 		size        float64
 	}{{"train", "7", 7}, {"eval", "7", 7}, {"predict", "", 1}, {"predict", "1", 1}} {
 		mode := c.mode
@@ -171,13 +173,15 @@ func TestBench(t *testing.T) {
 			t.Errorf("keys (-want +got):\n%s", diff)
 		}
 		number := func(key string) float64 { return got[key].(float64) }
-		if got["mode"] != mode || got["device"] != "cpu" || got["precision"] != "fp32" || number("batch_size") != c.size || number("threads") != 1 {
+		if got["mode"] != mode || got["device"] != "cpu" || got["precision"] != "fp32" || number("batch_size") != c.size ||
+			number("threads") != 1 {
 			t.Errorf("%v", got)
 		}
 		if number("peak_bytes") < 1<<20 {
 			t.Errorf("peak memory %v, but any Go program has more than a MiB", got["peak_bytes"])
 		}
-		if min, median, p95 := number("step_ms_min"), number("step_ms"), number("step_ms_p95"); !(0 < min && min <= median && median <= p95) {
+		min, median, p95 := number("step_ms_min"), number("step_ms"), number("step_ms_p95")
+		if !(0 < min && min <= median && median <= p95) {
 			t.Errorf("%v", got)
 		}
 	}
@@ -208,7 +212,7 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// The figure shows what there is, though its images are counted from the second on.
+// The figure shows a single image, though it usually starts at the second one.
 func TestSamplesOfOneImage(t *testing.T) {
 	dir, figure := smallData(t), filepath.Join(t.TempDir(), "s.png")
 	writeIDX(t, filepath.Join(dir, "t10k-images-idx3-ubyte"), make([]byte, 28*28), 1, 28, 28)
@@ -240,7 +244,7 @@ func TestData(t *testing.T) {
 	if got := crnn(t, "data", "verify", "--data", dir); strings.Count(got, ": Fashion-MNIST, ") != 4 {
 		t.Errorf("verify: %s", got)
 	}
-	// Fashion-MNIST goes into the cache, though the environment names a set of one's own.
+	// Fashion-MNIST goes into the cache even if the environment names the user's own set.
 	own := smallData(t)
 	cache := t.TempDir()
 	inCache := filepath.Join(cache, "crnn", "fashion-mnist")
@@ -251,12 +255,14 @@ func TestData(t *testing.T) {
 	if r := p.run(t); r.code != 0 || r.stdout != inCache+"\n" || !strings.Contains(r.stderr, own) {
 		t.Errorf("fetch beside CRNN_DATA: exit code %d, %q, %q", r.code, r.stdout, r.stderr)
 	}
-	if got := crnn(t, "data", "verify", "--data", own); strings.Count(got, ": in order, but not the file of Fashion-MNIST, ") != 4 {
-		t.Errorf("verify: %s", got)
+	verified := crnn(t, "data", "verify", "--data", own)
+	if strings.Count(verified, ": in order, but not the file of Fashion-MNIST, ") != 4 {
+		t.Errorf("verify: %s", verified)
 	}
 	write(t, filepath.Join(own, "t10k-labels-idx1-ubyte"), nil)
 	r := process{args: []string{"data", "verify", "--data", own}}.run(t)
-	if r.code != 1 || !strings.Contains(r.stdout, "t10k-labels-idx1-ubyte: damaged\n") || !strings.Contains(r.stderr, "t10k-labels-idx1-ubyte: ") {
+	if r.code != 1 || !strings.Contains(r.stdout, "t10k-labels-idx1-ubyte: damaged\n") ||
+		!strings.Contains(r.stderr, "t10k-labels-idx1-ubyte: ") {
 		t.Errorf("verify: exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 }
@@ -264,8 +270,9 @@ func TestData(t *testing.T) {
 func TestDoctorAndVersion(t *testing.T) {
 	dir := realData(t)
 	got := crnn(t, "doctor", "--data", dir)
-	for _, want := range []string{"processor: ", "processor features: ", "kernels: ", "CPU precisions: ", "memory: ", "NVIDIA driver: ", "NVIDIA GPUs: ",
-		"CUDA: ", noGPU(t), dir + ": 60000 training and 10000 test images, Fashion-MNIST"} {
+	for _, want := range []string{"processor: ", "processor features: ", "kernels: ", "CPU precisions: ", "memory: ",
+		"NVIDIA driver: ", "NVIDIA GPUs: ", "CUDA: ", noGPU(t),
+		dir + ": 60000 training and 10000 test images, Fashion-MNIST"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("crnn doctor lacks %q:\n%s", want, got)
 		}
@@ -273,7 +280,8 @@ func TestDoctorAndVersion(t *testing.T) {
 	if got := crnn(t, "doctor", "--data", "/does/not/exist"); !strings.Contains(got, "crnn data fetch") {
 		t.Errorf("crnn doctor gives no remedy:\n%s", got)
 	}
-	if got := crnn(t, "version"); !strings.HasPrefix(got, "crnn "+version+"\n") || !strings.Contains(got, runtime.Version()) {
+	if got := crnn(t, "version"); !strings.HasPrefix(got, "crnn "+version+"\n") ||
+		!strings.Contains(got, runtime.Version()) {
 		t.Errorf("%q", got)
 	}
 }
@@ -285,15 +293,17 @@ func TestHelp(t *testing.T) {
 			t.Errorf("crnn %v: exit code %d, %q\n%s", args, r.code, r.stderr, r.stdout)
 		}
 	}
-	for _, args := range [][]string{{"help", "train"}, {"train", "--help"}, {"train", "-h"}, {"train", "--epochs", "3", "--help"}} {
+	for _, args := range [][]string{{"help", "train"}, {"train", "--help"}, {"train", "-h"},
+		{"train", "--epochs", "3", "--help"}} {
 		r := process{args: args}.run(t)
-		if r.code != 0 || r.stderr != "" || !strings.Contains(r.stdout, "--lr-schedule") || !strings.Contains(r.stdout, "Example:") {
+		if r.code != 0 || r.stderr != "" || !strings.Contains(r.stdout, "--lr-schedule") ||
+			!strings.Contains(r.stdout, "Example:") {
 			t.Errorf("crnn %v: exit code %d, %q\n%s", args, r.code, r.stderr, r.stdout)
 		}
 	}
 }
 
-// A reader that has seen enough is no error, a disk that is full is one.
+// A reader that stops reading is not an error, a full disk is.
 func TestStandardOutput(t *testing.T) {
 	start := func(args []string, stdout *os.File) (int, string) {
 		cmd := process{args: args}.command(t, t.Context())
@@ -311,20 +321,21 @@ func TestStandardOutput(t *testing.T) {
 	if code, stderr := start([]string{"summary"}, w); code != 0 || stderr != "" {
 		t.Errorf("closed pipe: exit code %d, %q", code, stderr)
 	}
-	// What went wrong besides is not forgiven.
+	// Another failure is still reported.
 	damaged := smallData(t)
 	write(t, filepath.Join(damaged, "t10k-labels-idx1-ubyte"), nil)
-	if code, stderr := start([]string{"data", "verify", "--data", damaged}, w); code != 1 || !strings.Contains(stderr, "t10k-labels-idx1-ubyte: ") {
+	if code, stderr := start([]string{"data", "verify", "--data", damaged}, w); code != 1 ||
+		!strings.Contains(stderr, "t10k-labels-idx1-ubyte: ") {
 		t.Errorf("closed pipe and damaged data: exit code %d, %q", code, stderr)
 	}
-	// Training has not seen enough: it stops, and says how to go on.
+	// Training is not finished by a closed output: it stops, and says how to continue.
 	out := filepath.Join(t.TempDir(), "run")
 	code, stderr := start(small(smallData(t), out, "--epochs", "2"), w)
 	if code != 1 || !strings.Contains(stderr, "broken pipe; `crnn train --resume "+out+"` goes on") {
 		t.Errorf("closed pipe: exit code %d, %q", code, stderr)
 	}
 	if crnn(t, "train", "--resume", out) == "" {
-		t.Error("a run whose output was closed does not go on")
+		t.Error("a run whose output was closed cannot be resumed")
 	}
 
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -332,7 +343,8 @@ func TestStandardOutput(t *testing.T) {
 		return // Linux has it
 	}
 	defer full.Close()
-	if code, stderr := start([]string{"summary"}, full); code != 1 || !strings.HasPrefix(stderr, "crnn: standard output: ") {
+	if code, stderr := start([]string{"summary"}, full); code != 1 ||
+		!strings.HasPrefix(stderr, "crnn: standard output: ") {
 		t.Errorf("full disk: exit code %d, %q", code, stderr)
 	}
 }

@@ -9,10 +9,11 @@ import (
 func compareCommand() *cli.Command {
 	out := ""
 	options := []*option{
-		{name: "out", category: "Output", target: &out, noEnv: true, value: "FILE.png", usage: "picture to draw the curves of all runs in"},
+		{name: "out", category: "Output", target: &out, noEnv: true, value: "FILE.png",
+			usage: "picture to draw the curves of all runs in"},
 	}
 	return newCommand("compare", "RUN…", "several runs in one table and one figure",
-		"Prints the settings in which the directories of runs differ and how each run went; with --out, also\n"+
+		"Prints the settings in which the runs differ and the results of each run; with --out, also\n"+
 			"draws their losses and accuracies in training and validation.",
 		"crnn compare runs/recipe runs/constant --out runs/lr.png", options,
 		func(c *cli.Context) error {

@@ -39,7 +39,7 @@ func TestKernelsOfEnvironment(t *testing.T) {
 			`crnn: environment variable CRNN_CPU_KERNELS "mmx": this processor and build offer `+strings.Join(offered, ", "))
 	}
 
-	second := offered[1%len(offered)] // not the one that would be taken anyway, if there are two
+	second := offered[1%len(offered)] // not the default, if there are two
 	for _, args := range commands {
 		r := process{args: args}.with(second).run(t)
 		if r.code != 0 || !strings.Contains(r.stderr, "device: cpu ("+second+" kernels, ") {
@@ -60,37 +60,43 @@ func TestKernelsOfEnvironment(t *testing.T) {
 		}
 		return kernels, precisions
 	}
-	if kernels, _ := doctor(process{args: []string{"doctor"}}); !strings.HasPrefix(kernels, offered[0]+" in use") || strings.Contains(kernels, kernelsVariable) {
+	if kernels, _ := doctor(process{args: []string{"doctor"}}); !strings.HasPrefix(kernels, offered[0]+" in use") ||
+		strings.Contains(kernels, kernelsVariable) {
 		t.Errorf("kernels: %s, want %s", kernels, offered[0])
 	}
 	for _, name := range offered {
 		kernels, precisions := doctor(process{args: []string{"doctor"}}.with(name))
-		if !strings.HasPrefix(kernels, name+" in use, chosen by CRNN_CPU_KERNELS") || slices.Contains(strings.Split(kernels, ", "), name) {
+		if !strings.HasPrefix(kernels, name+" in use, chosen by CRNN_CPU_KERNELS") ||
+			slices.Contains(strings.Split(kernels, ", "), name) {
 			t.Errorf("kernels: %s, want %s", kernels, name)
 		}
-		if has := slices.Contains(cpuPrecisions(name), "bf16"); has != (precisions == "fp32, bf16") || !has && !strings.HasPrefix(precisions, "fp32; bf16 needs ") {
+		if has := slices.Contains(cpuPrecisions(name), "bf16"); has != (precisions == "fp32, bf16") ||
+			!has && !strings.HasPrefix(precisions, "fp32; bf16 needs ") {
 			t.Errorf("%s: precisions %s", name, precisions)
 		}
 	}
 }
 
-// The CPU refuses a precision that it lacks, and says what is there.
+// The CPU refuses a precision that it lacks, and names the available ones.
 func TestPrecisionsOfCPU(t *testing.T) {
 	for _, kernels := range cpu.Kernels() {
 		has := cpuPrecisions(kernels)
 		only := "the CPU computes in " + strings.Join(has, " and ") + " only"
 		use := ": use --precision " + strings.Join(has, " or ") + "\n"
-		r := process{args: []string{"bench", "--precision", "tf32"}}.with(kernels).refused(t, 2, "--precision tf32: "+only+" (not a GPU: ")
+		r := process{args: []string{"bench", "--precision", "tf32"}}.with(kernels).refused(t, 2,
+			"--precision tf32: "+only+" (not a GPU: ")
 		if !strings.HasSuffix(r.stderr, use) {
 			t.Errorf("%s: no remedy in %q", kernels, r.stderr)
 		}
-		process{args: []string{"bench", "--precision", "tf32", "--device", "cpu"}}.with(kernels).refused(t, 2, "--precision tf32: "+only+use[:len(use)-1])
+		process{args: []string{"bench", "--precision", "tf32", "--device", "cpu"}}.with(kernels).refused(t, 2,
+			"--precision tf32: "+only+use[:len(use)-1])
 		if slices.Contains(has, "bf16") {
 			continue
 		}
 		for _, device := range []string{"cpu", "auto"} {
-			r := process{args: []string{"train", "--precision", "bf16", "--device", device}, dir: t.TempDir()}.with(kernels).refused(t, 2,
-				"--precision bf16: "+only+" (bf16 needs AVX-512 BF16 or Armv8.6's BF16; CRNN_CPU_KERNELS chose the "+kernels+" kernels")
+			train := process{args: []string{"train", "--precision", "bf16", "--device", device}, dir: t.TempDir()}
+			r := train.with(kernels).refused(t, 2, "--precision bf16: "+only+
+				" (bf16 needs AVX-512 BF16 or Armv8.6's BF16; CRNN_CPU_KERNELS chose the "+kernels+" kernels")
 			if !strings.HasSuffix(r.stderr, use) || strings.Contains(r.stderr, "; not a GPU: ") != (device == "auto") {
 				t.Errorf("%s: %s: %q", kernels, device, r.stderr)
 			}
@@ -98,7 +104,7 @@ func TestPrecisionsOfCPU(t *testing.T) {
 	}
 }
 
-// Training in bf16 is other arithmetic with the same promises.
+// Training in bf16 uses other arithmetic, with the same guarantees.
 func TestBF16(t *testing.T) {
 	if !slices.Contains(cpuPrecisions(""), "bf16") {
 		t.Skip("this processor has no kernels for bf16")
@@ -113,10 +119,11 @@ func TestBF16(t *testing.T) {
 	bf16 := train("bf16", "--epochs", "3", "--precision", "bf16", "--threads", "2")
 	want := outcomeOf(t, bf16)
 	if want.Last == outcomeOf(t, fp32).Last {
-		t.Error("the weights are those of fp32")
+		t.Error("the weights equal those of fp32")
 	}
-	// bfloat16 has 8 bits: an operand is off by 2^-9, 0.2 %, at most, and before the first update a logit,
-	// which is below 1, by some of these. Later the two runs part, by less than 0.01 here.
+	// bfloat16 has 8 bits: an operand is off by 2^-9, 0.2 %, at most. Before the first update a
+	// logit, which is below 1, is off by a few times that. Later the two runs diverge, here by less
+	// than 0.01.
 	steps := events(t, fp32, "step")
 	for i, step := range events(t, bf16, "step") {
 		a, b, limit := step["loss"].(float64), steps[i]["loss"].(float64), 0.05
@@ -138,11 +145,12 @@ func TestBF16(t *testing.T) {
 	crnn(t, "train", "--resume", resumed, "--epochs", "3")
 	same(t, "resumed", outcomeOf(t, resumed), want)
 
-	// What crnn eval says in bf16 is what the run said, and in fp32 something else.
+	// crnn eval in bf16 reports the run's figures, in fp32 others.
 	test := events(t, bf16, "test")[0]
 	for _, precision := range []string{"bf16", "fp32"} {
 		var got map[string]any
-		jsonOf(t, &got, "eval", "--device", "cpu", "--weights", filepath.Join(bf16, "best.safetensors"), "--data", dataDir, "--precision", precision, "--json")
+		jsonOf(t, &got, "eval", "--device", "cpu", "--weights", filepath.Join(bf16, "best.safetensors"), "--data",
+			dataDir, "--precision", precision, "--json")
 		if (got["loss"] == test["loss"]) != (precision == "bf16") {
 			t.Errorf("eval in %s: loss %v, the run's was %v", precision, got["loss"], test["loss"])
 		}

@@ -13,17 +13,18 @@ import (
 	"testing"
 )
 
-// progressLine is what a run that takes long writes to a file.
+// progressLine matches a line that a long run writes to a file.
 var progressLine = regexp.MustCompile(`^epoch \d+/\d+  step \d+/\d+ `)
 
-// errorOf returns the line of error among the lines that a run writes to standard error. There must
-// be one, and nothing that is no line of the program's.
+// errorOf returns the error among the lines that a run writes to standard error. There must be
+// exactly one error, and otherwise only the program's own lines.
 func errorOf(t *testing.T, stderr string) string {
 	t.Helper()
 	var line string
 	for _, l := range strings.Split(strings.TrimSuffix(stderr, "\n"), "\n") {
 		switch {
-		case strings.HasPrefix(l, "warning: "), strings.HasPrefix(l, "device: "), strings.HasPrefix(l, "run: "), progressLine.MatchString(l):
+		case strings.HasPrefix(l, "warning: "), strings.HasPrefix(l, "device: "), strings.HasPrefix(l, "run: "),
+			progressLine.MatchString(l):
 		case strings.HasPrefix(l, "crnn: ") && line == "":
 			line = l
 		default:
@@ -54,10 +55,11 @@ func (p process) fails(t *testing.T, want ...string) string {
 	return line
 }
 
-// goesOn resumes on the CPU a run that a GPU failed.
+// goesOn resumes on the CPU a run that failed on a GPU.
 func goesOn(t *testing.T, out, line string) {
 	t.Helper()
-	if want := "`crnn train --resume " + out + " --device cpu` goes on from the last checkpoint without it"; !strings.HasSuffix(line, want) {
+	want := "`crnn train --resume " + out + " --device cpu` goes on from the last checkpoint without it"
+	if !strings.HasSuffix(line, want) {
 		t.Errorf("the error does not end with %q: %s", want, line)
 	}
 	crnn(t, "train", "--resume", out, "--device", "cpu")
@@ -66,7 +68,8 @@ func goesOn(t *testing.T, out, line string) {
 	}
 }
 
-// faultEpochs are those of the runs that are failed: checkpoints stand, and steps are to come.
+// faultEpochs is the number of epochs of a run that is made to fail: enough for checkpoints before
+// and steps after.
 const faultEpochs = 3
 
 func faultRun(t *testing.T, dataDir, out string, settings ...string) process {
@@ -84,7 +87,7 @@ func (p process) calls(t *testing.T) []string {
 	return strings.Fields(string(read(t, file)))
 }
 
-// faults are the entry points that the program uses, each with a code that it may well return.
+// faults are the entry points that the program uses, each with an error code that it can return.
 var faults = map[string]string{
 	"cuInit":                      "SYSTEM_DRIVER_MISMATCH",
 	"cuDriverGetVersion":          "UNKNOWN",
@@ -119,17 +122,19 @@ var faults = map[string]string{
 	"cuEventElapsedTime":          "LAUNCH_FAILED",
 }
 
-// closing are the entry points that give back what was taken. That they fail when all is done is
-// not the user's concern.
+// closing are the entry points that release resources. Their failure at the end does not concern
+// the user.
 var closing = []string{
-	"cuEventDestroy", "cuGraphExecDestroy", "cuModuleUnload", "cuMemFree", "cuMemFreeHost", "cuStreamDestroy", "cuDevicePrimaryCtxRelease",
+	"cuEventDestroy", "cuGraphExecDestroy", "cuModuleUnload", "cuMemFree", "cuMemFreeHost", "cuStreamDestroy",
+	"cuDevicePrimaryCtxRelease",
 }
 
-// optional are the entry points that a card or driver may refuse: the program takes another way.
+// optional are the entry points that a card or driver may refuse: the program then works without
+// them.
 var optional = map[string]string{"cuOccupancyMaxActiveClusters": "NOT_SUPPORTED"}
 
-// said is what the line of error holds of a failed entry point: its name and the code's, but for
-// those that have words of their own.
+// said returns the expected text of the error for a failed entry point: its name and the code's
+// name. Some entry points have their own words.
 func said(entry, code string) []string {
 	switch entry {
 	case "cuMemAlloc":
@@ -140,13 +145,14 @@ func said(entry, code string) []string {
 	return []string{entry, ": CUDA_ERROR_" + code + ": "}
 }
 
-// Each entry point that the program uses fails at its first call and in the middle of a run: one
-// line says so, and nothing is lost.
+// Each entry point that the program uses fails at its first call, and in the middle of a run. One
+// line reports it, and nothing is lost.
 func TestCUDAFaults(t *testing.T) {
 	dataDir := firstImages(t, tinyTrain, tinyTest)
 	training := faultRun(t, dataDir, filepath.Join(t.TempDir(), "run")).calls(t)
 	bench := func(settings ...string) process {
-		return onGPU(t, []string{"bench", "--device", "cuda:0", "--data", dataDir, "--batch-size", "1", "--steps", "1", "--profile"}, append(settings, "THREADS=1")...)
+		return onGPU(t, []string{"bench", "--device", "cuda:0", "--data", dataDir, "--batch-size", "1", "--steps", "1",
+			"--profile"}, append(settings, "THREADS=1")...)
 	}
 	measuring := bench().calls(t)
 
@@ -154,7 +160,7 @@ func TestCUDAFaults(t *testing.T) {
 	used := append(slices.Clone(training), measuring...)
 	for _, entry := range slices.Compact(slices.Sorted(slices.Values(used))) {
 		if !slices.Contains(covered, entry) {
-			t.Errorf("the program uses %s, whose failing is not tested", entry)
+			t.Errorf("the program uses %s, but no test makes it fail", entry)
 		}
 	}
 	for _, entry := range covered {
@@ -202,7 +208,8 @@ func TestCUDAFaults(t *testing.T) {
 					goesOn(t, out, line)
 				} else if name != entry+" at first" {
 					t.Error("no run is left")
-				} else if count(training[:slices.Index(training, "cuMemHostAlloc")], entry) > 0 && !strings.HasSuffix(line, ", or use --device cpu") {
+				} else if count(training[:slices.Index(training, "cuMemHostAlloc")], entry) > 0 &&
+					!strings.HasSuffix(line, ", or use --device cpu") {
 					t.Errorf("no remedy in %s", line)
 				}
 			})
@@ -230,13 +237,16 @@ func TestCUDAFaults(t *testing.T) {
 	}
 }
 
-// What a kernel does wrong is seen later, in another call.
+// A kernel's fault shows later, in another call.
 func TestCUDALaterFaults(t *testing.T) {
 	dataDir := firstImages(t, tinyTrain, tinyTest)
 	for _, c := range []struct{ fault, want string }{
-		{"cuGraphLaunch:CUDA_ERROR_ILLEGAL_ADDRESS:7:async", ": CUDA_ERROR_ILLEGAL_ADDRESS: a kernel went outside its memory: "},
-		{"cuGraphLaunch:CUDA_ERROR_ECC_UNCORRECTABLE:1:async", ": CUDA_ERROR_ECC_UNCORRECTABLE: the GPU's memory has an error that it cannot correct: restart the machine"},
-		{"cuGraphLaunch:CUDA_ERROR_LAUNCH_TIMEOUT:18:async", ": CUDA_ERROR_LAUNCH_TIMEOUT: a kernel took longer than a card with a screen may: "},
+		{"cuGraphLaunch:CUDA_ERROR_ILLEGAL_ADDRESS:7:async",
+			": CUDA_ERROR_ILLEGAL_ADDRESS: a kernel went outside its memory: "},
+		{"cuGraphLaunch:CUDA_ERROR_ECC_UNCORRECTABLE:1:async",
+			": CUDA_ERROR_ECC_UNCORRECTABLE: the GPU's memory has an error that it cannot correct: restart the machine"},
+		{"cuGraphLaunch:CUDA_ERROR_LAUNCH_TIMEOUT:18:async",
+			": CUDA_ERROR_LAUNCH_TIMEOUT: a kernel took longer than a card with a screen may: "},
 		{"cuGraphLaunch:717:9:async", ": CUDA_ERROR_INVALID_ADDRESS_SPACE: a kernel failed: "},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
@@ -247,14 +257,15 @@ func TestCUDALaterFaults(t *testing.T) {
 	}
 }
 
-// A card that is gone fails every call from then on.
+// After a card is lost, every call fails.
 func TestCUDALostCard(t *testing.T) {
 	dataDir := firstImages(t, tinyTrain, tinyTest)
 	for _, kernels := range []string{"0", "1", "150"} {
 		t.Run(kernels, func(t *testing.T) {
 			t.Parallel()
 			out := filepath.Join(t.TempDir(), "run")
-			goesOn(t, out, faultRun(t, dataDir, out, "LOST_AFTER="+kernels).fails(t, ": CUDA_ERROR_DEVICE_UNAVAILABLE: the GPU is busy or does not answer: "))
+			goesOn(t, out, faultRun(t, dataDir, out, "LOST_AFTER="+kernels).fails(t,
+				": CUDA_ERROR_DEVICE_UNAVAILABLE: the GPU is busy or does not answer: "))
 		})
 	}
 	weights := filepath.Join(t.TempDir(), "run", "last.safetensors")
@@ -268,7 +279,7 @@ func TestCUDALostCard(t *testing.T) {
 	}
 }
 
-// Drivers and kernels that do not fit together, and no card.
+// Drivers and kernels that do not fit together, and a machine without a card.
 func TestCUDARefused(t *testing.T) {
 	dataDir := firstImages(t, tinyTrain, tinyTest)
 	for _, c := range []struct {
@@ -278,24 +289,30 @@ func TestCUDARefused(t *testing.T) {
 		{"CARD=75 DRIVER=11080", "is too old: it has CUDA 11.8, and 12.0 is needed: update it to 525.60.13 or newer"},
 		{"DEVICES=0", " finds no GPU among those of CUDA_VISIBLE_DEVICES="},
 		{"CARD=120 DRIVER=12040", " finds no GPU among those of CUDA_VISIBLE_DEVICES="},
-		{"FAULT=cuModuleLoadDataEx:222", "cuModuleLoadDataEx of batch: CUDA_ERROR_UNSUPPORTED_PTX_VERSION: the kernels are newer than the driver: update NVIDIA's driver"},
-		{"CARD=80 FAULT=cuModuleLoadDataEx:222:3", "CUDA_ERROR_UNSUPPORTED_PTX_VERSION: the kernels are newer than the driver: update NVIDIA's driver"},
-		{"CARD=75 FAULT=cuModuleLoadDataEx:221", "CUDA_ERROR_JIT_COMPILER_NOT_FOUND: the driver's compiler libnvidia-ptxjitcompiler.so.1 is missing: "},
+		{"FAULT=cuModuleLoadDataEx:222", "cuModuleLoadDataEx of batch: CUDA_ERROR_UNSUPPORTED_PTX_VERSION: " +
+			"the kernels are newer than the driver: update NVIDIA's driver"},
+		{"CARD=80 FAULT=cuModuleLoadDataEx:222:3",
+			"CUDA_ERROR_UNSUPPORTED_PTX_VERSION: the kernels are newer than the driver: update NVIDIA's driver"},
+		{"CARD=75 FAULT=cuModuleLoadDataEx:221",
+			"CUDA_ERROR_JIT_COMPILER_NOT_FOUND: the driver's compiler libnvidia-ptxjitcompiler.so.1 is missing: "},
 		{"FAULT=cuModuleLoadDataEx:209", "CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel is made for this card: "},
 	} {
 		out := filepath.Join(t.TempDir(), "run")
-		onGPU(t, []string{"train", "--device", "cuda:0", "--data", dataDir, "--out", out}, strings.Fields(c.settings)...).fails(t, c.want)
+		onGPU(t, []string{"train", "--device", "cuda:0", "--data", dataDir, "--out", out},
+			strings.Fields(c.settings)...).fails(t, c.want)
 		if _, err := os.Stat(out); err == nil {
 			t.Errorf("%s: a run was begun", c.settings)
 		}
 	}
 }
 
-// A GPU whose driver cannot compile kernels is none to auto and doctor.
+// auto and doctor do not count a GPU whose driver cannot compile kernels.
 func TestCUDAWithoutCompiler(t *testing.T) {
 	const reason = "CUDA_ERROR_JIT_COMPILER_NOT_FOUND"
-	r := onGPU(t, []string{"bench", "--device", "auto", "--data", firstImages(t, tinyTrain, tinyTest), "--batch-size", "1", "--steps", "1"}, "FAULT=cuModuleLoadDataEx:221")
-	if got := r.run(t); got.code != 0 || !strings.Contains(got.stderr, "device: cpu") || !strings.Contains(got.stderr, reason) {
+	r := onGPU(t, []string{"bench", "--device", "auto", "--data", firstImages(t, tinyTrain, tinyTest), "--batch-size", "1",
+		"--steps", "1"}, "FAULT=cuModuleLoadDataEx:221")
+	if got := r.run(t); got.code != 0 || !strings.Contains(got.stderr, "device: cpu") ||
+		!strings.Contains(got.stderr, reason) {
 		t.Errorf("auto: exit code %d, want the CPU and %s:\n%s", got.code, reason, got.stderr)
 	}
 	if got := onGPU(t, []string{"doctor"}, "FAULT=cuModuleLoadDataEx:221").run(t); !strings.Contains(got.stdout, reason) {

@@ -30,7 +30,7 @@ const (
 	tinyTest  = 6
 )
 
-// tinySteps of an epoch: 18 images train, the last two of them in a smaller batch.
+// tinySteps is the number of steps per epoch: 18 images train, the last two in a smaller batch.
 const tinySteps = 5
 
 // tiny is a command line that trains a tiny network on a few images.
@@ -39,7 +39,7 @@ func tiny(dataDir, out, device string, more ...string) []string {
 		"--hidden-size", "16", "--num-layers", "2", "--batch-size", "4", "--log-steps"}, more...)
 }
 
-// onGPU is a command line with the emulated driver, whose settings are written as CARD=75.
+// onGPU is a command line with the emulated driver. Its settings have the form CARD=75.
 func onGPU(t *testing.T, args []string, settings ...string) process {
 	t.Helper()
 	p := process{args: args}.onDriver(emulated(t))
@@ -49,7 +49,7 @@ func onGPU(t *testing.T, args []string, settings ...string) process {
 	return p
 }
 
-// succeeds runs a command line that must succeed without a complaint of the emulated driver's, and
+// succeeds runs a command line that must succeed without a complaint from the emulated driver, and
 // returns its standard output.
 func (p process) succeeds(t *testing.T) string {
 	t.Helper()
@@ -60,7 +60,7 @@ func (p process) succeeds(t *testing.T) string {
 	return r.stdout
 }
 
-// losses are those of the steps of a run.
+// losses returns the losses of a run's steps.
 func losses(t *testing.T, run string) (list []float64) {
 	t.Helper()
 	for _, e := range events(t, run, "step") {
@@ -70,9 +70,9 @@ func losses(t *testing.T, run string) (list []float64) {
 }
 
 // sameLosses compares losses that differ by rounding only. Another order of summation moves a
-// gradient by some 1e-6 of it, and Adam, which divides by the gradient's size, a parameter that
-// hardly matters by up to a step; another image, weight or dropout mask moves a loss by more
-// than 1e-3.
+// gradient by some 1e-6 of it. Adam divides by the gradient's size, so a parameter that hardly
+// matters moves by up to a step. Another image, weight or dropout mask moves a loss by more than
+// 1e-3.
 func sameLosses(t *testing.T, name string, got, want []float64) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -101,7 +101,7 @@ func TestCUDATrajectory(t *testing.T) {
 	sameLosses(t, "GPU", losses(t, out), f.F64("losses")[:steps])
 }
 
-// From one seed a GPU gets the CPU's initial weights, split, order and dropout masks.
+// With the same seed a GPU gets the CPU's initial weights, split, order and dropout masks.
 func TestCUDASeed(t *testing.T) {
 	work, dataDir := t.TempDir(), firstImages(t, tinyTrain, tinyTest)
 	run := func(device string, more ...string) string {
@@ -117,7 +117,7 @@ func TestCUDASeed(t *testing.T) {
 		}
 	}
 
-	// At this learning rate a step moves no parameter, but for those that are 0.
+	// At this learning rate a step moves only parameters that are 0.
 	still := []string{"--max-steps", "1", "--lr", "1e-30"}
 	weights := func(run string) []float32 {
 		state, err := model.ReadWeights(filepath.Join(run, "last.safetensors"))
@@ -146,8 +146,8 @@ func waitFor(t *testing.T, out, kind string) {
 	t.Fatalf("no %s", kind)
 }
 
-// A run on a GPU has the same bits each time, also if it was interrupted or killed, and goes on on
-// another device.
+// A run on a GPU has the same bits each time, also after an interruption or a kill. It can be
+// resumed on another device.
 func TestCUDAResume(t *testing.T) {
 	work, dataDir := t.TempDir(), firstImages(t, tinyTrain, tinyTest)
 	const epochs, steps = "3", 3 * tinySteps
@@ -197,14 +197,16 @@ func TestCUDAResume(t *testing.T) {
 	})
 }
 
-// A run in a precision that the CPU lacks goes on there when it is told to compute in fp32, and says so.
+// A run in a precision that the CPU lacks can be resumed there in fp32, and the error says so.
 func TestCUDAPrecisionOfResume(t *testing.T) {
 	dataDir := firstImages(t, tinyTrain, tinyTest)
-	for precision, because := range map[string]string{"tf32": "", "bf16": " (bf16 needs AVX-512 BF16 or Armv8.6's BF16; CRNN_CPU_KERNELS chose the generic kernels)"} {
+	for precision, because := range map[string]string{"tf32": "",
+		"bf16": " (bf16 needs AVX-512 BF16 or Armv8.6's BF16; CRNN_CPU_KERNELS chose the generic kernels)"} {
 		out := filepath.Join(t.TempDir(), "run")
 		onGPU(t, tiny(dataDir, out, "cuda", "--epochs", "1", "--precision", precision)).succeeds(t)
 		resume := []string{"train", "--resume", out, "--epochs", "2", "--device", "cpu"}
-		process{args: resume}.with("generic").refused(t, 2, "crnn: --precision "+precision+": the CPU computes in fp32 only"+because+": use --precision fp32")
+		process{args: resume}.with("generic").refused(t, 2,
+			"crnn: --precision "+precision+": the CPU computes in fp32 only"+because+": use --precision fp32")
 		crnn(t, append(resume, "--precision", "fp32")...)
 		if n := len(losses(t, out)); n != 2*tinySteps {
 			t.Errorf("%s: %d steps, want %d", precision, n, 2*tinySteps)
@@ -240,10 +242,11 @@ func TestCUDASizes(t *testing.T) {
 	}
 }
 
-var tooLittle = regexp.MustCompile(`^crnn: cuda:0 has too little memory: the network with batches of (\d+) images needs ([0-9.]+ [MG]iB), ([0-9.]+ [MG]iB) are free; (.*)$`)
+var tooLittle = regexp.MustCompile(`^crnn: cuda:0 has too little memory: ` +
+	`the network with batches of (\d+) images needs ([0-9.]+ [MG]iB), ([0-9.]+ [MG]iB) are free; (.*)$`)
 
-// tooMuch runs a command line that must be refused because of its memory, and returns what the
-// error says to do about it.
+// tooMuch runs a command line that must be refused because of its memory, and returns the remedy in
+// the error.
 func (p process) tooMuch(t *testing.T) (remedy string) {
 	t.Helper()
 	r := p.run(t)
@@ -254,14 +257,15 @@ func (p process) tooMuch(t *testing.T) (remedy string) {
 	return m[4]
 }
 
-// A batch that does not fit into the card's memory is refused before the first step, and the one
-// that is offered instead fits.
+// A batch that does not fit into the card's memory is refused before the first step. The batch that
+// the error offers fits.
 func TestCUDAMemory(t *testing.T) {
 	dataDir := firstImages(t, 240, 2)
 	out := filepath.Join(t.TempDir(), "run")
 	train := func(memory string, batch int) process {
-		return onGPU(t, []string{"train", "--device", "cuda:0", "--data", dataDir, "--out", out, "--hidden-size", "16", "--num-layers", "2",
-			"--val-fraction", "0", "--max-steps", "1", "--batch-size", strconv.Itoa(batch)}, "MEMORY="+memory)
+		return onGPU(t, []string{"train", "--device", "cuda:0", "--data", dataDir, "--out", out, "--hidden-size", "16",
+			"--num-layers", "2", "--val-fraction", "0", "--max-steps", "1", "--batch-size", strconv.Itoa(batch)},
+			"MEMORY="+memory)
 	}
 	const memory = "140000000"
 	remedy := train(memory, 240).tooMuch(t)
@@ -276,24 +280,26 @@ func TestCUDAMemory(t *testing.T) {
 		t.Error("a run was begun")
 	}
 	train(memory, fits).succeeds(t)
-	// What an evaluation takes does not fit, whatever the batch.
-	if remedy := train("80000000", 4).tooMuch(t); !strings.HasPrefix(remedy, "no batch-size would fit: a smaller hidden-size") {
-		t.Errorf("remedy %q", remedy)
+	// An evaluation does not fit, whatever the batch.
+	none := train("80000000", 4).tooMuch(t)
+	if !strings.HasPrefix(none, "no batch-size would fit: a smaller hidden-size") {
+		t.Errorf("remedy %q", none)
 	}
 
-	// That of a run that goes on cannot be another.
+	// A resumed run keeps its batch size.
 	run := filepath.Join(t.TempDir(), "run")
 	crnn(t, tiny(dataDir, run, "cpu", "--batch-size", "240", "--val-fraction", "0", "--epochs", "1")...)
 	resume := onGPU(t, []string{"train", "--resume", run, "--epochs", "2", "--device", "cuda:0"}, "MEMORY="+memory)
-	if got := resume.tooMuch(t); got != remedy+", but a run that goes on keeps its own: end other programs on the GPU, or use --device cpu" {
-		t.Errorf("remedy %q", got)
+	want := remedy + ", but a run that goes on keeps its own: end other programs on the GPU, or use --device cpu"
+	if got := resume.tooMuch(t); got != want {
+		t.Errorf("remedy %q, want %q", got, want)
 	}
 
 	weights := filepath.Join(t.TempDir(), "w.safetensors")
 	if err := model.WriteWeights(weights, model.NewState(model.Default(), 1)); err != nil {
 		t.Fatal(err)
 	}
-	// The benchmark makes its network for the batch alone.
+	// The benchmark makes its network only for the given batch.
 	bench := func(batch int) process {
 		return onGPU(t, []string{"bench", "--device", "cuda:0", "--data", dataDir, "--steps", "1", "--mode", "eval",
 			"--batch-size", strconv.Itoa(batch)}, "MEMORY=100000000")
@@ -304,21 +310,23 @@ func TestCUDAMemory(t *testing.T) {
 	}
 	bench(fits).succeeds(t)
 	// There is no flag for the batches of an evaluation: it takes as many images as fit.
-	eval := []string{"eval", "--weights", weights, "--data", dataDir, "--device", "cuda:0", "--split", "train", "--val-fraction", "0.9", "--json"}
+	eval := []string{"eval", "--weights", weights, "--data", dataDir, "--device", "cuda:0", "--split", "train",
+		"--val-fraction", "0.9", "--json"}
 	sameEvaluation(t, onGPU(t, eval, "MEMORY=80000000").succeeds(t), onGPU(t, eval).succeeds(t))
 	for _, args := range [][]string{eval, {"predict", "--weights", weights, picture(t, 40), "--device", "cuda:0"}} {
 		if remedy := onGPU(t, args, "MEMORY=68000000").tooMuch(t); !strings.HasPrefix(remedy, "no batch-size would fit: ") {
 			t.Errorf("remedy %q", remedy)
 		}
 	}
-	// Weights alone are too much.
-	remedy = onGPU(t, []string{"train", "--device", "cuda:0", "--data", dataDir, "--hidden-size", "1024"}, "MEMORY=100000000").tooMuch(t)
+	// The weights alone do not fit.
+	remedy = onGPU(t, []string{"train", "--device", "cuda:0", "--data", dataDir, "--hidden-size", "1024"},
+		"MEMORY=100000000").tooMuch(t)
 	if !strings.HasPrefix(remedy, "no batch-size would fit: ") {
 		t.Errorf("remedy %q", remedy)
 	}
 }
 
-// picture writes a gray picture of a side's pixels that has something on it.
+// picture writes a gray picture with the given side in pixels that is not blank.
 func picture(t *testing.T, side int) string {
 	t.Helper()
 	gray := image.NewGray(image.Rect(0, 0, side, side))
@@ -337,8 +345,8 @@ func picture(t *testing.T, side int) string {
 	return path
 }
 
-// sameEvaluation compares what crnn eval --json printed on two devices. The float32 logits are
-// of size 1 and rounded some hundred times: 1e-5 apart at most.
+// sameEvaluation compares what crnn eval --json printed on two devices. The float32 logits are of
+// size 1 and rounded some hundred times: they differ by at most 1e-5.
 func sameEvaluation(t *testing.T, got, want string) {
 	t.Helper()
 	var a, b evaluation
@@ -357,7 +365,7 @@ func sameEvaluation(t *testing.T, got, want string) {
 	}
 }
 
-// Evaluation and prediction give what they give on the CPU.
+// Evaluation and prediction give the same results as on the CPU.
 func TestCUDAEvalAndPredict(t *testing.T) {
 	dataDir := firstImages(t, tinyTrain, 13)
 	weights := fixture.Path(t, fixture.Load(t, "trajectory").Meta("weights"))
@@ -384,7 +392,8 @@ func TestCUDAEvalAndPredict(t *testing.T) {
 func TestCUDABench(t *testing.T) {
 	dataDir := firstImages(t, tinyTrain, tinyTest)
 	bench := func(more ...string) string {
-		return onGPU(t, append([]string{"bench", "--device", "cuda", "--data", dataDir, "--batch-size", "2", "--steps", "2"}, more...)).succeeds(t)
+		args := []string{"bench", "--device", "cuda", "--data", dataDir, "--batch-size", "2", "--steps", "2"}
+		return onGPU(t, append(args, more...)).succeeds(t)
 	}
 	for _, mode := range []string{"train", "eval"} {
 		var got benchmark
@@ -396,12 +405,14 @@ func TestCUDABench(t *testing.T) {
 		if err := json.Unmarshal(text, &keys); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]string{"batch_size", "clock_mhz", "device", "device_name", "images_per_second", "kernels", "mode",
-			"peak_bytes", "precision", "step_ms", "step_ms_min", "step_ms_p95", "threads"}, keysOf(keys)); diff != "" {
+		wantKeys := []string{"batch_size", "clock_mhz", "device", "device_name", "images_per_second",
+			"kernels", "mode", "peak_bytes", "precision", "step_ms", "step_ms_min", "step_ms_p95", "threads"}
+		if diff := cmp.Diff(wantKeys, keysOf(keys)); diff != "" {
 			t.Errorf("keys (-want +got):\n%s", diff)
 		}
 		// The weights, their gradients and Adam's moments are 3.4 MB.
-		if got.Device != "cuda:0" || got.DeviceName != "emulated sm_90 GPU" || got.Mode != mode || got.Precision != "bf16" || got.BatchSize != 2 || got.PeakBytes < 3_400_000 {
+		if got.Device != "cuda:0" || got.DeviceName != "emulated sm_90 GPU" || got.Mode != mode || got.Precision != "bf16" ||
+			got.BatchSize != 2 || got.PeakBytes < 3_400_000 {
 			t.Errorf("%+v", got)
 		}
 		if got.ClockMHz != 1980 {
@@ -417,26 +428,31 @@ func TestCUDABench(t *testing.T) {
 		has := func(part string) bool {
 			return slices.ContainsFunc(got.Kernels, func(k kernelTime) bool { return strings.Contains(k.Name, part) })
 		}
-		if launches > 25 || !has("conv_forward") || !has("rnn_cluster_forward") || has("backward") != (mode == "train") || has("adam") != (mode == "train") {
+		if launches > 25 || !has("conv_forward") || !has("rnn_cluster_forward") || has("backward") != (mode == "train") ||
+			has("adam") != (mode == "train") {
 			t.Errorf("%s: %d launches, want at most 25: %v", mode, launches, got.Kernels)
 		}
 	}
-	if text := bench("--mode", "eval"); !regexp.MustCompile(`\Aeval step on cuda:0 \(emulated sm_90 GPU\), fp32, batch 2:\n` +
-		`[0-9.e+]+ ms median, [0-9.e+]+ ms fastest, [0-9.e+]+ ms 95th percentile; \d+ images/s; [0-9.]+ MB of memory at most; at 1980 MHz\n\z`).MatchString(text) {
+	lines := regexp.MustCompile(`\Aeval step on cuda:0 \(emulated sm_90 GPU\), fp32, batch 2:\n` +
+		`[0-9.e+]+ ms median, [0-9.e+]+ ms fastest, [0-9.e+]+ ms 95th percentile; \d+ images/s; ` +
+		`[0-9.]+ MB of memory at most; at 1980 MHz\n\z`)
+	if text := bench("--mode", "eval"); !lines.MatchString(text) {
 		t.Errorf("%q", text)
 	}
 }
 
-// The recipe's step runs on every card from Turing on, and on the oldest driver that is let pass.
+// The recipe's step runs on every card from Turing on, and on the oldest accepted driver.
 func TestCUDACards(t *testing.T) {
 	dataDir := firstImages(t, tinyTrain, tinyTest)
 	for _, c := range []struct{ precision, card, driver string }{
-		{"fp32", "75", "12000"}, {"tf32", "80", "12000"}, {"bf16", "89", "12000"}, {"fp32", "90", "12000"}, {"bf16", "90", "12000"}, {"tf32", "120", ""},
+		{"fp32", "75", "12000"}, {"tf32", "80", "12000"}, {"bf16", "89", "12000"}, {"fp32", "90", "12000"},
+		{"bf16", "90", "12000"}, {"tf32", "120", ""},
 	} {
 		t.Run(c.card+" "+c.precision, func(t *testing.T) {
 			t.Parallel()
-			onGPU(t, []string{"bench", "--device", "cuda", "--precision", c.precision, "--data", dataDir, "--batch-size", "1", "--steps", "1"},
-				"CARD="+c.card, "DRIVER="+c.driver, "THREADS=1").succeeds(t)
+			args := []string{"bench", "--device", "cuda", "--precision", c.precision, "--data", dataDir,
+				"--batch-size", "1", "--steps", "1"}
+			onGPU(t, args, "CARD="+c.card, "DRIVER="+c.driver, "THREADS=1").succeeds(t)
 		})
 	}
 }
@@ -444,7 +460,8 @@ func TestCUDACards(t *testing.T) {
 func TestCUDADoctorAndVersion(t *testing.T) {
 	got := onGPU(t, []string{"doctor", "--data", firstImages(t, tinyTrain, tinyTest)}).succeeds(t)
 	for _, want := range []string{", CUDA\n", ", CUDA 12.4\n",
-		"emulated sm_90 GPU, cuda:0, compute capability 9.0 (fp32, tf32, bf16), ", "cuda:0 works\n", fmt.Sprintf(": %d training and %d test images", tinyTrain, tinyTest)} {
+		"emulated sm_90 GPU, cuda:0, compute capability 9.0 (fp32, tf32, bf16), ", "cuda:0 works\n",
+		fmt.Sprintf(": %d training and %d test images", tinyTrain, tinyTest)} {
 		if !strings.Contains(got, want) {
 			t.Errorf("crnn doctor lacks %q:\n%s", want, got)
 		}

@@ -16,7 +16,7 @@ func dataCommand() *cli.Command {
 		"fetch": dataFetch, "verify": dataVerify, "where": dataWhere,
 	}
 	return newCommand("data", "[fetch|verify|where]", "find, download or check the data set",
-		"where (as without a word) prints the directory in which the data set was found.\n"+
+		"where (the default) prints the directory in which the data set was found.\n"+
 			"fetch puts it into the directory of --data, or else into the user's cache.\n"+
 			"verify checks magic number, shape, length and SHA-256 of every file.",
 		"crnn data fetch\ncrnn data verify --data ~/fashion-mnist", options,
@@ -33,7 +33,8 @@ func dataCommand() *cli.Command {
 			}
 			action := actions[word]
 			if action == nil {
-				return usagef("crnn data %q: expected fetch, verify or where%s", word, didYouMean(word, []string{"fetch", "verify", "where"}))
+				return usagef("crnn data %q: expected fetch, verify or where%s",
+					word, didYouMean(word, []string{"fetch", "verify", "where"}))
 			}
 			return action(c, config.Data)
 		})
@@ -48,12 +49,12 @@ func dataWhere(c *cli.Context, dir string) error {
 	return nil
 }
 
-// dataFetch fetches into dir only if the flag names it. The environment names the data set
-// that training is to use, which may be one of the user's own.
+// dataFetch fetches into dir only if the flag names it. The environment names the data set for
+// training, which may be the user's own.
 func dataFetch(c *cli.Context, dir string) error {
 	if !c.IsSet("data") {
 		if dir != "" {
-			fmt.Fprintf(c.App.ErrWriter, "the other commands use %s, which %s names\n", dir, data.EnvVar)
+			fmt.Fprintf(c.App.ErrWriter, "the other commands use %s, set by %s\n", dir, data.EnvVar)
 		}
 		dir = data.CacheDir()
 	}
@@ -94,8 +95,8 @@ func verdict(s data.State) string {
 	return "in order, but not the file of Fashion-MNIST"
 }
 
-// loadData finds and reads the data set, and downloads it where the user named no directory
-// and it was found nowhere. Its warnings go to stderr.
+// loadData finds and reads the data set. It downloads the data set if the user named no directory
+// and none was found. Its warnings go to stderr.
 func loadData(c *cli.Context, dir string) (*data.Dataset, error) {
 	set, err := readData(c, dir)
 	if err == nil {
@@ -104,7 +105,7 @@ func loadData(c *cli.Context, dir string) (*data.Dataset, error) {
 	return set, err
 }
 
-// readData is loadData without the warnings, which may have to be waited for.
+// readData is loadData without the warnings, which take time to compute.
 func readData(c *cli.Context, dir string) (*data.Dataset, error) {
 	dir, err := locateOrFetch(c, dir)
 	if err != nil {
@@ -114,7 +115,7 @@ func readData(c *cli.Context, dir string) (*data.Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	// From here on a signal waits for the step in hand: see signalContext.
+	// From here on a signal waits for the current step: see signalContext.
 	return set, c.Context.Err()
 }
 

@@ -18,15 +18,14 @@ import (
 // device is a device to compute on.
 type device struct {
 	model.Backend
-	description string // as its maker calls it
-	threads     int    // that it computes with; of a GPU, the setting, for a run that goes on elsewhere
-	// note is a line for the user, to be shown when the computing starts: what was chosen
-	// and why, empty if there was no choice.
+	description string // the maker's name for it
+	threads     int    // CPU threads; for a GPU, the setting, for a run that continues on a CPU
+	// note is a line for the user, shown when the computing starts: the chosen device and the
+	// reason. It is empty if there was no choice.
 	note string
 }
 
-// openDevice returns the device that valid settings ask for. This is the one place where a
-// name becomes a device.
+// openDevice returns the device that valid settings ask for. Only here a name becomes a device.
 func openDevice(c train.Config) (*device, error) {
 	if number, ok := strings.CutPrefix(c.Device, "cuda:"); ok {
 		index, err := strconv.Atoi(number)
@@ -50,7 +49,7 @@ func openDevice(c train.Config) (*device, error) {
 }
 
 // kernelsVariable is the environment variable that names the CPU's kernels, to compare them or to
-// see what a processor without the fastest ones would do.
+// imitate a processor without the fastest ones.
 const kernelsVariable = "CRNN_CPU_KERNELS"
 
 // chosenKernels returns the kernels that the environment names, or "" for the fastest.
@@ -63,10 +62,10 @@ func chosenKernels() (string, error) {
 	return name, nil
 }
 
-// bf16Instructions are those of which the C kernels need one for --precision bf16.
+// bf16Instructions names the instruction sets for --precision bf16; the C kernels need one of them.
 const bf16Instructions = "AVX-512 BF16 or Armv8.6's BF16"
 
-// cpuPrecisions returns what --precision may be with the given kernels of the CPU.
+// cpuPrecisions returns the values of --precision that the given CPU kernels support.
 func cpuPrecisions(kernels string) []string {
 	if _, err := cpu.New(cpu.Options{Threads: 1, Kernels: kernels, BF16: true}); err != nil {
 		return []string{"fp32"}
@@ -74,7 +73,7 @@ func cpuPrecisions(kernels string) []string {
 	return []string{"fp32", "bf16"}
 }
 
-// openCPU returns the CPU, and if it is a second choice says why it is not a GPU.
+// openCPU returns the CPU. If a GPU was tried first, notGPU is its error, for the device's note.
 func openCPU(c train.Config, notGPU error) (*device, error) {
 	kernels, err := chosenKernels()
 	if err != nil {
@@ -106,7 +105,8 @@ func openCPU(c train.Config, notGPU error) (*device, error) {
 	}
 	d := &device{Backend: backend, description: processor(), threads: backend.Threads()}
 	if notGPU != nil {
-		d.note = fmt.Sprintf("device: cpu (%s kernels, %d threads), not a GPU: %s", backend.KernelName(), d.threads, shortly(notGPU))
+		d.note = fmt.Sprintf("device: cpu (%s kernels, %d threads), not a GPU: %s",
+			backend.KernelName(), d.threads, shortly(notGPU))
 	}
 	return d, nil
 }
@@ -120,7 +120,7 @@ func openGPU(c train.Config, index int) (*device, error) {
 	return &device{Backend: backend, description: backend.Description(), threads: c.Threads}, nil
 }
 
-// firstGPU returns the first GPU that works, or why the first of all does not.
+// firstGPU returns the first GPU that works, or else the error of the very first one.
 func firstGPU(c train.Config) (*device, error) {
 	devices, err := gpu.Devices()
 	for _, g := range devices {
@@ -132,7 +132,7 @@ func firstGPU(c train.Config) (*device, error) {
 			}
 			return d, nil
 		}
-		if e := (*gpu.Error)(nil); errors.As(failure, &e) { // the others name the GPU
+		if e := (*gpu.Error)(nil); errors.As(failure, &e) { // other errors name the GPU
 			failure = fmt.Errorf("%v: %w", g, failure)
 		}
 		if err == nil {
@@ -142,7 +142,7 @@ func firstGPU(c train.Config) (*device, error) {
 	return nil, err
 }
 
-// explainGPU turns the error of a GPU that was asked for by name into one about the setting.
+// explainGPU turns the error of a GPU that the user asked for into an error about the setting.
 func explainGPU(c train.Config, err error) error {
 	if err == nil {
 		return nil
@@ -153,7 +153,7 @@ func explainGPU(c train.Config, err error) error {
 	return fmt.Errorf("--device %s: %w, or use --device cpu", c.Device, err)
 }
 
-// shortly returns why a GPU is not used, with a remedy where there may be one to use.
+// shortly returns the reason not to use a GPU, with a remedy if the machine may have a GPU.
 func shortly(err error) string {
 	if e := (*gpu.Unavailable)(nil); errors.As(err, &e) && e.Usual {
 		return e.What
@@ -161,8 +161,8 @@ func shortly(err error) string {
 	return err.Error()
 }
 
-// load puts a trained network on the device, for batches of maxBatch images, or of as many as fit
-// into its memory.
+// load puts a trained network on the device, for batches of maxBatch images or the largest number
+// that fits into its memory.
 func (d *device) load(state *model.State, maxBatch int) (*model.Network, error) {
 	net, err := model.New(d.Backend, state.Config, model.Options{MaxBatch: maxBatch})
 	if e := (*model.MemoryError)(nil); errors.As(err, &e) && e.Fits > 0 {
@@ -174,7 +174,7 @@ func (d *device) load(state *model.State, maxBatch int) (*model.Network, error) 
 	return net, net.SetState(state)
 }
 
-// announce shows the note, if there is one.
+// announce shows the note, if any.
 func (d *device) announce(stderr io.Writer) {
 	if d.note != "" {
 		fmt.Fprintln(stderr, d.note)

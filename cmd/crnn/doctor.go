@@ -19,7 +19,7 @@ import (
 func doctorCommand() *cli.Command {
 	config := train.Default()
 	options := settings(&config, "data")
-	return newCommand("doctor", "", "what this machine offers, and what to do about what is missing",
+	return newCommand("doctor", "", "what this machine offers, and remedies for what is missing",
 		"Prints the processor and its kernels, memory, GPU support and the data set, each with a remedy\n"+
 			"where something is missing. It changes nothing.",
 		"crnn doctor", options,
@@ -62,8 +62,8 @@ func doctorCommand() *cli.Command {
 		})
 }
 
-// kernelsLine tells which CPU kernels are used and who chose them, if it was the environment, and
-// how to get faster ones if only those in Go are built in.
+// kernelsLine names the CPU kernels in use and says whether the environment chose them. If only the
+// Go kernels are built in, it says how to get faster ones.
 func kernelsLine(chosen string) string {
 	names := cpu.Kernels()
 	inUse := []string{cmp.Or(chosen, cpu.DefaultKernels(false))}
@@ -82,10 +82,11 @@ func kernelsLine(chosen string) string {
 		}
 		return text
 	}
-	return text + " (built without cgo, some fifty times slower than with it: install a C compiler and build with CGO_ENABLED=1)"
+	return text + " (built without cgo, some fifty times slower than with it: " +
+		"install a C compiler and build with CGO_ENABLED=1)"
 }
 
-// precisionsLine tells what --precision may be on the CPU with the given kernels.
+// precisionsLine names the values of --precision that the given CPU kernels support.
 func precisionsLine(kernels string) string {
 	text := strings.Join(cpuPrecisions(kernels), ", ")
 	if !strings.Contains(text, "bf16") {
@@ -94,7 +95,7 @@ func precisionsLine(kernels string) string {
 	return text
 }
 
-// dataLine tells where the data set is and how it is, or how to get it.
+// dataLine gives the place and state of the data set, or says how to get it.
 func dataLine(c *cli.Context, dir string) string {
 	dir, err := locate(c, dir)
 	switch {

@@ -41,7 +41,7 @@ func isUsage(err error) bool {
 	return errors.As(err, &u)
 }
 
-// errorLine is the one line that an error gets.
+// errorLine returns the one line that is printed for an error.
 func errorLine(err error) string {
 	text := err.Error()
 	if errors.Is(err, context.Canceled) && text == context.Canceled.Error() {

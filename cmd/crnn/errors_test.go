@@ -55,14 +55,15 @@ func TestOutputErrors(t *testing.T) {
 	}
 }
 
-// A bug must not show a trace, unless asked to.
+// A bug must not show a trace unless CRNN_DEBUG asks for it.
 func TestPanicIsOneLine(t *testing.T) {
 	for _, debug := range []string{"", "1"} {
 		t.Setenv("CRNN_DEBUG", debug)
 		var stderr bytes.Buffer
 		code := run(context.Background(), []string{"summary"}, panickingWriter{}, &stderr)
 		lines := strings.Count(stderr.String(), "\n")
-		if code != exitFailed || !strings.HasPrefix(stderr.String(), "crnn: internal error: oops (") || (lines == 1) == (debug == "1") {
+		if code != exitFailed || !strings.HasPrefix(stderr.String(), "crnn: internal error: oops (") ||
+			(lines == 1) == (debug == "1") {
 			t.Errorf("CRNN_DEBUG=%s: exit code %d, %q", debug, code, stderr.String())
 		}
 	}

@@ -76,7 +76,8 @@ func evaluate(c *cli.Context, config train.Config, weights, split string) (evalu
 		return e, err
 	}
 	if len(indices) == 0 {
-		return e, usagef("--split %s: --val-fraction %g of %d images leaves none to evaluate on", split, config.ValFraction, set.Count)
+		return e, usagef("--split %s: --val-fraction %g of %d images leaves none to evaluate on",
+			split, config.ValFraction, set.Count)
 	}
 	images, err := device.NewImages(set.Images, set.Labels, set.Height, set.Width)
 	if err != nil {
@@ -92,7 +93,7 @@ func evaluate(c *cli.Context, config train.Config, weights, split string) (evalu
 	return e, err
 }
 
-// imagesOf returns the set that a split is of, and the indices of its images.
+// imagesOf returns the set that a split belongs to, and the indices of the split's images.
 func imagesOf(dataset *data.Dataset, split string, config train.Config) (*data.Set, []int32) {
 	if split == "test" {
 		all, _ := data.Split(dataset.Test.Count, 0, 0)

@@ -10,7 +10,7 @@ import (
 	"crnn/gpu"
 )
 
-// buildFeatures lists what this build can do.
+// buildFeatures lists the features of this build.
 func buildFeatures() string {
 	kernels, cuda := "cpu in pure Go", "no CUDA"
 	if len(cpu.Kernels()) > 1 {
@@ -30,7 +30,7 @@ func processor() string {
 	return runtime.GOARCH + " processor"
 }
 
-// processorFeatures lists the instruction sets that matter here and that this processor has.
+// processorFeatures lists the instruction sets of this processor that matter to crnn.
 func processorFeatures() string {
 	x86, arm := &xcpu.X86, &xcpu.ARM64
 	var has []string

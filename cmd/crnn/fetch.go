@@ -22,9 +22,10 @@ func locate(c *cli.Context, dir string) (string, error) {
 	return found, err
 }
 
-// dataSource tells where the setting data comes from.
+// dataSource names the source of the setting data.
 func dataSource(c *cli.Context) string {
-	for _, from := range []struct{ flag, format string }{{"data", ""}, {"resume", "checkpoint of %s: data"}, {"config", "%s: data"}} {
+	for _, from := range []struct{ flag, format string }{{"data", ""}, {"resume", "checkpoint of %s: data"},
+		{"config", "%s: data"}} {
 		o := lookupFlag(c.Command, from.flag)
 		if o == nil {
 			continue
@@ -38,8 +39,8 @@ func dataSource(c *cli.Context) string {
 	return "data"
 }
 
-// locateOrFetch is locate, and downloads the data set where the user named no directory
-// and it was found nowhere.
+// locateOrFetch is locate, but downloads the data set if the user named no directory and none was
+// found.
 func locateOrFetch(c *cli.Context, dir string) (string, error) {
 	found, err := locate(c, dir)
 	if !errors.Is(err, data.ErrNotFound) {
@@ -50,7 +51,7 @@ func locateOrFetch(c *cli.Context, dir string) (string, error) {
 	return dir, fetch(c, dir)
 }
 
-// fetch downloads into dir what is missing there. Its progress goes to stderr.
+// fetch downloads the missing files into dir. Its progress goes to stderr.
 func fetch(c *cli.Context, dir string) error {
 	p := &fetchProgress{w: c.App.ErrWriter, live: report.IsTerminal(c.App.ErrWriter)}
 	err := data.Fetch(c.Context, dir, data.FetchOptions{Progress: p.report, Log: p.log})
@@ -58,8 +59,8 @@ func fetch(c *cli.Context, dir string) error {
 	return err
 }
 
-// fetchProgress shows how far downloads are: on a terminal in one line that changes, else
-// in a line for each file that has come.
+// fetchProgress shows the progress of downloads: on a terminal in one line that changes, else in
+// one line per finished file.
 type fetchProgress struct {
 	w    io.Writer
 	live bool
@@ -72,7 +73,7 @@ func (p *fetchProgress) report(file string, done, total int64) {
 	switch {
 	case p.live && (complete || time.Since(p.last) > 100*time.Millisecond):
 		p.last, p.open = time.Now(), true
-		// Back to the start of the line, and clear what it held.
+		// Return to the start of the line and clear it.
 		fmt.Fprintf(p.w, "\r\x1b[K%s: %s", file, megabytes(done))
 		if total >= 0 {
 			fmt.Fprintf(p.w, " of %s", megabytes(total))

@@ -12,7 +12,7 @@ import (
 	"crnn/report"
 )
 
-// saveFigure writes a figure and says where it is.
+// saveFigure writes a figure and prints its path.
 func saveFigure(c *cli.Context, f report.Figure, path string) error {
 	if ext := filepath.Ext(path); ext != "" && !strings.EqualFold(ext, ".png") {
 		return fmt.Errorf("cannot write %s: figures are PNG files, expected FILE.png", path)

@@ -44,9 +44,9 @@ Examples:
   crnn eval --weights runs/latest/best.safetensors    # its accuracy on the test images
   crnn predict --weights runs/latest/best.safetensors shoe.png
 
-The settings of training, network, device and data are environment variables too, --batch-size
-CRNN_BATCH_SIZE; a flag wins. What concerns a single call, such as --weights, --split or --json,
-is a flag only.
+Settings of training, network, device and data can also come from environment variables, such as
+CRNN_BATCH_SIZE for --batch-size; a flag wins. Options of a single call, such as --weights,
+--split or --json, are flags only.
 
 `+"`crnn help COMMAND`"+` says more about a command.
 `)
@@ -79,14 +79,15 @@ func printCommandHelp(w io.Writer, cmd *cli.Command) {
 	t.Flush()
 	switch n := len(environment); {
 	case n > 8:
-		fmt.Fprint(w, "\nEvery flag is also an environment variable, --batch-size CRNN_BATCH_SIZE. A flag wins.\n")
+		fmt.Fprint(w, "\nEvery flag is also an environment variable, "+
+			"such as CRNN_BATCH_SIZE for --batch-size. A flag wins.\n")
 	case n > 0:
 		fmt.Fprintf(w, "\nIn the environment: %s. A flag wins.\n", strings.Join(environment, ", "))
 	}
 	fmt.Fprintf(w, "\nExample:\n  %s\n", strings.ReplaceAll(strings.TrimSpace(cmd.UsageText), "\n", "\n  "))
 }
 
-// helpLine returns the flag, a tab, and what it does.
+// helpLine returns the flag, a tab, and its description.
 func (o *option) helpLine() string {
 	line := "--" + o.name
 	if o.value != "" {

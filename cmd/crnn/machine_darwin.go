@@ -2,7 +2,7 @@ package main
 
 import "golang.org/x/sys/unix"
 
-// peakMemory returns the most physical memory that this process has had, in bytes.
+// peakMemory returns the peak physical memory of this process, in bytes.
 func peakMemory() int64 {
 	var usage unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &usage) != nil {
@@ -20,7 +20,7 @@ func totalMemory() int64 {
 	return int64(bytes)
 }
 
-// processorName returns what the system calls the processor, empty if it has no name for it.
+// processorName returns the system's name of the processor, empty if it has none.
 func processorName() string {
 	name, err := unix.Sysctl("machdep.cpu.brand_string")
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peakMemory returns the most physical memory that this process has had, in bytes.
+// peakMemory returns the peak physical memory of this process, in bytes.
 func peakMemory() int64 {
 	var usage unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &usage) != nil {
@@ -18,8 +18,8 @@ func peakMemory() int64 {
 	return usage.Maxrss * 1024
 }
 
-// totalMemory returns the physical memory of the machine, or the part of it that the
-// control groups of this process (a container's, say) allow, in bytes.
+// totalMemory returns the physical memory of the machine, in bytes, or the part that this process's
+// control groups (such as a container's) allow.
 func totalMemory() int64 {
 	limit := cgroupMemory(os.DirFS("/"))
 	var info unix.Sysinfo_t
@@ -32,7 +32,7 @@ func totalMemory() int64 {
 	return limit
 }
 
-// processorName returns what the system calls the processor, empty if it has no name for it.
+// processorName returns the system's name of the processor, empty if it has none.
 func processorName() string {
 	f, err := os.Open("/proc/cpuinfo")
 	if err != nil {

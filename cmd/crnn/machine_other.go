@@ -2,7 +2,7 @@
 
 package main
 
-// What is not known on this system is zero.
+// Values that are unknown on this system are zero.
 
 func peakMemory() int64     { return 0 }
 func totalMemory() int64    { return 0 }

@@ -30,7 +30,7 @@ type memoryStatusEx struct {
 	totalVirtual, availVirtual, availE uint64
 }
 
-// peakMemory returns the most physical memory that this process has had, in bytes.
+// peakMemory returns the peak physical memory of this process, in bytes.
 func peakMemory() int64 {
 	var counters processMemoryCounters
 	counters.size = uint32(unsafe.Sizeof(counters))
@@ -53,5 +53,5 @@ func totalMemory() int64 {
 	return int64(status.totalPhys)
 }
 
-// processorName returns what the system calls the processor, empty if it has no name for it.
+// processorName returns the system's name of the processor, empty if it has none.
 func processorName() string { return os.Getenv("PROCESSOR_IDENTIFIER") }

@@ -14,14 +14,14 @@ import (
 )
 
 func main() {
-	// A reader that went away, as in `crnn summary | head -1`, is an error of the write
-	// that meets it (see output), not a signal that ends a training run at once.
+	// A reader may go away, as in `crnn summary | head -1`. Then the next write returns an error
+	// (see output) instead of a signal that ends a training run at once.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	os.Exit(run(notifyContext(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run carries out one command line and returns the exit code. Errors are one line on stderr.
+// run executes one command line and returns the exit code. Errors are one line on stderr.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
 	out := &output{w: stdout}
 	defer func() {

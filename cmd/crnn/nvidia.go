@@ -11,7 +11,7 @@ import (
 	"crnn/train"
 )
 
-// nvidia is what this machine has of NVIDIA's, from three sources, each of which may fail.
+// nvidia describes this machine's NVIDIA driver and cards, from three sources. Each may fail.
 type nvidia struct {
 	host       gpu.Host
 	monitor    gpu.Monitor
@@ -27,7 +27,7 @@ func findNVIDIA() (n nvidia) {
 	return n
 }
 
-// driverLine tells about the driver.
+// driverLine describes the driver.
 func (n nvidia) driverLine() string {
 	switch {
 	case n.monitorErr == nil && n.monitor.CUDA != "":
@@ -46,7 +46,7 @@ func (n nvidia) driverLine() string {
 	return "none; crnn needs it for a GPU only"
 }
 
-// cardLines tells about the cards, one a line.
+// cardLines describes the cards, one per line.
 func (n nvidia) cardLines() (lines []string) {
 	others := slices.Clone(n.devices)
 	for _, card := range n.monitor.Cards {
@@ -60,7 +60,7 @@ func (n nvidia) cardLines() (lines []string) {
 		}
 		lines = append(lines, fmt.Sprintf("%s, %s%s", card.Name, device, cardText(card)))
 	}
-	// Parts of cards in MIG mode, and every device where the monitor shows none.
+	// The rest are parts of cards in MIG mode, or all devices if the monitor shows none.
 	for _, d := range others {
 		line := fmt.Sprintf("%s, %s, %s of memory", d.Name, deviceText(d), gibibytes(d.TotalMemory))
 		if n.monitorErr != nil {
@@ -80,10 +80,11 @@ func (n nvidia) cardLines() (lines []string) {
 }
 
 func deviceText(d gpu.Device) string {
-	return fmt.Sprintf("cuda:%d, compute capability %d.%d (%s)", d.Index, d.Capability/10, d.Capability%10, strings.Join(d.Precisions(), ", "))
+	return fmt.Sprintf("cuda:%d, compute capability %d.%d (%s)",
+		d.Index, d.Capability/10, d.Capability%10, strings.Join(d.Precisions(), ", "))
 }
 
-// cardText returns what a card tells of its state, each part after a comma.
+// cardText describes the state of a card, with a comma before each part.
 func cardText(c gpu.Card) string {
 	var text strings.Builder
 	if c.Total > 0 {
@@ -114,7 +115,7 @@ func cardText(c gpu.Card) string {
 
 func gibibytes(n int64) string { return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30)) }
 
-// cudaLine tells which GPU crnn can use, having tried, or why none.
+// cudaLine tries the GPUs. It names the one that crnn can use, or says why there is none.
 func (n nvidia) cudaLine() string {
 	if n.devicesErr != nil {
 		return n.devicesErr.Error()

@@ -9,22 +9,21 @@ import (
 	"strings"
 )
 
-// option is a flag, and by its name in capitals an environment variable: --batch-size is
-// CRNN_BATCH_SIZE. Its value is kept as text until set writes it to the target, which
-// lets a config file go in between.
+// option is a flag and an environment variable: --batch-size is CRNN_BATCH_SIZE too. Its value is
+// kept as text until set writes it to the target. So a config file can set the target before.
 type option struct {
 	name     string
 	category string // heading in the help text
-	value    string // what stands for the value in the help text, such as N
+	value    string // placeholder for the value in the help text, such as N
 	usage    string
 	target   any    // *int, *uint64, *float64, *string or *bool; holds the default
-	noEnv    bool   // a flag alone, such as one that names a file of this call
-	initial  string // shown as the default in place of the target's
+	noEnv    bool   // flag only, for example if it names a file of this call
+	initial  string // shown as the default instead of the target's value
 
 	given *string // on the command line
 }
 
-// env is the name of the environment variable, empty if there is none.
+// env returns the name of the environment variable, empty if there is none.
 func (o *option) env() string {
 	if o.noEnv {
 		return ""
@@ -32,7 +31,7 @@ func (o *option) env() string {
 	return "CRNN_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
 }
 
-// lookup returns the text that the flag, or else the environment, gives.
+// lookup returns the text from the flag, or else from the environment.
 func (o *option) lookup() (text, source string, ok bool) {
 	if o.given != nil {
 		return *o.given, "--" + o.name, true
@@ -51,7 +50,7 @@ func (o *option) isSet() bool {
 	return ok
 }
 
-// set writes what the flag or the environment gives to the target, if either does.
+// set writes the value from the flag or the environment, if any, to the target.
 func (o *option) set() error {
 	text, source, ok := o.lookup()
 	if !ok {
@@ -63,7 +62,8 @@ func (o *option) set() error {
 	return nil
 }
 
-// parse reads text into *target. It returns what was expected where text is not that.
+// parse reads text into *target. If text does not fit, parse returns a description of the expected
+// value.
 func parse(text string, target any) (expected string) {
 	var err error
 	switch target := target.(type) {
@@ -128,7 +128,7 @@ func (o *option) isBool() bool {
 	return ok
 }
 
-// optionValue keeps what the command line gives.
+// optionValue keeps the value from the command line.
 type optionValue struct{ o *option }
 
 func (v optionValue) Set(text string) error { v.o.given = &text; return nil }

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// output is the standard output. It keeps the first error of a write, so that a full disk
-// does not pass for success, and writes nothing after it.
+// output is the standard output. It keeps the first error of a write and writes nothing after it,
+// so that a full disk does not pass for success.
 type output struct {
 	w   io.Writer
 	err error
@@ -25,11 +25,10 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, o.err
 }
 
-// readerGone reports whether whoever read the output stopped reading, having seen enough.
+// readerGone reports whether the reader of the output has stopped reading.
 func (o *output) readerGone() bool { return errors.Is(o.err, syscall.EPIPE) }
 
-// unwrapWriter returns the writer below w, for those who have to know what kind of file
-// standard output is.
+// unwrapWriter returns the writer below w. It shows what kind of file standard output is.
 func unwrapWriter(w io.Writer) io.Writer {
 	if o, ok := w.(*output); ok {
 		return o.w

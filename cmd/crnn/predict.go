@@ -15,7 +15,7 @@ import (
 	"crnn/train"
 )
 
-// prediction is what the network makes of a picture, in the form of --json.
+// prediction is the network's result for a picture, in the form of --json.
 type prediction struct {
 	File          string    `json:"file"`
 	Class         string    `json:"class"`
@@ -30,12 +30,13 @@ func predictCommand() *cli.Command {
 	var asJSON bool
 	options := append([]*option{
 		weightsOption(&weights),
-		{name: "json", category: "Output", target: &asJSON, noEnv: true, usage: "a JSON array with the probabilities of all classes"},
+		{name: "json", category: "Output", target: &asJSON, noEnv: true,
+			usage: "a JSON array with the probabilities of all classes"},
 	}, settings(&config, computeSettings...)...)
 	return newCommand("predict", "IMAGE…", "the class of pictures",
-		"Prints the class of every PNG, JPEG or GIF picture with the three most probable ones. A picture is\n"+
+		"Prints the class of each PNG, JPEG or GIF picture and its three most probable classes. A picture is\n"+
 			"scaled to 28x28 gray pixels, and turned to bright on dark if its background is light.\n"+
-			"No data set is read: --data is taken only as by every command that computes.",
+			"It reads no data set: it accepts --data only because every command that computes does.",
 		"crnn predict --weights runs/latest/best.safetensors shoe.png shirt.jpg", options,
 		func(c *cli.Context) error {
 			if err := configure(&config, options); err != nil {
@@ -83,7 +84,7 @@ func predictCommand() *cli.Command {
 // predict runs the network over the pictures of the given files.
 func predict(c *cli.Context, device *device, state *model.State, files []string, pixels []uint8) ([]prediction, error) {
 	const maxBatch = 64
-	labels := make([]uint8, len(files)) // unknown: only probabilities are wanted
+	labels := make([]uint8, len(files)) // unknown: only probabilities are needed
 	images, err := device.NewImages(pixels, labels, state.ImageHeight, state.ImageWidth)
 	if err != nil {
 		return nil, err
@@ -114,8 +115,8 @@ func predict(c *cli.Context, device *device, state *model.State, files []string,
 	return predictions, nil
 }
 
-// classify returns what the network makes of the images of the given indices, at most
-// net.MaxBatch; their files are left empty.
+// classify returns the predictions for the images of the given indices, at most net.MaxBatch,
+// without their files.
 func classify(net *model.Network, images model.Images, indices []int32) ([]prediction, error) {
 	if err := net.Predict(images, indices); err != nil {
 		return nil, err
@@ -142,7 +143,7 @@ func newPrediction(logits []float32) prediction {
 // softmax returns exp(logits) divided by their sum.
 func softmax(logits []float32) []float64 {
 	p := make([]float64, len(logits))
-	largest := float64(slices.Max(logits)) // taken off, so that no exponential overflows
+	largest := float64(slices.Max(logits)) // subtracted, so that no exponential overflows
 	sum := 0.0
 	for i, z := range logits {
 		p[i] = math.Exp(float64(z) - largest)

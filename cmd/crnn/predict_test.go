@@ -17,7 +17,8 @@ func TestPrediction(t *testing.T) {
 	p.File = "a.png"
 	// A float32 near 1000 is a multiple of 2^-14, which bounds the error of the exponent.
 	const tolerance = 1.0 / (1 << 14)
-	if p.Class != "Ankle boot" || p.ClassIndex != 9 || math.Abs(p.Probability-0.75) > tolerance || math.Abs(p.Probabilities[5]-0.25) > tolerance {
+	if p.Class != "Ankle boot" || p.ClassIndex != 9 || math.Abs(p.Probability-0.75) > tolerance ||
+		math.Abs(p.Probabilities[5]-0.25) > tolerance {
 		t.Errorf("%+v", p)
 	}
 	var line strings.Builder

@@ -44,11 +44,11 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// hang is how long a process may take before the test gives it up. The slowest, on one
-// slow core, is far below it.
+// hang is the time after which a test gives up on a process. The slowest process, on one slow core,
+// takes far less.
 const hang = 2 * time.Minute
 
-// result is what a process left behind.
+// result holds the results of a process.
 type result struct {
 	code           int
 	stdout, stderr string
@@ -62,8 +62,8 @@ type process struct {
 	env  []string // added to a clean environment
 }
 
-// command returns the process ready to start. Its environment has no CRNN_ variables but
-// those of env, and a cache of its own.
+// command returns the process ready to start. Its environment has only the CRNN_ variables of env,
+// and its own cache.
 func (p process) command(t *testing.T, ctx context.Context) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, program, p.args...)
@@ -122,7 +122,8 @@ func (p process) refused(t *testing.T, code int, want string) result {
 	t.Helper()
 	r := p.run(t)
 	line := strings.TrimSuffix(r.stderr, "\n")
-	if r.code != code || !strings.HasPrefix(line, "crnn: ") || strings.Contains(line, "\n") || !strings.Contains(line, want) {
+	if r.code != code || !strings.HasPrefix(line, "crnn: ") || strings.Contains(line, "\n") ||
+		!strings.Contains(line, want) {
 		t.Errorf("crnn %s: exit code %d, want %d with one line of error that holds %q\n%s",
 			strings.Join(p.args, " "), r.code, code, want, r.stderr)
 	}
@@ -166,15 +167,15 @@ var smallSet = sync.OnceValues(func() (*data.Dataset, error) {
 	return data.Load(dir)
 })
 
-// smallData writes the first images of Fashion-MNIST as a data set of its own, on which a
-// run takes a second, and returns its directory.
+// smallData writes the first images of Fashion-MNIST as a data set, and returns its directory. A
+// run on it takes a second.
 func smallData(t *testing.T) string {
 	t.Helper()
 	return firstImages(t, smallTrain, smallTest)
 }
 
-// firstImages writes so many of the first training and test images of Fashion-MNIST as a data set
-// of its own and returns its directory.
+// firstImages writes the given numbers of the first training and test images of Fashion-MNIST as a
+// data set, and returns its directory.
 func firstImages(t *testing.T, train, test int) string {
 	t.Helper()
 	set, err := smallSet()
@@ -187,7 +188,8 @@ func firstImages(t *testing.T, train, test int) string {
 		set   *data.Set
 		count int
 	}{{"train", set.Train, train}, {"t10k", set.Test, test}} {
-		writeIDX(t, filepath.Join(dir, half.name+"-images-idx3-ubyte"), half.set.Images[:half.count*28*28], half.count, 28, 28)
+		writeIDX(t, filepath.Join(dir, half.name+"-images-idx3-ubyte"), half.set.Images[:half.count*28*28],
+			half.count, 28, 28)
 		writeIDX(t, filepath.Join(dir, half.name+"-labels-idx1-ubyte"), half.set.Labels[:half.count], half.count)
 	}
 	return dir
@@ -232,8 +234,8 @@ func small(dataDir, out string, more ...string) []string {
 // stepsPerEpoch of small: 9 of 10 images train.
 const stepsPerEpoch = smallTrain * 9 / 10 / 20
 
-// outcome is what two runs must have in common to be the same run: weights, and metrics
-// without the seconds that they took.
+// outcome is what two runs must share to count as the same: weights, and metrics without the
+// seconds.
 type outcome struct{ Best, Last, Metrics string }
 
 var seconds = regexp.MustCompile(`,"seconds":[^,}]*`)
@@ -258,7 +260,7 @@ func same(t *testing.T, name string, got, want outcome) {
 	}
 }
 
-// events reads the lines of metrics that are of one kind.
+// events reads the lines of one kind from the metrics.
 func events(t *testing.T, run, kind string) (list []map[string]any) {
 	t.Helper()
 	for _, line := range bytes.Split(bytes.TrimSpace(read(t, filepath.Join(run, "metrics.jsonl"))), []byte("\n")) {

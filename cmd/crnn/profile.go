@@ -11,7 +11,7 @@ import (
 	"crnn/model"
 )
 
-// profile fills in how long the kernels of a step run.
+// profile fills in the times of the kernels in a step.
 func (b *benchmark) profile(w *work) error {
 	profiler, ok := w.be.(model.Profiler)
 	if !ok {
@@ -42,8 +42,8 @@ func (k *kernelTime) add(other kernelTime) {
 	k.GFLOP += other.GFLOP
 }
 
-// printKernels writes the profile: a line for each kernel, or where the processor's peak is
-// known a roofline.
+// printKernels writes the profile: one line per kernel, or a roofline if the processor's peak is
+// known.
 func (b *benchmark) printKernels(w io.Writer) error {
 	total := kernelTime{Name: "a step"}
 	for _, k := range b.Kernels {
@@ -61,8 +61,9 @@ func (b *benchmark) printKernels(w io.Writer) error {
 	return t.Flush()
 }
 
-// printRoofline writes a line for each operator of a step, with its kernels, the longest first,
-// below it. What has products has a speed, to be compared with the processor's peak.
+// printRoofline writes one line per operator of a step, with its kernels below it, the longest
+// first. Lines of kernels that compute products show a speed, for comparison with the processor's
+// peak.
 func (b *benchmark) printRoofline(w io.Writer, total kernelTime) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(t, "ms\tshare\tGFLOP\tGFLOP/s\tof peak\tcalls\t  operator and kernels\n")
@@ -71,7 +72,7 @@ func (b *benchmark) printRoofline(w io.Writer, total kernelTime) error {
 		if k.GFLOP > 0 {
 			speed := k.GFLOP / k.Microseconds * 1e6
 			fmt.Fprintf(t, "%.4f\t%.0f\t", k.GFLOP, speed)
-			if b.Precision == "fp32" { // the peak is: products of bfloat16 have a higher one
+			if b.Precision == "fp32" { // the peak is measured in fp32; with bfloat16 it is higher
 				fmt.Fprintf(t, "%.0f %%", 100*speed/b.PeakGFLOPS)
 			}
 			fmt.Fprint(t, "\t")
@@ -104,6 +105,7 @@ func (b *benchmark) printRoofline(w io.Writer, total kernelTime) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "peak: %.0f GFLOP/s in fp32, by multiply-adds in the registers of %d threads\n", b.PeakGFLOPS, b.Threads)
+	_, err := fmt.Fprintf(w, "peak: %.0f GFLOP/s in fp32, by multiply-adds in the registers of %d threads\n",
+		b.PeakGFLOPS, b.Threads)
 	return err
 }

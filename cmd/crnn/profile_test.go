@@ -14,16 +14,16 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// operatorFLOP returns how many floating-point operations the products of a step of n images are,
-// by operator, in the order in which they run.
+// operatorFLOP returns the floating-point operations of the products in a step of n images, per
+// operator. operators are in the order of their runs.
 func operatorFLOP(n int, mode string) (operators []string, flop map[string]float64) {
 	const (
 		conv1  = 2 * 28 * 28 * 25 * 32 // each pixel's sum over a patch, for each channel
-		tiles2 = 36 * 7 * 7            // products of Winograd's for the tiles of 2x2
-		tiles4 = 48 * 4 * 7            // for those of 4x2 in eval mode, the last of which are cut in half
+		tiles2 = 36 * 7 * 7            // Winograd's products for the tiles of 2x2
+		tiles4 = 48 * 4 * 7            // for the tiles of 4x2 in eval mode, with the last ones cut in half
 		conv2  = 2 * tiles2 * 32 * 64
 		steps  = 56      // of the RNN
-		below  = 4 * 128 // inputs of the layers but the first
+		below  = 4 * 128 // inputs of all layers but the first
 		recur  = 5 * 2 * (steps - 1) * 128 * 128
 		wide   = 64 // the first layer's 56 inputs, padded
 		inputs = 2 * steps * (wide + below) * 128
@@ -47,18 +47,20 @@ func operatorFLOP(n int, mode string) (operators []string, flop map[string]float
 	for operator := range flop {
 		flop[operator] *= float64(n)
 	}
-	operators = []string{"gather", "convolution block 1→32 forward", "convolution block 32→64 forward", "RNN forward", "head forward"}
+	operators = []string{"gather", "convolution block 1→32 forward", "convolution block 32→64 forward", "RNN forward",
+		"head forward"}
 	if mode != "predict" {
 		operators = append(operators, "loss")
 	}
 	if mode == "train" {
-		operators = append(operators, "head backward", "RNN backward", "convolution block 32→64 backward", "convolution block 1→32 backward", "Adam")
+		operators = append(operators, "head backward", "RNN backward", "convolution block 32→64 backward",
+			"convolution block 1→32 backward", "Adam")
 	}
 	return operators, flop
 }
 
-// The profile on the CPU has every operator, with the operations that its sizes make, and accounts
-// for the whole step.
+// The profile on the CPU has every operator, with the operations that follow from its sizes, and
+// accounts for the whole step.
 func TestBenchProfile(t *testing.T) {
 	dataDir := smallData(t)
 	for _, c := range []struct {
@@ -66,8 +68,8 @@ func TestBenchProfile(t *testing.T) {
 		batch int
 	}{{"train", 13}, {"eval", 7}, {"predict", 1}} {
 		t.Run(c.mode, func(t *testing.T) {
-			text := []byte(crnn(t, "bench", "--device", "cpu", "--profile", "--mode", c.mode, "--batch-size", strconv.Itoa(c.batch), "--steps", "3",
-				"--threads", "2", "--data", dataDir, "--json"))
+			text := []byte(crnn(t, "bench", "--device", "cpu", "--profile", "--mode", c.mode,
+				"--batch-size", strconv.Itoa(c.batch), "--steps", "3", "--threads", "2", "--data", dataDir, "--json"))
 			var keys map[string]any
 			var got benchmark
 			for _, v := range []any{&keys, &got} {
@@ -75,8 +77,9 @@ func TestBenchProfile(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if diff := cmp.Diff([]string{"batch_size", "device", "device_name", "images_per_second", "kernels", "mode", "peak_bytes",
-				"peak_gflop_per_second", "precision", "step_ms", "step_ms_min", "step_ms_p95", "threads"}, keysOf(keys)); diff != "" {
+			wantKeys := []string{"batch_size", "device", "device_name", "images_per_second", "kernels", "mode", "peak_bytes",
+				"peak_gflop_per_second", "precision", "step_ms", "step_ms_min", "step_ms_p95", "threads"}
+			if diff := cmp.Diff(wantKeys, keysOf(keys)); diff != "" {
 				t.Errorf("keys (-want +got):\n%s", diff)
 			}
 			if !(got.PeakGFLOPS > 0) {
@@ -100,7 +103,8 @@ func TestBenchProfile(t *testing.T) {
 				t.Fatalf("operators (-want +got):\n%s", diff)
 			}
 			for _, operator := range operators {
-				// Whole numbers below 2^53, so what remains is the rounding to GFLOP and back.
+				// These are whole numbers below 2^53, so only the conversion to GFLOP and back
+				// rounds.
 				if !cmp.Equal(flop[operator], want[operator], cmpopts.EquateApprox(1e-12, 1e-3)) {
 					t.Errorf("%s: %.0f operations, want %.0f", operator, flop[operator], want[operator])
 				}

@@ -15,7 +15,7 @@ var (
 	concatenate = regexp.MustCompile(`"\s*\+\s*"`) // two literals of one message
 )
 
-// What README.md quotes of the program's messages must be what the program says.
+// The messages that README.md quotes must be messages of the program.
 func TestMessagesOfREADME(t *testing.T) {
 	const top = "../.."
 	readme, err := os.ReadFile(filepath.Join(top, "README.md"))
@@ -35,7 +35,7 @@ func TestMessagesOfREADME(t *testing.T) {
 			t.Errorf("no message in the row %s", row)
 		}
 		for _, quote := range quotes {
-			literal := 0 // letters that were looked for
+			literal := 0 // letters of the searched parts
 			for _, part := range placeholder.Split(quote[1], -1) {
 				part = strings.TrimSpace(part)
 				literal += len(part)
@@ -44,7 +44,7 @@ func TestMessagesOfREADME(t *testing.T) {
 				}
 			}
 			if literal < 8 {
-				t.Errorf("README.md quotes `%s`: too short to be looked for", quote[1])
+				t.Errorf("README.md quotes `%s`: too short to search for", quote[1])
 			}
 		}
 	}
@@ -65,7 +65,8 @@ func sourceText(t *testing.T, top string) string {
 			return nil
 		}
 		inScripts := filepath.Dir(path) == filepath.Join(top, "scripts")
-		if strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") || name == "Makefile" || inScripts && filepath.Ext(name) != ".md" {
+		inProgram := strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go")
+		if inProgram || name == "Makefile" || inScripts && filepath.Ext(name) != ".md" {
 			content, err := os.ReadFile(path)
 			if err != nil {
 				return err

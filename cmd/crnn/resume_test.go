@@ -40,8 +40,8 @@ func (p process) start(t *testing.T, out string) (*exec.Cmd, *bytes.Buffer) {
 	}
 }
 
-// A run that is interrupted keeps what it has, says how to go on, and comes to the same
-// bits as one that is not.
+// An interrupted run keeps its results and says how to continue. Resumed, it comes to the same bits
+// as an uninterrupted one.
 func TestInterruptAndResume(t *testing.T) {
 	work, dataDir := t.TempDir(), smallData(t)
 	whole := filepath.Join(work, "whole")
@@ -56,7 +56,7 @@ func TestInterruptAndResume(t *testing.T) {
 				if err := cmd.Process.Signal(signal); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(time.Millisecond) // or the two become one on their way
+				time.Sleep(time.Millisecond) // or the two signals merge
 			}
 			cmd.Wait()
 			if code := cmd.ProcessState.ExitCode(); code != 130 {
@@ -64,11 +64,12 @@ func TestInterruptAndResume(t *testing.T) {
 			}
 			lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
 			last := lines[len(lines)-1]
-			if !regexp.MustCompile("^crnn: interrupted after step \\d+: `crnn train --resume " + regexp.QuoteMeta(out) + "` goes on from there$").MatchString(last) {
+			if !regexp.MustCompile("^crnn: interrupted after step \\d+: `crnn train --resume " + regexp.QuoteMeta(out) +
+				"` goes on from there$").MatchString(last) {
 				t.Errorf("last line: %s", last)
 			}
 			if !bytes.Equal(read(t, filepath.Join(out, "samples.png")), read(t, filepath.Join(whole, "samples.png"))) {
-				t.Error("samples.png is not that of a whole run")
+				t.Error("samples.png differs from that of a whole run")
 			}
 			crnn(t, "train", "--resume", out)
 			same(t, "resumed", outcomeOf(t, out), want)
@@ -76,7 +77,7 @@ func TestInterruptAndResume(t *testing.T) {
 	}
 }
 
-// waitForReplacement waits until there is another file at path than there is now.
+// waitForReplacement waits until another file is at path than now.
 func waitForReplacement(t *testing.T, ctx context.Context, path string) {
 	t.Helper()
 	before, _ := os.Stat(path) // nil: none
@@ -90,8 +91,7 @@ func waitForReplacement(t *testing.T, ctx context.Context, path string) {
 	t.Fatalf("no new %s", path)
 }
 
-// A run that is killed at any instant, again and again, comes to the same bits as one that
-// is not.
+// A run that is killed repeatedly, at any instant, comes to the same bits as an uninterrupted one.
 func TestKillAndResume(t *testing.T) {
 	work, dataDir := t.TempDir(), smallData(t)
 	whole, out := filepath.Join(work, "whole"), filepath.Join(work, "run")
@@ -102,7 +102,7 @@ func TestKillAndResume(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	checkpoint := filepath.Join(out, "checkpoint")
-	kills, killsInRun := 0, 0 // killsInRun: after a checkpoint of the process that was killed
+	kills, killsInRun := 0, 0 // killsInRun: after a checkpoint of the killed process
 	for try := 0; ; try++ {
 		args := []string{"train", "--resume", out}
 		if _, err := os.Stat(checkpoint); err != nil {
@@ -117,9 +117,9 @@ func TestKillAndResume(t *testing.T) {
 		}
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
-		// At first some time before the run begins or in its first epochs, then thrice around
-		// the end of an epoch, and then anywhere. The later a try, the longer it lives, so
-		// that in the end one gets through however slow the machine is.
+		// First kill it before the run begins or in its first epochs, then three times around the
+		// end of an epoch, and then anywhere. Later tries live longer, so that one finishes in the
+		// end, however slow the machine is.
 		life := time.Duration(random.Int64N(int64(600+100*try))) * time.Millisecond
 		inRun := 0
 		if 1 <= try && try <= 3 {
@@ -150,7 +150,7 @@ func TestKillAndResume(t *testing.T) {
 	same(t, "killed and resumed", outcomeOf(t, out), outcomeOf(t, whole))
 }
 
-// A finished run says so; with more epochs it goes on, as if it had had them from the start.
+// A finished run says so. With more epochs it continues, as if it had had them from the start.
 func TestResumeFinished(t *testing.T) {
 	work, dataDir := t.TempDir(), smallData(t)
 	out, longer := filepath.Join(work, "run"), filepath.Join(work, "longer")
@@ -204,7 +204,7 @@ func TestRefusedResumeChangesNothing(t *testing.T) {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 
-	// Damaged metrics: the way out holds.
+	// Damaged metrics: the offered remedy works.
 	metrics := filepath.Join(out, "metrics.jsonl")
 	write(t, metrics, append([]byte("damaged\n"), read(t, metrics)...))
 	unchanged(out, 1, "mv "+metrics+" "+metrics+".damaged` and resume again", "--epochs", "2")
@@ -217,7 +217,7 @@ func TestRefusedResumeChangesNothing(t *testing.T) {
 	}
 }
 
-// Two runs cannot use one directory, neither at a time nor one after the other.
+// Two runs cannot use the same directory, neither at the same time nor one after the other.
 func TestOneRunADirectory(t *testing.T) {
 	dataDir := smallData(t)
 	out := filepath.Join(t.TempDir(), "run")
@@ -236,7 +236,7 @@ func TestOneRunADirectory(t *testing.T) {
 	}
 }
 
-// A checkpoint that is cut or changed is refused, and the one before it offered.
+// A cut or changed checkpoint is refused, and the error offers the previous one.
 func TestDamagedCheckpoint(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	crnn(t, small(smallData(t), out, "--epochs", "2")...)
@@ -249,7 +249,7 @@ func TestDamagedCheckpoint(t *testing.T) {
 		process{args: []string{"train", "--resume", out}}.refused(t, 1, path+": the checkpoint is damaged")
 		process{args: []string{"train", "--resume", out}}.refused(t, 1, "mv "+path+".previous "+path)
 	}
-	// The offer holds.
+	// The offer works.
 	if err := os.Rename(path+".previous", path); err != nil {
 		t.Fatal(err)
 	}

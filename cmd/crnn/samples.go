@@ -35,7 +35,7 @@ func samplesCommand() *cli.Command {
 		})
 }
 
-// samplesFigure shows one image a class, as they come from index 1 on, or the only image.
+// samplesFigure shows the first image of each class from index 1 on, or the only image.
 func samplesFigure(set *data.Set) (report.Figure, error) {
 	var images [][]byte
 	var titles []string

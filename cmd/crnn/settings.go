@@ -9,41 +9,49 @@ import (
 	"crnn/train"
 )
 
-// settings are the options that set a field of c: those of crnn train, of which the other
-// commands take some. With names given it returns those only.
+// settings returns the options that set fields of c: all of crnn train's, or only those with the
+// given names, for other commands.
 func settings(c *train.Config, names ...string) []*option {
 	const training, network, machine, files = "Training", "Network", "Device", "Data and files"
 	all := []*option{
 		{name: "epochs", category: training, target: &c.Epochs, value: "N", usage: "passes over the training images"},
-		{name: "batch-size", category: training, target: &c.BatchSize, value: "N", usage: "images a step"},
+		{name: "batch-size", category: training, target: &c.BatchSize, value: "N", usage: "images per step"},
 		{name: "lr", category: training, target: &c.LR, value: "RATE", usage: "learning rate of Adam at the start"},
 		{name: "lr-schedule", category: training, target: &c.LRSchedule, value: "S",
 			usage: "step (times --lr-gamma every --lr-step epochs), cosine (down to 0) or none"},
-		{name: "lr-step", category: training, target: &c.LRStep, value: "N", usage: "epochs between two steps of the learning rate"},
-		{name: "lr-gamma", category: training, target: &c.LRGamma, value: "X", usage: "factor of a step of the learning rate"},
-		{name: "dropout", category: training, target: &c.Dropout, value: "P", usage: "part of the RNN layers' outputs that is dropped"},
+		{name: "lr-step", category: training, target: &c.LRStep, value: "N",
+			usage: "epochs between two steps of the learning rate"},
+		{name: "lr-gamma", category: training, target: &c.LRGamma, value: "X",
+			usage: "factor of a step of the learning rate"},
+		{name: "dropout", category: training, target: &c.Dropout, value: "P",
+			usage: "part of the RNN layers' outputs that is dropped"},
 		{name: "val-fraction", category: training, target: &c.ValFraction, value: "P",
 			usage: "part of the training images kept for validation; 0: none, the last model is tested"},
 		{name: "early-stopping", category: training, target: &c.EarlyStopping, value: "N",
-			usage: "stop after so many epochs without a better validation loss; 0: off"},
-		{name: "max-steps", category: training, target: &c.MaxSteps, value: "N", usage: "end the run after this step; 0: no limit"},
+			usage: "stop after this many epochs without a better validation loss; 0: off"},
+		{name: "max-steps", category: training, target: &c.MaxSteps, value: "N",
+			usage: "end the run after this step; 0: no limit"},
 		{name: "no-shuffle", category: training, target: &c.NoShuffle, usage: "take the images in file order"},
-		{name: "seed", category: training, target: &c.Seed, value: "N", usage: "of split, order, initial weights and dropout"},
+		{name: "seed", category: training, target: &c.Seed, value: "N",
+			usage: "of split, order, initial weights and dropout"},
 
-		{name: "hidden-size", category: network, target: &c.HiddenSize, value: "N", usage: "units of an RNN layer"},
+		{name: "hidden-size", category: network, target: &c.HiddenSize, value: "N", usage: "units per RNN layer"},
 		{name: "num-layers", category: network, target: &c.NumLayers, value: "N", usage: "RNN layers"},
-		{name: "input-size", category: network, target: &c.InputSize, value: "N", usage: "features of a time step; must divide 3136"},
-		{name: "init", category: network, target: &c.Init, value: "FILE", usage: "weights to start from, which tell the sizes"},
+		{name: "input-size", category: network, target: &c.InputSize, value: "N",
+			usage: "features per time step; must divide 3136"},
+		{name: "init", category: network, target: &c.Init, value: "FILE", usage: "weights to start from; they set the sizes"},
 
 		{name: "device", category: machine, target: &c.Device, value: "NAME",
-			usage: "auto (the best there is), cpu, cuda or cuda:N (GPU number N)"},
-		{name: "precision", category: machine, target: &c.Precision, value: "P", usage: "fp32, bf16 (GPUs, and CPUs with " + bf16Instructions + ") or tf32 (GPUs)"},
-		{name: "threads", category: machine, target: &c.Threads, value: "N", initial: "0, one a processor",
+			usage: "auto (the best available), cpu, cuda or cuda:N (GPU number N)"},
+		{name: "precision", category: machine, target: &c.Precision, value: "P",
+			usage: "fp32, bf16 (GPUs, and CPUs with " + bf16Instructions + ") or tf32 (GPUs)"},
+		{name: "threads", category: machine, target: &c.Threads, value: "N", initial: "0, one per processor",
 			usage: "threads on the CPU; the results are the same for any number"},
 
 		{name: "data", category: files, target: &c.Data, value: "DIR",
 			usage: "directory of the four IDX files, .gz or not (else cache, system or download)"},
-		{name: "out", category: files, target: &c.Out, value: "DIR", initial: "runs/<date-time>", usage: "directory of the run"},
+		{name: "out", category: files, target: &c.Out, value: "DIR", initial: "runs/<date-time>",
+			usage: "directory of the run"},
 		{name: "log-steps", category: files, target: &c.LogSteps, usage: "keep every step in metrics.jsonl"},
 	}
 	if len(names) == 0 {
@@ -55,8 +63,8 @@ func settings(c *train.Config, names ...string) []*option {
 // computeSettings are the names of the settings of every command that computes.
 var computeSettings = []string{"device", "precision", "threads", "data"}
 
-// configure sets all options of a command that takes no config file, c's fields among
-// their targets, and checks c.
+// configure sets all options of a command without a config file, and checks c. Some options'
+// targets are fields of c.
 func configure(c *train.Config, options []*option) error {
 	if err := setOptions(options); err != nil {
 		return err
@@ -64,8 +72,8 @@ func configure(c *train.Config, options []*option) error {
 	return blame(c.Validate(), options, "", nil)
 }
 
-// blame turns an error about a setting into one about where it was set: by an option, or
-// in the config file, whose keys inFile holds.
+// blame adds to an error about a setting where it was set: by an option or in the config file.
+// inFile holds the config file's keys.
 func blame(err error, options []*option, file string, inFile map[string]bool) error {
 	var field *train.FieldError
 	if !errors.As(err, &field) {

@@ -12,10 +12,9 @@ import (
 	"crnn/report"
 )
 
-// signalContext is a context that a signal cancels once somebody has looked at it, as
-// training and downloading do all the time. Before that there is nothing to bring to an
-// end, and nobody to notice: a signal then ends the program at once, though it may be
-// waiting for a file that never comes.
+// signalContext is a context that a signal cancels once somebody has looked at it, as training and
+// downloading often do. Before that nobody would notice, and nothing needs an orderly end. So a
+// signal ends the program at once, even if it is waiting for a file that never comes.
 type signalContext struct {
 	context.Context
 	watched atomic.Bool
@@ -31,10 +30,10 @@ func (c *signalContext) Err() error {
 	return c.Context.Err()
 }
 
-// sameRequest is the time in which a second signal is the first one over again.
+// sameRequest is the time within which a second signal counts as the first one repeated.
 const sameRequest = time.Second
 
-// notifyContext returns the context of the program, and from then on takes its signals.
+// notifyContext returns the program's context and starts to handle its signals.
 func notifyContext() context.Context {
 	inner, cancel := context.WithCancel(context.Background())
 	ctx := &signalContext{Context: inner}
@@ -46,14 +45,14 @@ func notifyContext() context.Context {
 	go func() {
 		<-signals
 		if report.IsTerminal(os.Stderr) {
-			// The terminal has written ^C: back to the start of the line, where the progress
-			// bar expects the cursor.
+			// The terminal has written ^C. Return to the start of the line, where the progress bar
+			// expects the cursor.
 			fmt.Fprint(os.Stderr, "\r")
 		}
 		if ctx.watched.Load() {
 			cancel()
-			// Whoever asks twice does not want to wait for the step in hand; but what comes at once
-			// is the same request: timeout signals the program and then its whole group.
+			// A second request means: do not wait for the current step. But a signal right after
+			// the first is the same request: timeout signals the program and then its whole group.
 			for asked := time.Now(); time.Since(asked) < sameRequest; {
 				<-signals
 			}

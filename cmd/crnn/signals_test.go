@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A context that nobody looks at cannot end anything.
+// A context that nobody looks at cannot stop anything.
 func TestSignalContextNoticesWhoLooks(t *testing.T) {
 	for name, look := range map[string]func(context.Context){
 		"Err":     func(ctx context.Context) { ctx.Err() },
@@ -30,10 +30,10 @@ func TestSignalContextNoticesWhoLooks(t *testing.T) {
 	}
 }
 
-// A signal ends a program at once while all it does is wait, here for a reader of its output.
+// A signal ends a program at once while it only waits, here for a reader of its output.
 func TestInterruptBeforeTheRun(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		// A signal that comes before the program is ready for it kills: then it gets longer.
+		// A signal before the program handles signals kills it: then the test waits longer.
 		for wait := 50 * time.Millisecond; ; wait *= 2 {
 			code, stderr := interruptBlocked(t, signal, wait)
 			if code == -1 && wait < hang/4 {

@@ -21,9 +21,8 @@ import (
 	"crnn/train"
 )
 
-// resumable are the settings that may be given with --resume; all others are the run's.
-// Device and precision change the rounding of what the steps compute, the others nothing but how
-// many there are.
+// resumable are the settings that may be given with --resume; all others are the run's. Device and
+// precision change the rounding in the steps; epochs changes only their number.
 var resumable = []string{"resume", "epochs", "data", "device", "precision", "threads"}
 
 func trainCommand() *cli.Command {
@@ -31,14 +30,14 @@ func trainCommand() *cli.Command {
 	var configFile, resume string
 	options := append(settings(&config),
 		&option{name: "config", category: "Data and files", target: &configFile, value: "FILE",
-			usage: "settings in YAML, named as the flags with _ for -; flags and environment win"},
+			usage: "settings in YAML, named like the flags with _ for -; flags and environment win"},
 		&option{name: "resume", category: "Data and files", target: &resume, value: "DIR",
-			usage: "go on with the run in DIR; may change --" + strings.Join(resumable[1:], ", --")})
+			usage: "continue the run in DIR; may change --" + strings.Join(resumable[1:], ", --")})
 	return newCommand("train", "", "train the network",
 		"Trains the network and tests it, by default exactly as in the recipe. Standard output gets a line for\n"+
 			"each epoch and one for the test, standard error everything else. The run's directory gets its settings,\n"+
-			"metrics, figures, weights and a checkpoint after every epoch. Ctrl-C finishes the step in hand and\n"+
-			"keeps everything; --resume goes on, to the same bits as without the interruption.",
+			"metrics, figures, weights and a checkpoint after every epoch. Ctrl-C finishes the current step and\n"+
+			"keeps everything; --resume continues, to the same bits as without the interruption.",
 		"crnn train --epochs 3 --lr 0.001 --lr-schedule none --out runs/short\n"+
 			"crnn train --resume runs/short --epochs 5", options,
 		func(c *cli.Context) error {
@@ -94,7 +93,7 @@ func newRun(c *cli.Context, config train.Config, given map[string]bool) error {
 		return err
 	}
 	defer device.Close()
-	if config.Init != "" { // before data is downloaded for nothing
+	if config.Init != "" { // check before data is downloaded in vain
 		if _, err := model.ReadWeights(config.Init); err != nil {
 			return fmt.Errorf("--init: %w", err)
 		}
@@ -113,7 +112,7 @@ func newRun(c *cli.Context, config train.Config, given map[string]bool) error {
 	if err != nil {
 		return err
 	}
-	// What is refused is refused by now, and leaves nothing behind.
+	// All checks are done: a refused run has left nothing behind.
 	dir, err := train.CreateDir(config.Out, time.Now())
 	if err != nil {
 		return err
@@ -123,27 +122,27 @@ func newRun(c *cli.Context, config train.Config, given map[string]bool) error {
 	return makeRun(c, device, runner)
 }
 
-// resolve puts into config what its records have to name for a resume or a repetition in any
-// folder: the device and the data that are used.
+// resolve puts the used device and data into config, so that its records serve a resume or a
+// repetition in any folder.
 func resolve(config *train.Config, device *device, dataset *data.Dataset) (err error) {
 	config.Device, config.Threads = device.Name(), device.threads
 	config.Data, err = filepath.Abs(dataset.Dir)
 	return err
 }
 
-// resumeRun goes on with the run in the directory at path. config takes what options set.
+// resumeRun continues the run in the directory at path. The options set fields of config.
 func resumeRun(c *cli.Context, config *train.Config, path string, options []*option) error {
 	taken := slices.DeleteFunc(slices.Clone(options), func(o *option) bool { return !slices.Contains(resumable, o.name) })
 	epochs := 0 // the run's own
 	for _, o := range options {
 		if o.target == &config.Epochs {
-			o.noEnv = true // a variable that lies about must not make a run longer
+			o.noEnv = true // a forgotten variable must not make a run longer
 		}
 		if o.given != nil && !slices.Contains(taken, o) {
 			return usagef("--%s cannot be changed in a run that is resumed: give it to a new run, or leave it out", o.name)
 		}
 	}
-	// Checked before the run is touched.
+	// Check the settings before touching the run.
 	if err := configure(config, taken); err != nil {
 		return err
 	}
@@ -160,7 +159,8 @@ func resumeRun(c *cli.Context, config *train.Config, path string, options []*opt
 		return err
 	}
 	if test := checkpoint.Finished(); test != nil {
-		fmt.Fprintf(c.App.ErrWriter, "%s is finished: test accuracy %.2f%% with the model of epoch %d\n", dir.Path(), test.Accuracy, test.Epoch)
+		fmt.Fprintf(c.App.ErrWriter, "%s is finished: test accuracy %.2f%% with the model of epoch %d\n",
+			dir.Path(), test.Accuracy, test.Epoch)
 		p := checkpoint.Progress
 		if ended := endedBy(*config, p.Epoch, p.Step); ended != "" {
 			fmt.Fprintf(c.App.ErrWriter, "it was ended by %s; more epochs need a new run\n", ended)
@@ -182,7 +182,8 @@ func resumeRun(c *cli.Context, config *train.Config, path string, options []*opt
 	checkpoint.Config = *config
 	runner, err := train.New(train.Job{Backend: device.Backend, Data: dataset, Dir: dir, From: checkpoint})
 	if e := (*model.MemoryError)(nil); errors.As(err, &e) && e.Fits > 0 {
-		return fmt.Errorf("%w, but a run that goes on keeps its own: end other programs on the GPU, or use %s", err, onCPU(*config))
+		return fmt.Errorf("%w, but a run that goes on keeps its own: end other programs on the GPU, or use %s",
+			err, onCPU(*config))
 	}
 	if err != nil {
 		return blame(err, options, "", nil)
@@ -195,7 +196,7 @@ func resumeRun(c *cli.Context, config *train.Config, path string, options []*opt
 	return makeRun(c, device, runner)
 }
 
-// checkMetrics returns an error if the metrics of a run that is to go on are damaged.
+// checkMetrics returns an error if the metrics of a run to resume are damaged.
 func checkMetrics(dir *train.Dir) error {
 	if _, err := os.Stat(dir.File(train.MetricsFile)); errors.Is(err, fs.ErrNotExist) {
 		return nil // moved away
@@ -204,7 +205,7 @@ func checkMetrics(dir *train.Dir) error {
 	return explainMetrics(dir, err)
 }
 
-// explainMetrics adds to the error of the metrics of a run that is to go on what to do.
+// explainMetrics adds the remedy to an error of the metrics of a run to resume.
 func explainMetrics(dir *train.Dir, err error) error {
 	if err == nil {
 		return nil
@@ -213,7 +214,7 @@ func explainMetrics(dir *train.Dir, err error) error {
 	return fmt.Errorf("%w; to go on without what they hold so far, `mv %s %s.damaged` and resume again", err, path, path)
 }
 
-// makeRun makes the run that stands ready. It lacks only what is said here.
+// makeRun makes the prepared run. It sets the last fields of runner that are missing.
 func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 	dir, stderr := runner.Dir, c.App.ErrWriter
 	runner.Build = train.Build{Version: version, DeviceName: device.description}
@@ -230,9 +231,10 @@ func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 		step = runner.From.Progress.Step
 		fmt.Fprintf(stderr, "run: %s, going on after step %d of %d\n", dir.Path(), step, runner.Steps)
 	}
-	// The progress bar has to know what kind of file standard output is.
+	// The progress bar needs to know what kind of file standard output is.
 	progress := report.NewProgress(unwrapWriter(c.App.Writer), stderr, report.Plan{
-		Epochs: runner.Config.Epochs, Steps: runner.Steps, StepsPerEpoch: int64(runner.StepsPerEpoch), BatchSize: runner.Config.BatchSize,
+		Epochs: runner.Config.Epochs, Steps: runner.Steps, StepsPerEpoch: int64(runner.StepsPerEpoch),
+		BatchSize: runner.Config.BatchSize,
 	})
 	defer progress.Close()
 	reporter, err := report.NewReporter(dir.Path(), step, report.Options{
@@ -247,9 +249,9 @@ func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 	if err := dir.LinkLatest(); err != nil {
 		fmt.Fprintln(stderr, "warning:", err)
 	}
-	// Both can wait for the first step. By then the run has nearly all the memory that it keeps, in
-	// arrays that cost a collection no time: garbage may grow to a twentieth of it, where Go's rule is
-	// as much again.
+	// Both can wait for the first step. By then the run has nearly all its lasting memory, in
+	// arrays that cost a garbage collection no time. So garbage may grow to a twentieth of it; Go's
+	// default is as much again.
 	firstStep := sync.OnceValue(func() error {
 		if os.Getenv("GOGC") == "" {
 			debug.SetGCPercent(5)
@@ -271,7 +273,7 @@ func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 		err = fmt.Errorf("%s: %w; `crnn train --resume %s %s` goes on from the last checkpoint without it",
 			device.Name(), err, dir.Path(), onCPU(runner.Config))
 	}
-	if failed := firstStep(); err == nil { // a run that was interrupted may have had no event
+	if failed := firstStep(); err == nil { // an interrupted run may have had no event
 		err = failed
 	}
 	if err := errors.Join(err, reporter.Close()); err != nil {
@@ -281,7 +283,8 @@ func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 	if ended := endedBy(runner.Config, result.Epochs, result.Steps); ended != "" {
 		fmt.Fprintln(stderr, "ended by", ended)
 	}
-	fmt.Fprintf(stderr, "done: %s holds the model of epoch %d (best.safetensors) and the figures\n", dir.Path(), result.Test.Epoch)
+	fmt.Fprintf(stderr, "done: %s holds the model of epoch %d (best.safetensors) and the figures\n",
+		dir.Path(), result.Test.Epoch)
 	return nil
 }
 
@@ -294,7 +297,7 @@ func saveSamples(test *data.Set, dir *train.Dir) error {
 	return figure.Save(dir.File(report.SamplesFile))
 }
 
-// onCPU returns the flags with which a run goes on on the CPU.
+// onCPU returns the flags that continue a run on the CPU.
 func onCPU(c train.Config) string {
 	if c.Precision != "fp32" {
 		return "--device cpu --precision fp32"
@@ -302,8 +305,7 @@ func onCPU(c train.Config) string {
 	return "--device cpu"
 }
 
-// endedBy says which setting ended a run before its last epoch, in the words of its flag;
-// empty if none did.
+// endedBy names the flag of the setting that ended a run before its last epoch; empty if none did.
 func endedBy(c train.Config, epochs int, steps int64) string {
 	switch {
 	case c.MaxSteps > 0 && steps >= int64(c.MaxSteps):

@@ -28,7 +28,8 @@ func TestTrainRecipe(t *testing.T) {
 	if r.code != 0 {
 		t.Fatalf("exit code %d\n%s", r.code, r.stderr)
 	}
-	lines := regexp.MustCompile(`\AEpoch 1/15\tTrain Loss: \d\.\d{3}\tTrain Acc: \d{1,2}\.\d{3}%\tVal Loss: \d\.\d{3}\tVal Acc: \d{1,2}\.\d{3}%\n` +
+	lines := regexp.MustCompile(`\AEpoch 1/15\tTrain Loss: \d\.\d{3}\tTrain Acc: \d{1,2}\.\d{3}%` +
+		`\tVal Loss: \d\.\d{3}\tVal Acc: \d{1,2}\.\d{3}%\n` +
 		`Test Accuracy of RNN model on the 10000 test images: \d{1,2}\.\d{2}%\n\z`)
 	if !lines.MatchString(r.stdout) {
 		t.Errorf("standard output: %q", r.stdout)
@@ -67,7 +68,8 @@ func TestTrainRecipe(t *testing.T) {
 		t.Fatalf("metrics have %d epochs and %d tests", len(epoch), len(test))
 	}
 	keys := func(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
-	if diff := cmp.Diff([]string{"epoch", "event", "lr", "seconds", "step", "train_accuracy", "train_loss", "val_accuracy", "val_loss"}, keys(epoch[0])); diff != "" {
+	if diff := cmp.Diff([]string{"epoch", "event", "lr", "seconds", "step", "train_accuracy", "train_loss", "val_accuracy",
+		"val_loss"}, keys(epoch[0])); diff != "" {
 		t.Errorf("keys of an epoch (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"accuracy", "epoch", "event", "loss"}, keys(test[0])); diff != "" {
@@ -86,9 +88,11 @@ func TestTrainLines(t *testing.T) {
 		name, want string
 		flags      []string
 	}{
-		{"two epochs", `Epoch 1/2` + training + val + `\nEpoch 2/2` + training + val + `\n` + test, []string{"--epochs", "2"}},
+		{"two epochs", `Epoch 1/2` + training + val + `\nEpoch 2/2` + training + val + `\n` + test,
+			[]string{"--epochs", "2"}},
 		{"no validation", `Epoch 1/1` + training + `\n` + test, []string{"--epochs", "1", "--val-fraction", "0"}},
-		{"cut in the second epoch", `Epoch 1/9` + training + val + `\nEpoch 2/9` + training + val + `\n` + test, []string{"--epochs", "9", "--max-steps", "30"}},
+		{"cut in the second epoch", `Epoch 1/9` + training + val + `\nEpoch 2/9` + training + val + `\n` + test,
+			[]string{"--epochs", "9", "--max-steps", "30"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
@@ -113,12 +117,12 @@ func TestLogSteps(t *testing.T) {
 		}
 	}
 	if first, second := steps[0]["lr"], steps[stepsPerEpoch]["lr"]; first != 0.0005 || second != 0.00025 {
-		t.Errorf("learning rates %v and %v, want those of half a cosine over two epochs", first, second)
+		t.Errorf("learning rates %v and %v, want half a cosine over two epochs", first, second)
 	}
 }
 
-// The settings of a run, given back to crnn train, repeat it, in whatever folder. They are
-// those in force, not the words that asked for them.
+// The settings of a run, given back to crnn train, repeat it in any folder. They are the values in
+// force, not the given words.
 func TestConfigRepeatsRun(t *testing.T) {
 	work, dataDir := t.TempDir(), smallData(t)
 	sizes := model.Default()
@@ -142,14 +146,15 @@ func TestConfigRepeatsRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.Device != "cpu" || got.Threads < 1 || got.Data != dataDir || got.Init != filepath.Join(work, "w.safetensors") {
-		t.Errorf("device %s, %d threads, data %s, init %s; want what was used, under absolute paths", got.Device, got.Threads, got.Data, got.Init)
+		t.Errorf("device %s, %d threads, data %s, init %s; want what was used, under absolute paths",
+			got.Device, got.Threads, got.Data, got.Init)
 	}
-	crnn(t, "train", "--config", config, "--out", b) // in a folder of its own
+	crnn(t, "train", "--config", config, "--out", b) // in its own folder
 	same(t, "repeated", outcomeOf(t, b), outcomeOf(t, a))
 	crnn(t, "train", "--resume", b, "--epochs", "2")
 }
 
-// What is refused before the first step leaves nothing behind.
+// A run that is refused before the first step leaves nothing behind.
 func TestRefusedRunLeavesNothing(t *testing.T) {
 	dataDir := smallData(t)
 	weights := func(change func(*model.Config)) string {
@@ -184,7 +189,7 @@ func TestRefusedRunLeavesNothing(t *testing.T) {
 	}
 }
 
-// A run is made even if runs/latest cannot lead to it.
+// A run works even if runs/latest cannot lead to it.
 func TestLatestIsADirectory(t *testing.T) {
 	work := t.TempDir()
 	latest := filepath.Join(work, "runs", "latest")
@@ -243,7 +248,7 @@ func TestThreadsGiveTheSameBits(t *testing.T) {
 	}
 }
 
-// A run can start from the weights of another, which tell the sizes.
+// A run can start from another run's weights, which set the sizes.
 func TestInit(t *testing.T) {
 	work, dataDir := t.TempDir(), smallData(t)
 	a, b := filepath.Join(work, "a"), filepath.Join(work, "b")
@@ -270,13 +275,14 @@ func TestInit(t *testing.T) {
 	}
 }
 
-// The environment's data set beats the config file's and that of a run that is resumed.
+// The environment's data set beats the data set of the config file and of a resumed run.
 func TestDataOfEnvironment(t *testing.T) {
 	work, dir := t.TempDir(), smallData(t)
 	config, out := filepath.Join(work, "c.yaml"), filepath.Join(work, "run")
 	write(t, config, []byte("data: /does/not/exist\n"))
 	env := func(dir string) []string { return []string{"CRNN_DATA=" + dir} }
-	args := []string{"train", "--config", config, "--out", out, "--hidden-size", "16", "--num-layers", "2", "--epochs", "1"}
+	args := []string{"train", "--config", config, "--out", out, "--hidden-size", "16", "--num-layers", "2",
+		"--epochs", "1"}
 	if r := (process{args: args, env: env(dir)}).run(t); r.code != 0 {
 		t.Fatalf("exit code %d\n%s", r.code, r.stderr)
 	}
@@ -292,7 +298,7 @@ func TestDataOfEnvironment(t *testing.T) {
 	}
 }
 
-// A run that ends before its last epoch says why, and again when it is to go on.
+// A run that ends before its last epoch says why, and says it again on --resume.
 func TestEndedBy(t *testing.T) {
 	work := t.TempDir()
 	d := smallData(t)
@@ -301,7 +307,7 @@ func TestEndedBy(t *testing.T) {
 		flags     []string
 	}{
 		{"cut", "ended by --max-steps 1\n", []string{"--max-steps", "1"}},
-		// The loss of a network that learns nothing cannot become better.
+		// The loss of a network that learns nothing cannot improve.
 		{"stopped", "ended by --early-stopping 1: ", []string{"--early-stopping", "1", "--lr", "1e-30", "--epochs", "9"}},
 	} {
 		r := process{dir: work, args: small(d, c.out, c.flags...)}.run(t)

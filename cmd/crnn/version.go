@@ -8,16 +8,16 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// version is the release. commit may be set when linking (-X main.commit=…), where Go does
-// not record it, as in a build from an archive.
+// version is the release. commit can be set when linking (-X main.commit=…) if Go does not record
+// it, as in a build from an archive.
 var (
 	version = "0.1.0"
 	commit  = ""
 )
 
 func versionCommand() *cli.Command {
-	return newCommand("version", "", "version, commit and what this program was built with",
-		"Prints the version, the commit it was built from, and what this build can do.",
+	return newCommand("version", "", "version, commit and build features",
+		"Prints the version, the commit that it was built from, and the features of this build.",
 		"crnn version", nil,
 		func(c *cli.Context) error {
 			if err := noArguments(c, 0); err != nil {

@@ -32,13 +32,15 @@ func readWeights(c *cli.Context, path string) (*model.State, error) {
 	}
 	state, err := model.ReadWeights(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("--weights %s: no such file: expected weights as crnn train writes them (runs/latest/best.safetensors)", path)
+		return nil, fmt.Errorf("--weights %s: no such file: expected weights as crnn train writes them "+
+			"(runs/latest/best.safetensors)", path)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if state.Classes != len(data.ClassNames) {
-		return nil, fmt.Errorf("%s: a network with %d classes, expected %d, as the data has", path, state.Classes, len(data.ClassNames))
+		return nil, fmt.Errorf("%s: a network with %d classes, expected %d, as the data has",
+			path, state.Classes, len(data.ClassNames))
 	}
 	return state, nil
 }

@@ -1,5 +1,5 @@
-// Package atomicfile replaces files so that a reader, or a process that was killed or
-// whose machine lost power, finds either the whole old file or the whole new one.
+// Package atomicfile replaces files as a whole. A reader always finds either the whole old file or
+// the whole new one, also after a kill of the writer or a loss of power.
 package atomicfile
 
 import (
@@ -17,10 +17,10 @@ import (
 // temporary file.
 const infix = ".tmp-"
 
-// Write makes path hold what write writes, with permissions perm less the umask. The
-// bytes go to a temporary file of the same folder, which is flushed to the disk and
-// renamed to path; then the folder is flushed. On an error path is as it was before.
-// A symbolic link at path is replaced, not followed.
+// Write replaces path by the output of write, with permissions perm less the umask. The bytes go to
+// a temporary file in the same folder, which is flushed to the disk and renamed to path; then the
+// folder is flushed. On an error path is unchanged. A symbolic link at path is replaced, not
+// followed.
 func Write(path string, perm fs.FileMode, write func(io.Writer) error) (err error) {
 	f, err := createTemp(path, perm)
 	if err != nil {
@@ -51,14 +51,14 @@ func Write(path string, perm fs.FileMode, write func(io.Writer) error) (err erro
 	return SyncDir(filepath.Dir(path))
 }
 
-// Preserve makes the file at as what path holds at the moment, at once and as a whole. It
-// is the same file under two names where the file system allows that, else a copy; the
-// next Write to either parts them.
+// Preserve replaces the file at as by the current file at path, as a whole. If the file system
+// allows it, both names then stand for the same file, else as is a copy. The next Write to either
+// separates them.
 func Preserve(path, as string) error {
 	temp := tempName(as)
 	if err := os.Link(path, temp); err == nil {
 		err = os.Rename(temp, as)
-		// Renaming one name of a file to another name of it does nothing: temp stays.
+		// If both names already stand for the same file, Rename does nothing and temp stays.
 		if removeErr := os.Remove(temp); err == nil && !errors.Is(removeErr, fs.ErrNotExist) {
 			err = removeErr
 		}
@@ -81,10 +81,10 @@ func tempName(path string) string {
 	return fmt.Sprintf("%s.%s%s%08x", dir, base, infix, rand.Uint32())
 }
 
-// tempPattern matches what tempName returns.
+// tempPattern matches the names from tempName.
 const tempPattern = ".*" + infix + "[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]"
 
-// createTemp makes a new file beside path. os.CreateTemp would not heed the umask.
+// createTemp makes a new file beside path. os.CreateTemp ignores the umask.
 func createTemp(path string, perm fs.FileMode) (*os.File, error) {
 	for try := 0; ; try++ {
 		f, err := os.OpenFile(tempName(path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
@@ -94,8 +94,8 @@ func createTemp(path string, perm fs.FileMode) (*os.File, error) {
 	}
 }
 
-// RemoveStale removes the temporary files that killed processes left in dir. Only one
-// who knows that nobody writes there at the moment may call it.
+// RemoveStale removes the temporary files that killed processes left in dir. Call it only if nobody
+// is writing in dir.
 func RemoveStale(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -55,7 +55,7 @@ func TestWriteCreatesAndReplaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// No usual umask takes the owner's bits away; the others' must be no more than asked for.
+	// No usual umask takes the owner's bits away. The others' bits must be no more than requested.
 	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && (mode&0o700 != 0o600 || mode&^0o640 != 0) {
 		t.Errorf("permissions %o, want 640 less the umask", mode)
 	}
@@ -68,7 +68,7 @@ func TestWriteErrorKeepsTheOldFile(t *testing.T) {
 	}
 	failure := errors.New("out of ideas")
 	err := Write(path, 0o644, func(w io.Writer) error {
-		// More than any buffer, so that half of the new file does reach the disk.
+		// This is more than any buffer holds, so that half of the new file reaches the disk.
 		if _, err := w.Write(make([]byte, 1<<20)); err != nil {
 			t.Error(err)
 		}
@@ -83,7 +83,7 @@ func TestWriteErrorKeepsTheOldFile(t *testing.T) {
 	check(t, path, "old")
 }
 
-// A folder of the file's name can neither be replaced nor leave a temporary file behind.
+// A folder with the file's name cannot be replaced, and no temporary file is left behind.
 func TestWriteErrorOfRename(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "folder")
@@ -101,7 +101,7 @@ func TestWriteErrorOfRename(t *testing.T) {
 func TestWriteIntoNoFolder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "absent", "file")
 	if err := Write(path, 0o644, writeString("")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("error %v, want one of a folder that does not exist", err)
+		t.Errorf("error %v, want that the folder does not exist", err)
 	}
 }
 
@@ -135,7 +135,7 @@ func TestPreserve(t *testing.T) {
 		t.Errorf("the folder holds %q, want the two files alone", list)
 	}
 	if err := Preserve(filepath.Join(dir, "absent"), before); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("error %v, want one of a file that does not exist", err)
+		t.Errorf("error %v, want that the file does not exist", err)
 	}
 	expect(before, "2")
 }

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// SyncDir flushes the entries of the folder dir to the disk, so that what was created,
-// renamed or removed in it stays so after a loss of power.
+// SyncDir flushes the entries of the folder dir to the disk, so that creations, renamings and
+// removals in it survive a loss of power.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

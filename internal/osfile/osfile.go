@@ -1,4 +1,4 @@
-// Package osfile opens files that the user names, and strips errors of what the user need not see.
+// Package osfile opens files that the user names, and shortens their errors for the user.
 package osfile
 
 import (
@@ -8,9 +8,9 @@ import (
 	"os"
 )
 
-// Open opens a file for reading. What is no regular file is refused before it is opened, since
-// reading it may fail in odd ways or, with a pipe, never end; expected, such as "a checkpoint",
-// then stands in the error.
+// Open opens a regular file for reading. It refuses anything else before opening, since reading
+// that may fail in odd ways or, from a pipe, never end. The error names expected, such as "a
+// checkpoint".
 func Open(path, expected string) (*os.File, fs.FileInfo, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -28,8 +28,8 @@ func Open(path, expected string) (*os.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
-// Cause returns err without the operation and the path that package os puts before it: a caller
-// names the file itself, and the path may be a temporary file's.
+// Cause returns err without the operation and the path that package os puts before it. The caller
+// names the file, and the path may be a temporary file's.
 func Cause(err error) error {
 	var path *fs.PathError
 	var link *os.LinkError

@@ -19,9 +19,9 @@ import (
 // maxHeader is the largest header that the format allows.
 const maxHeader = 100_000_000
 
-// ReadFile reads a file. It is as strict as the reference implementation, and besides
-// refuses duplicate names and unknown fields in the header. An error names the file and,
-// where there is one, the offset of what is wrong in it.
+// ReadFile reads a file. It is as strict as the reference implementation, and also refuses
+// duplicate names and unknown fields in the header. An error names the file and, if known, the
+// offset of the fault.
 func ReadFile(path string) (*File, error) {
 	f, info, err := osfile.Open(path, "a safetensors file")
 	if err != nil {
@@ -46,15 +46,18 @@ func Read(r io.Reader, size int64) (*File, error) {
 		return nil, err
 	}
 	if string(prefix[:4]) == "PK\x03\x04" {
-		return nil, errors.New("a zip archive, as torch.save writes it: expected a safetensors file, which safetensors.torch.save_file(model.state_dict(), FILE) writes")
+		return nil, errors.New("a zip archive, as torch.save writes it: expected a safetensors file, " +
+			"which safetensors.torch.save_file(model.state_dict(), FILE) writes")
 	}
 	n := binary.LittleEndian.Uint64(prefix[:])
 	rest := size - int64(len(prefix))
 	if n > maxHeader {
-		return nil, fmt.Errorf("offset 0: no safetensors file, as best.safetensors is: it does not begin with the length of a header, at most %d", maxHeader)
+		return nil, fmt.Errorf("offset 0: no safetensors file (such as best.safetensors): "+
+			"it does not begin with the length of a header, at most %d", maxHeader)
 	}
 	if n > uint64(rest) {
-		return nil, fmt.Errorf("offset 0: the header should be %d bytes long, but %d bytes follow: cut, or no safetensors file", n, rest)
+		return nil, fmt.Errorf("offset 0: the header should be %d bytes long, but %d bytes follow: cut, "+
+			"or no safetensors file", n, rest)
 	}
 	header := make([]byte, n)
 	if _, err := io.ReadFull(r, header); err != nil {
@@ -66,7 +69,8 @@ func Read(r io.Reader, size int64) (*File, error) {
 		return nil, err
 	}
 	if end := ends[len(ends)-1]; end != length {
-		return nil, fmt.Errorf("offset %d: %d bytes of data follow the header, but its tensors take %d: cut, or bytes were added",
+		return nil, fmt.Errorf("offset %d: %d bytes of data follow the header, but its tensors take %d: cut, "+
+			"or bytes were added",
 			size-length, length, end)
 	}
 	data := make([]byte, length)
@@ -79,8 +83,8 @@ func Read(r io.Reader, size int64) (*File, error) {
 	return file, nil
 }
 
-// parseHeader returns the arrays, without their data, ordered by its place, and where
-// that starts: array i takes the bytes from ends[i] to ends[i+1].
+// parseHeader returns the arrays, without their data, in the order of the data. Array i takes the
+// bytes from ends[i] to ends[i+1].
 func parseHeader(header []byte) (file *File, ends []int64, err error) {
 	if len(header) == 0 || header[0] != '{' {
 		return nil, nil, errors.New("offset 8: the header does not begin with '{': no safetensors file")
@@ -128,7 +132,8 @@ func parseHeader(header []byte) (file *File, ends []int64, err error) {
 	for _, e := range entries {
 		end := ends[len(ends)-1]
 		if e.start != end {
-			return nil, nil, fmt.Errorf("tensor %.100q: its data begins at %d, expected %d, where the tensor before it ends", e.Name, e.start, end)
+			return nil, nil, fmt.Errorf("tensor %.100q: its data begins at %d, expected %d, where the tensor before it ends",
+				e.Name, e.start, end)
 		}
 		file.Tensors = append(file.Tensors, e.Tensor)
 		ends = append(ends, e.end)
@@ -136,8 +141,8 @@ func parseHeader(header []byte) (file *File, ends []int64, err error) {
 	return file, ends, nil
 }
 
-// parser reads the few shapes of JSON that a header has. It refuses what encoding/json
-// would let pass: keys given twice, keys in other case, numbers that are no integers.
+// parser reads the few forms of JSON that a header has. It refuses what encoding/json lets pass:
+// keys given twice, keys in other case, numbers that are no integers.
 type parser struct{ *json.Decoder }
 
 // delim reads one of { } [ ].
@@ -172,7 +177,7 @@ func jsonError(err error) error {
 	return fmt.Errorf("the header is no JSON: %w", err)
 }
 
-// object reads an object; value is called for each key and reads its value.
+// object reads an object. It calls value for each key, which reads the key's value.
 func (p parser) object(value func(key string) error) error {
 	if err := p.delim('{'); err != nil {
 		return err
@@ -264,7 +269,8 @@ func (p parser) tensor(t *Tensor, start, end *int64) error {
 		return err
 	}
 	if n != *end-*start {
-		return fmt.Errorf("dtype %s and shape %v take %d bytes, but data_offsets [%d %d] hold %d", t.DType, t.Shape, n, *start, *end, *end-*start)
+		return fmt.Errorf("dtype %s and shape %v take %d bytes, but data_offsets [%d %d] hold %d",
+			t.DType, t.Shape, n, *start, *end, *end-*start)
 	}
 	return nil
 }

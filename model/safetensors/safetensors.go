@@ -4,8 +4,8 @@
 //	8 bytes  N, the length of the header, little-endian
 //	N bytes  the header: a JSON object {"name": {"dtype", "shape", "data_offsets"}, …},
 //	         with an optional "__metadata__" of strings, padded with spaces
-//	the rest data: the arrays' elements, row-major, little-endian, with no gap between
-//	         arrays and none shared; offsets count from the start of the data
+//	the rest data: the arrays' elements, row-major, little-endian, without gaps between
+//	         arrays and without overlap; offsets count from the start of the data
 package safetensors
 
 import (

@@ -60,7 +60,8 @@ func TestReadWhatPythonWrites(t *testing.T) {
 
 func TestWriteWhatPythonWrites(t *testing.T) {
 	f := goldenFile()
-	f.Tensors[0], f.Tensors[2], f.Tensors[4] = f.Tensors[4], f.Tensors[0], f.Tensors[2] // the order of input is no matter
+	// the input's order does not matter
+	f.Tensors[0], f.Tensors[2], f.Tensors[4] = f.Tensors[4], f.Tensors[0], f.Tensors[2]
 	var b bytes.Buffer
 	if err := Write(&b, f); err != nil {
 		t.Fatal(err)
@@ -124,7 +125,8 @@ func TestRoundTrip(t *testing.T) {
 }
 
 func TestValues(t *testing.T) {
-	floats := []float32{0, float32(math.Copysign(0, -1)), 1.5, math.MaxFloat32, math.SmallestNonzeroFloat32, float32(math.Inf(-1))}
+	floats := []float32{0, float32(math.Copysign(0, -1)), 1.5, math.MaxFloat32, math.SmallestNonzeroFloat32,
+		float32(math.Inf(-1))}
 	f := NewF32("f", []int{len(floats)}, floats)
 	got, err := f.Float32s()
 	if err != nil {
@@ -145,7 +147,8 @@ func TestValues(t *testing.T) {
 		t.Error(diff)
 	}
 	doubles := []float64{0.1, -math.MaxFloat64}
-	d := Tensor{"d", F64, []int{2}, []byte{0x9a, 0x99, 0x99, 0x99, 0x99, 0x99, 0xb9, 0x3f, 255, 255, 255, 255, 255, 255, 0xef, 255}}
+	d := Tensor{"d", F64, []int{2},
+		[]byte{0x9a, 0x99, 0x99, 0x99, 0x99, 0x99, 0xb9, 0x3f, 255, 255, 255, 255, 255, 255, 0xef, 255}}
 	gotDoubles, err := d.Float64s()
 	if err != nil {
 		t.Fatal(err)
@@ -181,30 +184,42 @@ func TestReadRefuses(t *testing.T) {
 		{"no offsets", `{"a":{"dtype":"F32","shape":[1]}}`, "1234", "expected dtype, shape and data_offsets"},
 		{"unknown field", `{"a":{` + good + `,"Shape":[2]}}`, "1234", `unknown field "Shape"`},
 		{"field twice", `{"a":{` + good + `,"shape":[1]}}`, "1234", `"shape" appears twice`},
-		{"name twice", `{"a":{` + good + `},"\u0061":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, "12345678", `"a" appears twice`},
+		{"name twice", `{"a":{` + good + `},"\u0061":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, "12345678",
+			`"a" appears twice`},
 		{"metadata twice", `{"__metadata__":{},"__metadata__":{}}`, "", "appears twice"},
 		{"metadata of numbers", `{"__metadata__":{"a":1}}`, "", "found 1, expected a string"},
 		{"metadata key twice", `{"__metadata__":{"a":"","a":""}}`, "", "appears twice"},
 		{"unknown dtype", `{"a":{"dtype":"F31","shape":[1],"data_offsets":[0,4]}}`, "1234", `unknown dtype "F31"`},
 		{"a line feed in the message", `{"a":{"dtype":"x\ny","shape":[1],"data_offsets":[0,4]}}`, "1234", `"x\ny"`},
-		{"negative shape", `{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}`, "1234", "found -1, expected an integer"},
+		{"negative shape", `{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}`, "1234",
+			"found -1, expected an integer"},
 		{"fraction", `{"a":{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]}}`, "1234", "found 1.0, expected an integer"},
 		{"exponent", `{"a":{"dtype":"F32","shape":[1e0],"data_offsets":[0,4]}}`, "1234", "found 1e0, expected an integer"},
 		{"string", `{"a":{"dtype":"F32","shape":["1"],"data_offsets":[0,4]}}`, "1234", `found "1", expected an integer`},
-		{"dimension beyond 64 bits", `{"a":{"dtype":"F32","shape":[18446744073709551617],"data_offsets":[0,4]}}`, "1234", "expected an integer"},
-		{"product overflows", `{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, "", "larger than any file"},
-		{"bytes overflow", `{"a":{"dtype":"F32","shape":[4611686018427387905],"data_offsets":[0,4]}}`, "1234", "larger than any file"},
-		{"three offsets", `{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,8]}}`, "1234", "expected the start and the end"},
-		{"backward offsets", `{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}`, "1234", "expected the start and the end"},
-		{"length is not shape times dtype", `{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`, "1234", "take 8 bytes, but data_offsets [0 4] hold 4"},
-		{"hole before", `{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, "12345678", `tensor "a": its data begins at 4, expected 0`},
-		{"hole between", `{"a":{` + good + `},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}`, "123456789012", `tensor "b": its data begins at 8, expected 4`},
-		{"overlap", `{"a":{` + good + `},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}}`, "123456", `tensor "b": its data begins at 2, expected 4`},
+		{"dimension beyond 64 bits", `{"a":{"dtype":"F32","shape":[18446744073709551617],"data_offsets":[0,4]}}`, "1234",
+			"expected an integer"},
+		{"product overflows", `{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, "",
+			"larger than any file"},
+		{"bytes overflow", `{"a":{"dtype":"F32","shape":[4611686018427387905],"data_offsets":[0,4]}}`, "1234",
+			"larger than any file"},
+		{"three offsets", `{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,8]}}`, "1234",
+			"expected the start and the end"},
+		{"backward offsets", `{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}`, "1234",
+			"expected the start and the end"},
+		{"length is not shape times dtype", `{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`, "1234",
+			"take 8 bytes, but data_offsets [0 4] hold 4"},
+		{"hole before", `{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, "12345678",
+			`tensor "a": its data begins at 4, expected 0`},
+		{"hole between", `{"a":{` + good + `},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}`, "123456789012",
+			`tensor "b": its data begins at 8, expected 4`},
+		{"overlap", `{"a":{` + good + `},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}}`, "123456",
+			`tensor "b": its data begins at 2, expected 4`},
 		{"shared data", `{"a":{` + good + `},"b":{` + good + `}}`, "1234", "its data begins at 0, expected 4"},
 		{"data too short", `{"a":{` + good + `}}`, "123", "3 bytes of data follow the header, but its tensors take 4"},
 		{"data too long", `{"a":{` + good + `}}`, "12345", "5 bytes of data follow the header, but its tensors take 4"},
 		{"data without tensors", `{}`, "1", "1 bytes of data follow the header, but its tensors take 0"},
-		{"huge tensor", `{"a":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4000000000000]}}`, "1234", "4 bytes of data follow"},
+		{"huge tensor", `{"a":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4000000000000]}}`, "1234",
+			"4 bytes of data follow"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f, err := decode(encode(c.header, c.data))
@@ -232,10 +247,12 @@ func TestReadNamesOtherFiles(t *testing.T) {
 
 func TestReadTakesWhatTheFormatAllows(t *testing.T) {
 	for name, b := range map[string][]byte{
-		"no tensors":        encode(`{}`, ""),
-		"trailing space":    encode(`{}      `, ""),
-		"any order of data": encode(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]},"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, "ba"),
-		"empty tensors between": encode(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"e":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},`+
+		"no tensors":     encode(`{}`, ""),
+		"trailing space": encode(`{}      `, ""),
+		"any order of data": encode(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]},`+
+			`"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, "ba"),
+		"empty tensors between": encode(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},`+
+			`"e":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},`+
 			`"f":{"dtype":"F32","shape":[3,0],"data_offsets":[1,1]}}`, "a"),
 	} {
 		if _, err := decode(b); err != nil {
@@ -244,7 +261,7 @@ func TestReadTakesWhatTheFormatAllows(t *testing.T) {
 	}
 }
 
-// Lengths that lie must not make the reader ask for memory that the file does not fill.
+// A forged length must not make the reader ask for memory that the file does not fill.
 func TestForgedLengthsAllocateLittle(t *testing.T) {
 	long := binary.LittleEndian.AppendUint64(nil, maxHeader)
 	for name, b := range map[string][]byte{
@@ -258,7 +275,8 @@ func TestForgedLengthsAllocateLittle(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 		runtime.ReadMemStats(&after)
-		// A file of 100 bytes needs some kilobytes for its decoder; the lies are of 95 MiB and more.
+		// A file of 100 bytes needs some kilobytes for its decoder; the forged lengths are 95 MiB
+		// and more.
 		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
 			t.Errorf("%s: %d bytes allocated for a file of %d", name, n, len(b))
 		}
@@ -299,13 +317,14 @@ func TestWriteRefuses(t *testing.T) {
 	}
 }
 
-// What is read can be written and is then read the same.
+// A file that was read can be written, and reads back the same.
 func FuzzRead(f *testing.F) {
 	f.Add(golden)
 	f.Add(golden[:len(golden)-1])
 	f.Add(encode(`{}`, ""))
 	f.Add(encode(`{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, ""))
-	f.Add(encode(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]},"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, "ba"))
+	f.Add(encode(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]},`+
+		`"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, "ba"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file, err := decode(b)
 		if err != nil {

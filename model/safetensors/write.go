@@ -27,7 +27,7 @@ func Write(w io.Writer, f *File) error {
 	var header bytes.Buffer
 	enc := json.NewEncoder(&header)
 	enc.SetEscapeHTML(false)
-	// put appends `sep"key":value`. Encode ends in a line feed, which goes.
+	// put appends `sep"key":value`. The line feed that Encode adds is cut off.
 	put := func(sep byte, key string, value any) error {
 		header.WriteByte(sep)
 		if err := enc.Encode(key); err != nil {
@@ -56,7 +56,8 @@ func Write(w io.Writer, f *File) error {
 		case err != nil:
 			return fmt.Errorf("tensor %q: %w", t.Name, err)
 		case n != int64(len(t.Data)):
-			return fmt.Errorf("tensor %q has %d bytes, but dtype %s and shape %v take %d", t.Name, len(t.Data), t.DType, t.Shape, n)
+			return fmt.Errorf("tensor %q has %d bytes, but dtype %s and shape %v take %d",
+				t.Name, len(t.Data), t.DType, t.Shape, n)
 		case seen[t.Name]:
 			return fmt.Errorf("tensor name %q is taken", t.Name)
 		}

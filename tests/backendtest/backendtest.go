@@ -15,7 +15,7 @@ import (
 	"crnn/tests/fixture"
 )
 
-// Device opens a backend for a test, which closes it when it ends.
+// Device opens a backend for a test. The backend is closed at the end of the test.
 type Device func(t testing.TB) model.Backend
 
 // Run runs every test on a device that computes in fp32.
@@ -25,7 +25,7 @@ func Run(t *testing.T, open Device) {
 	t.Run("FiniteDifferences5x5", func(t *testing.T) { finiteDifferences(t, open(t), smallest5()) })
 }
 
-// Precision is the rounding of a number to the format of a product's operands, relative to it.
+// Precision is the relative rounding error of a product's operands in their format.
 type Precision float64
 
 // The formats have 24, 11 and 8 bits of precision.
@@ -35,7 +35,7 @@ const (
 	BF16 Precision = 1.0 / (1 << 8)
 )
 
-// RunPrecision runs every test whose tolerance can be that of a precision.
+// RunPrecision runs every test whose tolerance can follow the precision.
 func RunPrecision(t *testing.T, open Device, precision Precision) {
 	each := func(name, folder string, test func(*bench)) {
 		t.Run(name, func(t *testing.T) { eachFixture(t, open, folder, precision, test) })
@@ -60,14 +60,15 @@ func eachFixture(t *testing.T, open Device, folder string, precision Precision, 
 			card := strings.HasPrefix(b.be.Name(), "cuda")
 			switch {
 			case card && name == "saturated" && precision == FP32:
-				// Saturated units magnify what tanh errs by; PyTorch's float32_error knows nothing of a card's tanh.
+				// Saturated units magnify errors of tanh. PyTorch's float32_error does not cover a
+				// card's tanh.
 				b.device = b.tanhErrors()
 			case name == "saturated" && precision != FP32:
-				// The gradients come from the few units that are not saturated. How much rounding moves
-				// those is a matter of luck, PyTorch's too.
+				// The gradients come from the few units that are not saturated. The effect of
+				// rounding on them is a matter of luck, for PyTorch too.
 				b.factor = 16
 			case name == "large-mean" && precision != FP32:
-				t.Skip("values of 1000 with a spread of 1, rounded to so few bits, are other values")
+				t.Skip("values of 1000 with a spread of 1 are too coarse in this precision")
 			case name == "large-mean":
 				// Values of 1000 with a spread of 1: each rounding of a sum, with or without
 				// fused multiply-add, is a thousand times as large as elsewhere.
@@ -86,7 +87,7 @@ type bench struct {
 	precision Precision
 	factor    float64 // see tolerance
 	pooled    bool    // see checkValues
-	// device is what the instructions of the device in hand may add to an array's tolerance in fp32.
+	// device adds to an array's tolerance in fp32, for the errors of this device's instructions.
 	device map[string]float64
 }
 
@@ -119,8 +120,8 @@ func (b *bench) upload(name string) *tensor.Dense {
 	return a
 }
 
-// alloc returns an array of NaN: an operator that leaves an element unwritten, or reads one
-// that it should write, is found out.
+// alloc returns an array of NaN. It reveals an operator that leaves an element unwritten, or reads
+// an element before writing it.
 func (b *bench) alloc(shape ...int) *tensor.Dense {
 	b.Helper()
 	a, err := b.be.Alloc(shape...)
@@ -154,12 +155,12 @@ func (b *bench) checkValues(name string, got []float32) {
 		fixture.Compare(b, name, got, b.F32(name), b.tolerance(name))
 		return
 	}
-	// Rounding chooses another element of a pool, or another side of ReLU, wherever two are as
-	// near as u: a share of some u of all pools, whose gradients then are off by as much as they
-	// are large. So the norm of the difference is some √u of the norm; a few such terms fit here.
-	// The one nearest to its limit is layer2.1.bias of network/small in bf16, 0.23 of 0.25. It is one
-	// pool, which changes sides on every device: no order of sums moves it or another that counts
-	// (scripts/reference pool-flips).
+	// Rounding chooses another element of a pool, or another side of ReLU, if two values are as
+	// near as u. That happens in a share of some u of all pools, and changes their gradients by
+	// their whole size. So the norm of the difference is some √u of the norm; the limit has room
+	// for a few such terms. The array nearest to its limit is layer2.1.bias of network/small in
+	// bf16, 0.23 of 0.25. The cause is one pool, which changes sides on every device. No order of
+	// sums changes it or another pool that matters (scripts/reference pool-flips).
 	want, off, size := b.F32(name), 0.0, 0.0
 	for i, w := range want {
 		off += math.Pow(float64(got[i])-float64(w), 2)
@@ -170,17 +171,17 @@ func (b *bench) checkValues(name string, got []float32) {
 	}
 }
 
-// tolerance returns how far an array may be from the fixture's, relative to the largest
-// magnitude. The metadata float32_error.NAME is how far PyTorch's own float32 result is from its
-// float64 one. Ours may be factor times as far, since we sum in another order, and where a
-// processor has no fused multiply-add round twice as often; but at least 2e-6, some sixteen
-// units in the last place: now and then PyTorch's result is exact by luck.
+// tolerance returns the allowed error of an array, relative to the fixture's largest magnitude. The
+// metadata float32_error.NAME is the error of PyTorch's own float32 result against its float64 one.
+// Ours may be factor times as large: we sum in another order, and without fused multiply-add we
+// round twice as often. At least 2e-6, some sixteen units in the last place, is allowed, since
+// PyTorch's result is sometimes exact by luck.
 //
-// Where operands are rounded to fewer bits, the error of PyTorch's float32 grows by as much: that is
-// the case's own way of making errors larger. And a sum of products whose operands have an error of u
-// each, independent of each other, errs by √2 u; the RNN adds some u in each of five layers,
-// and backward goes through everything once more: 8 u is above all that and far below the error of
-// a wrong term.
+// If operands are rounded to fewer bits, the error of PyTorch's float32 is scaled by the ratio of
+// the precisions: so it shows how much the case magnifies errors. A sum of products whose operands
+// have independent errors of u errs by √2 u. The RNN adds some u in each of five layers, and
+// backward passes through everything once more. So 8 u is above all that, and far below the error
+// of a wrong term.
 func (b *bench) tolerance(name string) float64 {
 	b.Helper()
 	exact := b.factor * b.float("float32_error."+name)
@@ -207,7 +208,7 @@ func convBlock(b *bench) {
 
 	block.Forward(pass(n, false))
 	b.check("y_eval", spec.Y)
-	for range 2 { // the second pass finds every buffer used
+	for range 2 { // in the second pass every buffer is already used
 		b.must(b.be.Upload(spec.RunningMean, b.F32("running_mean")))
 		b.must(b.be.Upload(spec.RunningVar, b.F32("running_var")))
 		block.Forward(pass(n, true))
@@ -217,14 +218,14 @@ func convBlock(b *bench) {
 		b.check("running_var_after", spec.RunningVar)
 		b.check("dx", spec.DX)
 		b.check("dweight", spec.DWeight)
-		// Batch normalisation takes the bias away again: its gradient is 0, and what is left is
-		// the rounding of sums of some thousand terms below 1, or more in PyTorch's case.
+		// Batch normalisation removes the bias: its gradient is 0. Only the rounding of sums of
+		// some thousand terms below 1 remains, or more in PyTorch's result.
 		fixture.Compare(b, "dbias", b.download(spec.DBias), b.F32("dbias"), max(b.tolerance("dbias"), 1e-5))
 		b.check("dgamma", spec.DGamma)
 		b.check("dbeta", spec.DBeta)
 	}
 	dw := b.download(spec.DWeight)
-	spec.DX = nil // as of the first block, where nobody needs it
+	spec.DX = nil // as in the first block, whose dx nobody needs
 	block, err = b.be.NewConvBlock(spec)
 	b.must(err)
 	b.must(b.be.Upload(spec.RunningMean, b.F32("running_mean")))
@@ -265,7 +266,7 @@ func rnn(b *bench) {
 		r.Forward(pass(n, false))
 		b.check("y", spec.Y)
 	}
-	for range 2 { // the second pass finds every buffer used
+	for range 2 { // in the second pass every buffer is already used
 		r.Forward(train)
 		r.Backward(train)
 		b.check("y", spec.Y)

@@ -7,8 +7,8 @@ import (
 	"crnn/rng"
 )
 
-// reference computes the loss of a network in float64 by the formulas of model.Backend,
-// written as they stand there: nested loops, no layout, no packing.
+// reference computes the loss of a network in float64, directly by the formulas of model.Backend:
+// nested loops, no layout, no packing.
 type reference struct {
 	model.Config
 	params map[string][]float64 // by state_dict key

@@ -16,7 +16,8 @@ import (
 // lr is the recipe's learning rate.
 const lr = 5e-4
 
-// gradients gathers the images of the given indices and computes the network's gradients, operator by operator.
+// gradients gathers the images of the given indices and computes the network's gradients, one
+// operator at a time.
 func (b *bench) gradients(net *model.Network, images model.Images, indices []int32) {
 	b.Helper()
 	p := net.Pass(len(indices), true)
@@ -59,8 +60,8 @@ func network(b *bench) {
 	for _, p := range net.Layout.Params {
 		got := grads[p.Offset:][:p.Len()]
 		if strings.HasSuffix(p.Name, ".0.bias") {
-			// Batch normalisation takes the bias away again: its gradient is 0, and what is
-			// left is the rounding of sums of some thousand terms below 1.
+			// Batch normalisation removes the bias: its gradient is 0, and only the rounding of
+			// sums of some thousand terms below 1 remains.
 			for i, v := range got {
 				if !(math.Abs(float64(v)) <= 1e-5) {
 					b.Errorf("grad.%s[%d] = %v, want 0 within 1e-5", p.Name, i, v)
@@ -104,8 +105,8 @@ func Trajectory(t *testing.T, be model.Backend, set *data.Set, steps int) {
 		sum, err := net.Totals()
 		b.must(err)
 		loss := sum.Loss / float64(n)
-		// PyTorch's own float32 run is 1.3e-7 away from its float64 one; another order of summation,
-		// through 30 steps of Adam, moved a loss by 1.9e-5 at the most on any device so far.
+		// PyTorch's own float32 run is 1.3e-7 away from its float64 run. Through 30 steps of Adam,
+		// another order of summation has moved a loss by at most 1.9e-5 on any device so far.
 		off := math.Abs(loss/want[i] - 1)
 		worst = max(worst, off)
 		if !(off <= 4e-5) {
@@ -141,8 +142,8 @@ func SameLosses(t *testing.T, open, other Device, set *data.Set) {
 	got, want := losses(open(t)), losses(other(t))
 	worst := 0.0
 	for i := range want {
-		// Another order of summation moves a gradient by some 1e-6 of it, and Adam, which divides
-		// by the gradient's size, a parameter that hardly matters by up to a step. One element of
+		// Another order of summation moves a gradient by some 1e-6 of it. Adam divides by the
+		// gradient's size, so a parameter that hardly matters moves by up to a step. One element of
 		// one mask moves the loss by more than 1e-3.
 		off := math.Abs(got[i]/want[i] - 1)
 		worst = max(worst, off)
@@ -153,7 +154,7 @@ func SameLosses(t *testing.T, open, other Device, set *data.Set) {
 	t.Logf("largest difference: %.2g", worst)
 }
 
-// small is a network of odd sizes with dropout, whose every operator has something to pad.
+// small is a network of odd sizes with dropout, in which every operator must pad something.
 func small() model.Config {
 	return model.Config{
 		ImageHeight: 8, ImageWidth: 12, Channels: [2]int{3, 5}, Kernel: 3,
@@ -161,22 +162,22 @@ func small() model.Config {
 	}
 }
 
-// small5 is one whose filters of 5x5 have a faster way on the CPU, on many threads and groups of
-// samples; its channels and rows of tiles are odd there.
+// small5 is a network whose 5x5 filters take a faster way on the CPU, with many threads and groups
+// of samples. Its channels and rows of tiles are odd there.
 func small5() model.Config {
 	c := smallest5()
 	c.ImageHeight, c.ImageWidth, c.InputSize = 12, 44, 11
 	return c
 }
 
-// smallest5 is small5 with images as small as small's, for emulators and for arithmetic in float64.
+// smallest5 is small5 with images as small as small's, for emulators and for float64.
 func smallest5() model.Config {
 	c := small()
 	c.Channels, c.Kernel = [2]int{9, 17}, 5
 	return c
 }
 
-// randomImages returns n images of c's size; more images begin with fewer.
+// randomImages returns n images of c's size. A larger n gives the same images first.
 func randomImages(c model.Config, n int) (pixels, labels []uint8) {
 	stream := rng.Stream{Seed: 99}
 	for range n {
@@ -252,8 +253,8 @@ func finiteDifferences(t *testing.T, be model.Backend, c model.Config) {
 	}
 }
 
-// run makes some training steps of a network with n images a step and returns all bits that
-// came of them.
+// run makes some training steps of a network with n images per step, and returns all the resulting
+// bits.
 func run(t testing.TB, be model.Backend, c model.Config, maxBatch, n int) []float32 {
 	b := &bench{T: t.(*testing.T), be: be}
 	net, err := model.New(be, c, model.Options{MaxBatch: maxBatch, Seed: 3})
@@ -262,12 +263,12 @@ func run(t testing.TB, be model.Backend, c model.Config, maxBatch, n int) []floa
 	pixels, labels := randomImages(c, maxBatch)
 	images, err := be.NewImages(pixels, labels, c.ImageHeight, c.ImageWidth)
 	b.must(err)
-	if maxBatch > n { // leave something behind in the rest of every buffer
+	if maxBatch > n { // fill the rest of every buffer
 		all := net.Pass(maxBatch, true)
 		b.must(net.Gather(all, images, count(maxBatch)))
 		net.Forward(all)
 		net.Backward(all)
-		// A run that has diverged leaves NaN behind.
+		// A diverged run leaves NaN behind.
 		nan := make([]float32, net.ParamLen)
 		for i := range nan {
 			nan[i] = float32(math.NaN())
@@ -300,8 +301,8 @@ func repeats(t *testing.T, open Device) {
 	}
 }
 
-// together checks that operators inside Together, for batches of changing size, give the bits that
-// they give one by one.
+// together checks that operators inside Together give the same bits as one by one, for batches of
+// changing size.
 func together(t *testing.T, open Device) {
 	for _, c := range []model.Config{small(), smallest5()} {
 		type do func(b *bench, net *model.Network, images model.Images, indices []int32)
@@ -347,9 +348,9 @@ func together(t *testing.T, open Device) {
 	}
 }
 
-// weightsInForce trains a step and evaluates, in turn: whatever a device has made of weights for
-// either, such as packed filters, follows them, so that a new network with the same weights
-// gives the same bits.
+// weightsInForce trains a step and evaluates, in turn. Data that a device derives from the weights,
+// such as packed filters, must follow them: a new network with the same weights gives the same
+// bits.
 func weightsInForce(t *testing.T, open Device) {
 	for _, c := range []model.Config{small(), smallest5()} {
 		c.Dropout = 0

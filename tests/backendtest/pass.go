@@ -25,9 +25,9 @@ func (b *bench) random(stream *rng.Stream, scale float64, shape ...int) *tensor.
 }
 
 // parts runs a batch as a whole and in two parts. Masks and the mean of the loss follow the whole
-// batch, so the parts give its outputs, and gradients that sum up to its gradients.
+// batch. So the parts give the batch's outputs, and gradients that add up to the batch's gradients.
 func parts(t *testing.T, be model.Backend, precision Precision) {
-	// A GPU has kernels of its own for five layers.
+	// A GPU has separate kernels for five layers.
 	for _, layers := range []int{3, 5} {
 		for _, together := range []bool{false, true} {
 			partsOf(&bench{T: t, be: be, precision: precision}, layers, together)
@@ -71,7 +71,7 @@ func partsOf(b *bench, layers int, together bool) {
 		x[i] = 2*stream.Float32() - 1
 	}
 
-	// run returns what has a row for each sample, and what is a sum over samples.
+	// run returns the arrays with one row per sample, and the sums over samples.
 	run := func(p model.Pass) (rows, sums [][]float32) {
 		padded := make([]float32, len(x))
 		copy(padded, x[p.First*steps*in:])
@@ -110,9 +110,11 @@ func partsOf(b *bench, layers int, together bool) {
 	left, leftSums := run(model.Pass{Samples: first, Whole: n, Train: true, Step: step})
 	right, rightSums := run(model.Pass{Samples: n - first, First: first, Whole: n, Train: true, Step: step})
 	for i, want := range rows {
-		// A sample's own values do not depend on the others, but a device may take another way to them
-		// for another number of samples. A wrong mask or mean is off by a third or more.
-		near(t, fmt.Sprintf("%d layers, together %v: rows of %d", layers, together, i), append(left[i], right[i]...), want, 8*float64(b.precision))
+		// A sample's values do not depend on the other samples, but a device may compute them in
+		// another way for another number of samples. A wrong mask or mean is off by a third or
+		// more.
+		near(t, fmt.Sprintf("%d layers, together %v: rows of %d", layers, together, i), append(left[i], right[i]...), want,
+			8*float64(b.precision))
 	}
 	for i, want := range sums {
 		got := leftSums[i]
@@ -140,8 +142,8 @@ func near(t *testing.T, what string, got, want []float32, part float64) {
 	}
 }
 
-// whatDoesNotFit hands over what must be refused: with an error that says what was expected, and
-// without a write outside of an array.
+// whatDoesNotFit passes arguments that must be refused, with an error that names the expected value
+// and without a write outside of an array.
 func whatDoesNotFit(t *testing.T, open Device) {
 	b := &bench{T: t, be: open(t)}
 	const n = 3
@@ -173,7 +175,8 @@ func whatDoesNotFit(t *testing.T, open Device) {
 		want    string
 	}{
 		{"images of another size", images(9, 16, 12, 0), []int32{0}, "images of 16x12 pixels, expected 8x12"},
-		{"a label too large", images(9, c.ImageHeight, c.ImageWidth, uint8(c.Classes)), []int32{0}, "expected labels below 4"},
+		{"a label too large", images(9, c.ImageHeight, c.ImageWidth, uint8(c.Classes)), []int32{0},
+			"expected labels below 4"},
 		{"an index too large", right, []int32{0, 9}, "image 9 of 9, expected from 0 to 8"},
 		{"a negative index", right, []int32{-1}, "image -1 of 9, expected from 0 to 8"},
 		{"a batch too large", right, []int32{0, 1, 2, 3}, "gather of 4 samples, expected from 1 to 3"},
@@ -183,7 +186,8 @@ func whatDoesNotFit(t *testing.T, open Device) {
 		refused(c.what+", evaluated", c.want, net.Evaluate(c.images, c.indices))
 		refused(c.what+", predicted", c.want, net.Predict(c.images, c.indices))
 	}
-	refused("indices for another pass", "2 indices of images for a pass of 1", net.Gather(net.Pass(1, false), right, []int32{0, 1}))
+	refused("indices for another pass", "2 indices of images for a pass of 1",
+		net.Gather(net.Pass(1, false), right, []int32{0, 1}))
 	sameBits(t, b.download(net.Params), before) // nothing was trained
 
 	_, err = b.be.NewImages(make([]uint8, 50), make([]uint8, 2), 5, 6)
@@ -192,12 +196,14 @@ func whatDoesNotFit(t *testing.T, open Device) {
 	refused("images without pixels", "0x6", err)
 	_, err = net.Logits(n + 1)
 	refused("logits of too many", "4 samples, expected at most 3", err)
-	refused("an optimiser's state of another length", "expected", net.SetOptimizerState(model.OptimizerState{"adam_m": {1}}))
+	refused("an optimiser's state of another length", "expected",
+		net.SetOptimizerState(model.OptimizerState{"adam_m": {1}}))
 
 	conv := model.ConvBlockSpec{
 		MaxBatch: 2, In: 1, Out: 3, Height: 4, Width: 6, Kernel: 3, Eps: 1e-5, Momentum: 0.1,
 		X: b.alloc(2, 1, 4, 6), Y: b.alloc(2, 3, 2, 3), DY: b.alloc(2, 3, 2, 3),
-		Weight: b.alloc(3, 1, 3, 3), Bias: b.alloc(3), Gamma: b.alloc(3), Beta: b.alloc(3), RunningMean: b.alloc(3), RunningVar: b.alloc(3),
+		Weight: b.alloc(3, 1, 3, 3), Bias: b.alloc(3), Gamma: b.alloc(3), Beta: b.alloc(3),
+		RunningMean: b.alloc(3), RunningVar: b.alloc(3),
 		DWeight: b.alloc(3, 1, 3, 3), DBias: b.alloc(3), DGamma: b.alloc(3), DBeta: b.alloc(3),
 	}
 	for want, change := range map[string]func(s *model.ConvBlockSpec){
@@ -215,28 +221,48 @@ func whatDoesNotFit(t *testing.T, open Device) {
 		refused("convolution block", "convolution block 1→3: ", err)
 		refused("convolution block", want, err)
 	}
-	_, err = b.be.NewRNN(model.RNNSpec{MaxBatch: 1, Steps: 2, In: 3, Hidden: 4, Layers: make([]model.RNNLayer, 1), X: b.alloc(1, 5)})
+	_, err = b.be.NewRNN(model.RNNSpec{MaxBatch: 1, Steps: 2, In: 3, Hidden: 4, Layers: make([]model.RNNLayer, 1),
+		X: b.alloc(1, 5)})
 	refused("RNN", "RNN: X has shape [1 5], expected [1 2 3]", err)
 	_, err = b.be.NewHead(model.HeadSpec{MaxBatch: 1, In: 3, Classes: 300})
 	refused("head", "head: Classes is 300, expected from 1 to 256", err)
 
-	// An operator by itself is refused too: by the next call that returns an error.
+	// A single operator is refused too: by the next call that returns an error.
 	eval, one := model.Pass{Samples: 1, Whole: 1}, model.Pass{Samples: 1, Whole: 1, Train: true}
-	most, beyond := model.Pass{Samples: n + 1, Whole: n + 1, Train: true}, model.Pass{Samples: 2, First: 1, Whole: 2, Train: true}
+	most := model.Pass{Samples: n + 1, Whole: n + 1, Train: true}
+	beyond := model.Pass{Samples: 2, First: 1, Whole: 2, Train: true}
 	for want, do := range map[string]func(o operators){
-		"convolution block 1→3 forward of 4 samples, expected from 1 to 3": func(o operators) { o.conv.Forward(most) },
-		"convolution block 1→3 forward of samples 1 to 2 of a batch of 2":  func(o operators) { o.conv.Forward(beyond) },
-		"convolution block 1→3 backward of 4 samples":                      func(o operators) { o.conv.Forward(one); o.conv.Backward(most) },
-		"convolution block 1→3 backward for a pass that is not one of":     func(o operators) { o.conv.Forward(one); o.conv.Backward(eval) },
-		"RNN forward of 4 samples":                                         func(o operators) { o.rnn.Forward(most) },
-		"RNN backward of 4 samples":                                        func(o operators) { o.rnn.Forward(one); o.rnn.Backward(most) },
-		"RNN backward for a pass that is not one of training":              func(o operators) { o.rnn.Forward(one); o.rnn.Backward(eval) },
-		"head forward of 4 samples":                                        func(o operators) { o.head.Forward(most) },
-		"loss of 4 samples":                                                func(o operators) { o.head.Loss(most, o.labels) },
-		"loss of 3 samples with room for the labels of 2":                  func(o operators) { o.head.Loss(pass(n, true), o.few) },
-		"loss of 4 classes with labels of 5":                               func(o operators) { o.head.Loss(one, o.more) },
-		"head backward of 4 samples":                                       func(o operators) { o.head.Backward(most, o.labels) },
-		"head backward of 3 samples with room for the labels of 2":         func(o operators) { o.head.Backward(pass(n, true), o.few) },
+		"convolution block 1→3 forward of 4 samples, expected from 1 to 3": func(o operators) {
+			o.conv.Forward(most)
+		},
+		"convolution block 1→3 forward of samples 1 to 2 of a batch of 2": func(o operators) {
+			o.conv.Forward(beyond)
+		},
+		"convolution block 1→3 backward of 4 samples": func(o operators) {
+			o.conv.Forward(one)
+			o.conv.Backward(most)
+		},
+		"convolution block 1→3 backward for a pass that is not a": func(o operators) {
+			o.conv.Forward(one)
+			o.conv.Backward(eval)
+		},
+		"RNN forward of 4 samples": func(o operators) { o.rnn.Forward(most) },
+		"RNN backward of 4 samples": func(o operators) {
+			o.rnn.Forward(one)
+			o.rnn.Backward(most)
+		},
+		"RNN backward for a pass that is not a training pass": func(o operators) {
+			o.rnn.Forward(one)
+			o.rnn.Backward(eval)
+		},
+		"head forward of 4 samples":                       func(o operators) { o.head.Forward(most) },
+		"loss of 4 samples":                               func(o operators) { o.head.Loss(most, o.labels) },
+		"loss of 3 samples with room for the labels of 2": func(o operators) { o.head.Loss(pass(n, true), o.few) },
+		"loss of 4 classes with labels of 5":              func(o operators) { o.head.Loss(one, o.more) },
+		"head backward of 4 samples":                      func(o operators) { o.head.Backward(most, o.labels) },
+		"head backward of 3 samples with room for the labels of 2": func(o operators) {
+			o.head.Backward(pass(n, true), o.few)
+		},
 		"Adam of 6 parameters with an array of 5 elements": func(o operators) {
 			o.be.Adam(o.flat, o.flat, o.flat, o.shorter, model.AdamStep{Step: 1})
 		},
@@ -244,7 +270,7 @@ func whatDoesNotFit(t *testing.T, open Device) {
 		be := open(t)
 		o := newOperators(t, be, n)
 		do(o)
-		refused("one by itself", want, be.Sync())
+		refused("a single operator", want, be.Sync())
 		refused("all that follows", want, be.Upload(o.flat, make([]float32, 6)))
 		refused("all that follows", want, be.Download(make([]float32, 6), o.flat))
 	}

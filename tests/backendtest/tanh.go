@@ -11,11 +11,11 @@ type recurrent struct {
 	arrays                       map[string][]float64 // of the fixture
 }
 
-// at returns the place of unit j in layer l, for sample b and step t.
+// at returns the index of unit j in layer l, for sample b and step t.
 func (r *recurrent) at(l, b, t, j int) int { return ((l*r.n+b)*r.steps+t)*r.hidden + j }
 
-// run returns y and all gradients, and the sums below each tanh. The result of one of these, if it is not
-// -1, errs by so much.
+// run returns y, all gradients and the argument of each tanh. The result of tanh number erring is
+// wrong by the amount by; -1: all are exact.
 func (r *recurrent) run(erring int, by float64) (results map[string][]float64, sums []float64) {
 	results = map[string][]float64{}
 	total := r.at(r.layers, 0, 0, 0)
@@ -33,7 +33,7 @@ func (r *recurrent) run(erring int, by float64) (results map[string][]float64, s
 		}
 		return h[r.at(l, b, t-1, 0):][:r.hidden]
 	}
-	// each calls f with every layer, sample and step, backward if so asked.
+	// each calls f with every layer, sample and step, in reverse order if backward.
 	each := func(backward bool, f func(l, b, t int)) {
 		for k := range r.layers * r.n * r.steps {
 			if backward {
@@ -109,17 +109,19 @@ func (r *recurrent) run(erring int, by float64) (results map[string][]float64, s
 	return results, sums
 }
 
-// tanhErrors returns, for y and every gradient of an RNN's fixture, how far it may be from its value on a card
-// whose ex2 and rcp err as much as the PTX manual allows, relative to the largest magnitude.
+// tanhErrors returns the allowed errors of y and every gradient of an RNN's fixture, relative to
+// the largest magnitude. They hold for a card whose ex2 and rcp err as much as the PTX manual
+// allows.
 //
-// tanhf is 1 - 2 rcp(1 + ex2(2 log2(e) |a|)) for |a| from 0.6 to 9.01 in the kernels' PTX, and has none
-// of them elsewhere. ex2 may be 2 units in the last place off, at most 2^-22 of it, and rcp one, 2^-23. With
-// h = tanh |a| the reciprocal is (1-h)/2, and 1 + ex2 changes by the (1+h)/2 of ex2's error. So h errs by
+// In the kernels' PTX, tanhf is 1 - 2 rcp(1 + ex2(2 log2(e) |a|)) for |a| from 0.6 to 9.01, and
+// uses neither instruction elsewhere. ex2 may be off by 2 units in the last place, at most 2^-22 of
+// it, and rcp by one, 2^-23. With h = tanh |a| the reciprocal is (1-h)/2, and 1 + ex2 takes over
+// (1+h)/2 of ex2's relative error. So h errs by
 //
 //	(1-h) (2^-23 + 2^-22 (1+h)/2) = (1-h) (2+h) 2^-23.
 //
-// To first order the results err by the sum of what each unit's error does. All are taken to have the
-// sign that hurts.
+// To first order the error of a result is the sum of the effects of each unit's error. All errors
+// are assumed to have the worst sign.
 func (b *bench) tanhErrors() map[string]float64 {
 	b.Helper()
 	r := &recurrent{
@@ -146,7 +148,7 @@ func (b *bench) tanhErrors() map[string]float64 {
 		if math.Abs(a) < 0.6 || math.Abs(a) >= 9.02 {
 			continue
 		}
-		const large = 1000 // so that the difference is not lost in float64's rounding
+		const large = 1000 // keeps the difference above float64's rounding
 		h := math.Tanh(math.Abs(a))
 		off, _ := r.run(k, large*(1-h)*(2+h)/(1<<23))
 		for name, v := range off {
