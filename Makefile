@@ -20,8 +20,8 @@ data: build ## the data set into the cache directory
 ptx: check-go ## PTX, Go wrappers and docs/kernels.md from kernels/*.cu
 	@scripts/ptx
 
-lint: check-go ## gofmt, go vet, staticcheck
-	@scripts/test format vet staticcheck
+lint: check-go ## gofmt, spelling, lengths of lines, go vet, staticcheck
+	@scripts/test format text vet staticcheck
 
 cross: check-go ## pure Go programs for other systems, in bin/
 	@scripts/cross bin

@@ -9,8 +9,8 @@ import (
 
 // convBlock is convolution, batch normalisation, ReLU and max pooling.
 type convBlock struct {
-	be *Backend
-	model.ConvBlockSpec
+	be   *Backend
+	spec model.ConvBlockSpec
 	convSizes
 	convolution
 
@@ -38,7 +38,7 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 	}
 	sizes := convSizes{spec.In, spec.Out, spec.Height, spec.Width, spec.Kernel, padded(spec.In), padded(spec.Out)}
 	c := &convBlock{
-		be: be, ConvBlockSpec: spec, convSizes: sizes, trainPack: -1, evalPack: -1,
+		be: be, spec: spec, convSizes: sizes, trainPack: -1, evalPack: -1,
 		name: fmt.Sprintf("convolution block %d→%d", spec.In, spec.Out),
 	}
 	switch {
@@ -67,8 +67,8 @@ func (c *convBlock) pooledSize() int { return c.imageSize() / 4 }
 
 // Forward implements model.ConvBlock.
 func (c *convBlock) Forward(p model.Pass) {
-	be, xv, yv, n := c.be, values(c.X), values(c.Y), p.Samples
-	if !be.begin(c.name+" forward", p.Check(c.MaxBatch)) {
+	be, xv, yv, n := c.be, values(c.spec.X), values(c.spec.Y), p.Samples
+	if !be.begin(c.name+" forward", p.Check(c.spec.MaxBatch)) {
 		return
 	}
 	packed := &c.evalPack
@@ -76,18 +76,18 @@ func (c *convBlock) Forward(p model.Pass) {
 		packed = &c.trainPack
 	}
 	if *packed != be.weights {
-		c.pack(values(c.Weight), p.Train)
+		c.pack(values(c.spec.Weight), p.Train)
 		*packed = be.weights
 	}
-	copy(c.bias, values(c.Bias))
-	copy(c.norm.beta, values(c.Beta))
+	copy(c.bias, values(c.spec.Bias))
+	copy(c.norm.beta, values(c.spec.Beta))
 	inSize, pixels := c.in*c.height*c.width, c.height*c.width/4
 
 	finish := func(pooled []float32, b int) { // with the channels outside, as y has them
 		be.transpose(yv[b*c.out*pixels:], pooled, pixels, c.out, pixels, c.outP)
 	}
 	if !p.Train {
-		c.normaliseBy(values(c.RunningMean), values(c.RunningVar))
+		c.normaliseBy(values(c.spec.RunningMean), values(c.spec.RunningVar))
 		be.samples(n, func(thread, lo, hi int) {
 			for b := lo; b < hi; b++ {
 				pooled := part(c.pooled, thread, c.pooledSize())
@@ -117,8 +117,8 @@ func (c *convBlock) Forward(p model.Pass) {
 // normaliseBy sets the normalisation to a given mean and variance.
 func (c *convBlock) normaliseBy(mean, variance []float32) {
 	copy(c.norm.mean, mean)
-	for o, gamma := range values(c.Gamma) {
-		c.invStd[o] = 1 / math.Sqrt(float64(variance[o])+c.Eps)
+	for o, gamma := range values(c.spec.Gamma) {
+		c.invStd[o] = 1 / math.Sqrt(float64(variance[o])+c.spec.Eps)
 		c.norm.scale[o] = float32(float64(gamma) * c.invStd[o])
 	}
 }
@@ -132,7 +132,7 @@ func (c *convBlock) normaliseByBatch(n int) {
 	count := float64(n) * pixels
 	variance := make([]float32, c.out)
 	mean := make([]float32, c.out)
-	runningMean, runningVar := values(c.RunningMean), values(c.RunningVar)
+	runningMean, runningVar := values(c.spec.RunningMean), values(c.spec.RunningVar)
 	for o := range c.out {
 		var mu, m2 float64
 		for b := range n {
@@ -144,16 +144,16 @@ func (c *convBlock) normaliseByBatch(n int) {
 			m2 += float64(c.imageM2[b*c.outP+o]) + pixels*d*d
 		}
 		mean[o], variance[o] = float32(mu), float32(m2/count)
-		runningMean[o] = float32((1-c.Momentum)*float64(runningMean[o]) + c.Momentum*mu)
-		runningVar[o] = float32((1-c.Momentum)*float64(runningVar[o]) + c.Momentum*m2/(count-1))
+		runningMean[o] = float32((1-c.spec.Momentum)*float64(runningMean[o]) + c.spec.Momentum*mu)
+		runningVar[o] = float32((1-c.spec.Momentum)*float64(runningVar[o]) + c.spec.Momentum*m2/(count-1))
 	}
 	c.normaliseBy(mean, variance)
 }
 
 // Backward implements model.ConvBlock.
 func (c *convBlock) Backward(p model.Pass) {
-	be, xv, dyv, n := c.be, values(c.X), values(c.DY), p.Samples
-	if !be.begin(c.name+" backward", p.CheckBackward(c.MaxBatch)) {
+	be, xv, dyv, n := c.be, values(c.spec.X), values(c.spec.DY), p.Samples
+	if !be.begin(c.name+" backward", p.CheckBackward(c.spec.MaxBatch)) {
 		return
 	}
 	for _, a := range []*[]float32{&c.sumG, &c.sumGZ, &c.sumDZ} {
@@ -170,7 +170,7 @@ func (c *convBlock) Backward(p model.Pass) {
 	// With g = ∂loss/∂u, x̂ = (z - mean)/std and means over the batch:
 	// dz = Gamma/std (g - mean(g) - x̂ mean(g x̂)) = scale g + kZ (z - mean) + k1.
 	count := float64(n * c.height * c.width)
-	dGamma, dBeta := values(c.DGamma), values(c.DBeta)
+	dGamma, dBeta := values(c.spec.DGamma), values(c.spec.DBeta)
 	for o := range c.out {
 		g, gz := sumChannel(c.sumG, n, c.outP, o), sumChannel(c.sumGZ, n, c.outP, o)
 		dBeta[o], dGamma[o] = float32(g), float32(gz*c.invStd[o])
@@ -185,20 +185,20 @@ func (c *convBlock) Backward(p model.Pass) {
 		for b := lo; b < hi; b++ {
 			c.poolGradient(thread, &poolGradient{
 				c.norm, part(c.z, b, c.imageSize()), part(c.index, b, c.pooledSize()), part(c.dPooled, b, c.pooledSize()),
-				c.kZ, c.k1, part(c.sumDZ, b, c.outP), c.DX != nil,
+				c.kZ, c.k1, part(c.sumDZ, b, c.outP), c.spec.DX != nil,
 			})
 			var to []float32
-			if c.DX != nil {
-				to = part(values(c.DX), b, inSize)
+			if c.spec.DX != nil {
+				to = part(values(c.spec.DX), b, inSize)
 			}
 			c.gradients(thread, g, b == lo, part(xv, b, inSize), to)
 		}
 	})
-	dBias := values(c.DBias)
+	dBias := values(c.spec.DBias)
 	for o := range dBias {
 		dBias[o] = float32(sumChannel(c.sumDZ, n, c.outP, o))
 	}
-	c.weightGradient(values(c.DWeight), n)
+	c.weightGradient(values(c.spec.DWeight), n)
 }
 
 // sumChannel returns the sum over n images of a channel of a [n][channels].

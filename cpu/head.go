@@ -18,7 +18,8 @@ type head struct {
 	xRow, logitsRow []int32
 	inRow           []int32
 	unit, gradRow   []int32
-	in, out, d, dIn []float32 // padded copies: x, logits, ∂loss/∂logits, dx
+	xP, logitsP     []float32 // X, logits and their gradients with rows padded
+	dxP, dLogitsP   []float32
 	dWeight         []float32
 	totals          model.Totals
 }
@@ -45,8 +46,8 @@ func (be *Backend) NewHead(spec model.HeadSpec) (model.Head, error) {
 	h.xRow, h.inRow = steps(n, spec.In), steps(n, h.inP)
 	h.logitsRow = steps(n, h.classesP)
 	h.unit, h.gradRow = steps(spec.Classes, 1), steps(spec.Classes, h.inP)
-	h.in, h.dIn = make([]float32, n*h.inP), make([]float32, n*h.inP)
-	h.out, h.d = make([]float32, n*h.classesP), make([]float32, n*h.classesP)
+	h.xP, h.dxP = make([]float32, n*h.inP), make([]float32, n*h.inP)
+	h.logitsP, h.dLogitsP = make([]float32, n*h.classesP), make([]float32, n*h.classesP)
 	h.dWeight = make([]float32, spec.Classes*h.inP)
 	return h, nil
 }
@@ -75,9 +76,9 @@ func (h *head) Forward(p model.Pass) {
 	h.pack()
 	x, logits := values(h.X), values(h.Logits)
 	h.be.samples(p.Samples, func(_, lo, hi int) {
-		h.forward.product(h.be, h.xRow[lo:hi], h.logitsRow[lo:hi], x, addBias, h.bias, h.out)
+		h.forward.product(h.be, h.xRow[lo:hi], h.logitsRow[lo:hi], x, addBias, h.bias, h.logitsP)
 		for b := lo; b < hi; b++ {
-			copy(logits[b*h.Classes:][:h.Classes], h.out[b*h.classesP:])
+			copy(logits[b*h.Classes:][:h.Classes], h.logitsP[b*h.classesP:])
 		}
 	})
 }
@@ -121,7 +122,7 @@ func (h *head) Backward(p model.Pass, l model.Labels) {
 	h.be.pool.flush()
 	n := p.Samples
 	for b, label := range l.(*labels).of[:n] {
-		z, d := values(h.Logits)[b*h.Classes:][:h.Classes], h.d[b*h.classesP:]
+		z, d := values(h.Logits)[b*h.Classes:][:h.Classes], h.dLogitsP[b*h.classesP:]
 		largest, _, sum := softmax(z)
 		for j, v := range z {
 			q := math.Exp(float64(v)-largest) / sum
@@ -130,24 +131,24 @@ func (h *head) Backward(p model.Pass, l model.Labels) {
 			}
 			d[j] = float32(q / float64(p.Whole))
 		}
-		copy(h.in[b*h.inP:], values(h.X)[b*h.In:][:h.In])
+		copy(h.xP[b*h.inP:], values(h.X)[b*h.In:][:h.In])
 	}
-	h.back.product(h.be, h.logitsRow[:n], h.inRow[:n], h.d, addNothing, nil, h.dIn)
+	h.back.product(h.be, h.logitsRow[:n], h.inRow[:n], h.dLogitsP, addNothing, nil, h.dxP)
 	s := matmulShape{
 		m: int64(h.Classes), n: int64(h.inP),
 		count:   [3]int64{1, 1, int64(n)},
 		strideA: [3]int64{2: int64(h.classesP)},
 		strideB: [3]int64{2: 1}, rowB: int64(h.inP), batch: 1,
 	}
-	h.be.matmul(&s, h.unit, h.gradRow, h.d, h.in, nil, h.dWeight)
+	h.be.matmul(&s, h.unit, h.gradRow, h.dLogitsP, h.xP, nil, h.dWeight)
 	for b := range n {
-		copy(values(h.DX)[b*h.In:][:h.In], h.dIn[b*h.inP:])
+		copy(values(h.DX)[b*h.In:][:h.In], h.dxP[b*h.inP:])
 	}
 	for j := range h.Classes {
 		copy(values(h.DWeight)[j*h.In:][:h.In], h.dWeight[j*h.inP:])
 	}
 	dBias := make([]float32, h.classesP)
-	h.be.sumRows(dBias, h.d, n, h.classesP, h.classesP)
+	h.be.sumRows(dBias, h.dLogitsP, n, h.classesP, h.classesP)
 	copy(values(h.DBias), dBias)
 }
 

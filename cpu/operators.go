@@ -11,5 +11,5 @@ func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 	if be.tiles {
 		return newTiledRNN(r)
 	}
-	return newPlainRNN(r)
+	return newPanelRNN(r)
 }

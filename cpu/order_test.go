@@ -19,7 +19,7 @@ var fileOrder = []string{
 	"available_amd64.go", "available_arm64.go", "available_other.go", "available_notiles.go", "choose.go", "emulated.go",
 	"pool.go", "profile.go", "profile_gen.go", "backend.go", "roofline.go", "matrix.go",
 	"images.go", "optimizer.go", "convolution.go", "direct.go", "winograd.go", "tiled.go", "conv.go",
-	"rnn.go", "rnn_tiled.go", "head.go", "operators.go",
+	"rnn.go", "rnn_panels.go", "rnn_tiled.go", "head.go", "operators.go",
 }
 
 // noImports is a types.Importer without packages: names of this package are found without them.

@@ -4,30 +4,25 @@ import (
 	"crnn/model"
 )
 
-// tiledRNN is the RNN by products in tiles of bfloat16. It works as rnn does, but for three things: a chunk
-// has up to tileRows samples, which take hardly longer than half as many; the product with a layer's input is
-// part of the recurrence, as its sum is in the tiles then; and of a layer's outputs of training only those in
-// float32 and the mask are kept, from which Backward makes its operands.
+// tiledRNN is the RNN by products in tiles of bfloat16. It differs from panelRNN in three things. A chunk
+// has up to tileRows samples, which take hardly longer than half as many. The product with a layer's
+// input is part of the recurrence, since its sum lies in the tiles then. And training keeps of a layer
+// its outputs in float32 and the mask alone: Backward makes its operands from them.
 type tiledRNN struct {
 	*rnn
-	layers []tiledRNNLayer
-	term   []int32 // 0, tileTerms, 2·tileTerms …
-
-	// Of products of so many rows, which are the steps of a chunk.
-	gradTerm []int32 // offsets of a left factor's tiles
-	scratch  []tiledRNNScratch
+	weights  []tiledLayer
+	term     []int32           // 0, tileTerms, 2·tileTerms …
+	gradTerm []int32           // offsets of a left factor's tiles, in the products over a chunk's rows
+	threads  []tiledRNNScratch // one per thread
 }
 
-// tiledRNNLayer is a layer with its weights as right factors.
-type tiledRNNLayer struct {
-	*rnnLayer
-	ih, hh, ihBack, hhBack []uint32
-}
+// tiledLayer holds a layer's weights as right factors: for Forward, and for Backward.
+type tiledLayer struct{ ih, hh, ihBack, hhBack []uint32 }
 
 // tiledRNNScratch is what one thread works in: rows of a chunk.
 type tiledRNNScratch struct {
-	in32        []float32    // layer 0's input,
-	in, out     []uint16     // a layer's in bfloat16, and its output; dz
+	x0          []float32    // layer 0's input
+	in, out     []uint16     // a layer's input in bfloat16, and its output; dz
 	state       []uint16     // of a step
 	h           []float32    // of a step, in eval mode
 	dy          [2][]float32 // gradients of outputs: of a layer and of the one below
@@ -36,22 +31,20 @@ type tiledRNNScratch struct {
 }
 
 func newTiledRNN(base *rnn) (*tiledRNN, error) {
-	r := &tiledRNN{rnn: base, scratch: make([]tiledRNNScratch, base.be.pool.threads)}
+	r := &tiledRNN{rnn: base, threads: make([]tiledRNNScratch, base.be.pool.threads)}
 	n, widest := r.MaxBatch, max(r.inP, r.hiddenP)
-	chunk := r.Steps * min(tileRows, n) // rows
+	chunk := r.TimeSteps * min(tileRows, n) // rows
 	if err := r.be.reserve(
-		len(base.layers)*n*r.Steps*r.hiddenP/4*5, // h, a byte of keep
-		(1+r.groups(n))*r.groupSize,              // weights, packed both ways in pairs, and their gradients
+		len(r.layers)*n*r.TimeSteps*r.hiddenP/4*5, // h, a byte of keep
+		(1+r.groups(n))*r.groupSize,               // weights, packed both ways in pairs, and their gradients
 		r.be.pool.threads*chunk*(r.inP+5*widest)); err != nil {
 		return nil, err
 	}
 	r.term = steps(widest/tileTerms, tileTerms)
 	r.gradTerm = steps((chunk+tileTerms-1)/tileTerms, 2*tileSize)
-	for i := range base.layers {
-		l := &base.layers[i]
-		l.bias = make([]float32, r.hiddenP)
-		r.layers = append(r.layers, tiledRNNLayer{
-			l, make([]uint32, r.hiddenP*l.inP/2), make([]uint32, r.hiddenP*r.hiddenP/2), nil, nil,
+	for _, l := range r.layers {
+		r.weights = append(r.weights, tiledLayer{
+			ih: make([]uint32, r.hiddenP*l.widthP/2), hh: make([]uint32, r.hiddenP*r.hiddenP/2),
 		})
 	}
 	return r, nil
@@ -61,54 +54,40 @@ func newTiledRNN(base *rnn) (*tiledRNN, error) {
 // a chunk.
 func (r *tiledRNN) groups(n int) int { return min(max(n/12, 1), 16) }
 
-// makeBackward allocates what only training needs.
-func (r *tiledRNN) makeBackward() {
-	if r.sums != nil {
+// prepareTraining allocates what training needs.
+func (r *tiledRNN) prepareTraining() {
+	if !r.makeBackward(r.groups(r.MaxBatch)) {
 		return
 	}
-	rows := r.Steps * r.MaxBatch
-	r.sums = make([]float32, r.groups(r.MaxBatch)*r.groupSize)
-	for i := range r.layers {
-		l := &r.layers[i]
-		l.ihBack, l.hhBack = make([]uint32, len(l.ih)), make([]uint32, len(l.hh))
-		l.h = make([]float32, rows*r.hiddenP)
-		if r.threshold > 0 && i < len(r.layers)-1 {
-			l.keep = make([]uint8, rows*r.hiddenP)
-		}
+	for i := range r.weights {
+		w := &r.weights[i]
+		w.ihBack, w.hhBack = make([]uint32, len(w.ih)), make([]uint32, len(w.hh))
 	}
-	r.weights = -1
 }
 
 // pack renews the packed weights if the parameters have changed.
 func (r *tiledRNN) pack() {
-	if r.weights == r.be.weights {
+	if !r.stale() {
 		return
 	}
-	r.weights = r.be.weights
 	r.be.pool.run(4*len(r.layers), func(_, i int) {
-		l := &r.layers[i/4]
-		to, w, in, inP := l.ih, values(l.WeightIH), l.in, l.inP
+		l, packed := &r.layers[i/4], &r.weights[i/4]
+		to, w, width, widthP := packed.ih, values(l.WeightIH), l.width, l.widthP
 		if i%2 == 1 {
-			to, w, in, inP = l.hh, values(l.WeightHH), r.Hidden, r.hiddenP
+			to, w, width, widthP = packed.hh, values(l.WeightHH), r.Hidden, r.hiddenP
 		}
 		s := &tilePack{
-			rows: int64(r.Hidden), columns: int64(in), srcRow: int64(in), outer: int64(inP / tileTerms * tileSize),
+			rows: int64(r.Hidden), columns: int64(width), srcRow: int64(width), outer: int64(widthP / tileTerms * tileSize),
 			pairColumns: 1, transposed: 1,
 		}
 		if i%4 >= 2 {
-			if to = [2][]uint32{l.ihBack, l.hhBack}[i%2]; to == nil {
+			if to = [2][]uint32{packed.ihBack, packed.hhBack}[i%2]; to == nil {
 				return
 			}
 			s.pairColumns, s.transposed, s.outer = 0, 0, int64(r.hiddenP/tileTerms*tileSize)
 		}
 		r.be.tilePack(s, to, w, nil)
 	})
-	for i := range r.layers {
-		l := &r.layers[i]
-		for j, b := range values(l.BiasIH) {
-			l.bias[j] = b + values(l.BiasHH)[j]
-		}
-	}
 }
 
 // tiledChunk is a chunk of samples in the hands of a thread.
@@ -116,7 +95,7 @@ type tiledChunk struct {
 	*tiledRNN
 	lo, hi int // samples
 	train  bool
-	*tiledRNNScratch
+	own    *tiledRNNScratch
 }
 
 // chunks calls f for every chunk of the samples of group g of n, in training.
@@ -125,22 +104,18 @@ func (r *tiledRNN) chunks(thread, g, n int, f func(c *tiledChunk, begin bool)) {
 	count := (hi - lo + tileRows - 1) / tileRows
 	for i := range count {
 		first, end := split(i, hi-lo, count)
-		f(&tiledChunk{r, lo + first, lo + end, true, &r.scratch[thread]}, i == 0)
+		f(&tiledChunk{r, lo + first, lo + end, true, &r.threads[thread]}, i == 0)
 	}
 }
 
 func (c *tiledChunk) m() int    { return c.hi - c.lo }
-func (c *tiledChunk) rows() int { return c.m() * c.Steps }
+func (c *tiledChunk) rows() int { return c.m() * c.TimeSteps }
 
 // inRows returns the rows of layer 0's input.
-func (c *tiledChunk) inRows(x []float32) []float32 {
-	c.in32 = grow(c.in32, c.Steps*min(tileRows, c.MaxBatch)*c.inP)
-	for b := range c.m() {
-		for t := range c.Steps {
-			copy(c.in32[(t*c.m()+b)*c.inP:], x[((c.lo+b)*c.Steps+t)*c.In:][:c.In])
-		}
-	}
-	return c.in32[:c.rows()*c.inP]
+func (c *tiledChunk) inRows() []float32 {
+	c.own.x0 = grow(c.own.x0, c.TimeSteps*min(tileRows, c.MaxBatch)*c.inP)
+	c.loadInput(c.own.x0, c.lo, c.hi)
+	return c.own.x0[:c.rows()*c.inP]
 }
 
 // tiledOf returns a chunk's part of the rows of all samples.
@@ -148,28 +123,31 @@ func tiledOf[T any](c *tiledChunk, a []T) []T {
 	if a == nil {
 		return nil
 	}
-	return a[c.lo*c.Steps*c.hiddenP : c.hi*c.Steps*c.hiddenP]
+	return a[c.lo*c.TimeSteps*c.hiddenP : c.hi*c.TimeSteps*c.hiddenP]
 }
 
-func (c *tiledChunk) shape(l *tiledRNNLayer) *tileRNN {
-	return &tileRNN{steps: int64(c.Steps), samples: int64(c.m()), hidden: int64(c.hiddenP), in: int64(l.inP)}
+// shape returns the sizes of layer i.
+func (c *tiledChunk) shape(i int) *tileRNN {
+	return &tileRNN{
+		steps: int64(c.TimeSteps), samples: int64(c.m()), hidden: int64(c.hiddenP), in: int64(c.layers[i].widthP),
+	}
 }
 
-// grow makes room for so many rows of a chunk.
+// grow makes room for a chunk's rows.
 func (c *tiledChunk) grow() {
-	rows, widest := c.Steps*min(tileRows, c.MaxBatch), max(c.inP, c.hiddenP)
-	c.in, c.out = grow(c.in, rows*widest), grow(c.out, rows*widest)
-	c.state = grow(c.state, tileRows*c.hiddenP)
-	c.step = grow(c.step, 2*tileRows*c.hiddenP)
+	s, rows, widest := c.own, c.TimeSteps*min(tileRows, c.MaxBatch), max(c.inP, c.hiddenP)
+	s.in, s.out = grow(s.in, rows*widest), grow(s.out, rows*widest)
+	s.state = grow(s.state, tileRows*c.hiddenP)
+	s.step = grow(s.step, 2*tileRows*c.hiddenP)
 	if !c.train {
-		c.h = grow(c.h, tileRows*c.hiddenP)
+		s.h = grow(s.h, tileRows*c.hiddenP)
 		return
 	}
-	for i := range c.dy {
-		c.dy[i] = grow(c.dy[i], rows*widest)
+	for i := range s.dy {
+		s.dy[i] = grow(s.dy[i], rows*widest)
 	}
-	c.left = grow(c.left, len(c.gradTerm)*tileRows*c.hiddenP)
-	c.right = grow(c.right, len(c.gradTerm)*tileRows*widest)
+	s.left = grow(s.left, len(c.gradTerm)*tileRows*c.hiddenP)
+	s.right = grow(s.right, len(c.gradTerm)*tileRows*widest)
 }
 
 // Forward implements model.RNN.
@@ -178,41 +156,39 @@ func (r *tiledRNN) Forward(p model.Pass) {
 		return
 	}
 	if p.Train {
-		r.makeBackward()
+		r.prepareTraining()
 	}
 	r.pack()
-	xv, yv, n := values(r.X), values(r.Y), p.Samples
+	n := p.Samples
 	forward := func(c *tiledChunk, _ bool) {
 		c.grow()
-		in := c.inRows(xv)
-		c.be.narrow(floatsOf(c.tiledRNNScratch.in), in, len(in))
+		in := c.inRows()
+		c.be.narrow(floatsOf(c.own.in), in, len(in))
 		var last []float32
 		for i := range r.layers {
 			last = c.forward(i, p)
 		}
-		for b := range c.m() {
-			copy(yv[(c.lo+b)*r.Hidden:][:r.Hidden], last[b*r.hiddenP:])
-		}
+		r.storeOutput(last, c.lo, c.hi)
 	}
 	if p.Train {
 		r.be.pool.run(r.groups(n), func(thread, g int) { r.chunks(thread, g, n, forward) })
 		return
 	}
-	r.be.samples(n, func(thread, lo, hi int) { forward(&tiledChunk{r, lo, hi, false, &r.scratch[thread]}, true) })
+	r.be.samples(n, func(thread, lo, hi int) { forward(&tiledChunk{r, lo, hi, false, &r.threads[thread]}, true) })
 }
 
 // forward computes layer i's outputs and returns the last step's.
 func (c *tiledChunk) forward(i int, p model.Pass) []float32 {
-	l := &c.layers[i]
-	s, h, keep := c.shape(l), c.h, []uint8(nil)
+	l, w, own := &c.layers[i], &c.weights[i], c.own
+	s, h, keep := c.shape(i), own.h, []uint8(nil)
 	if c.train {
 		h, keep = tiledOf(c, l.h), tiledOf(c, l.keep)
 		s.hStep = int64(c.m() * c.hiddenP)
 	}
 	dropout := c.dropout(i, p, c.lo)
-	c.be.tileRNNForward(s, c.term, l.ih, l.hh, l.bias, c.in, h, c.out, c.state, c.step, dropout, keep)
-	c.in, c.out = c.out, c.in
-	return h[(c.Steps-1)*int(s.hStep):]
+	c.be.tileRNNForward(s, c.term, w.ih, w.hh, l.bias, own.in, h, own.out, own.state, own.step, dropout, keep)
+	own.in, own.out = own.out, own.in
+	return h[(c.TimeSteps-1)*int(s.hStep):]
 }
 
 // Backward implements model.RNN.
@@ -220,8 +196,7 @@ func (r *tiledRNN) Backward(p model.Pass) {
 	if !r.be.begin("RNN backward", p.CheckBackward(r.MaxBatch)) {
 		return
 	}
-	xv, dyv, dxv, n := values(r.X), values(r.DY), values(r.DX), p.Samples
-	top := len(r.layers) - 1
+	n, top := p.Samples, len(r.layers)-1
 	count := r.groups(n)
 	r.be.pool.run(count, func(thread, i int) {
 		// First those groups that Forward came to last: their outputs may still be in the core's cache.
@@ -229,61 +204,47 @@ func (r *tiledRNN) Backward(p model.Pass) {
 		sums := part(r.sums, g, r.groupSize)
 		r.chunks(thread, g, n, func(c *tiledChunk, begin bool) {
 			c.grow()
-			m := c.m()
-			last := c.dy[top%2][(r.Steps-1)*m*r.hiddenP:][:m*r.hiddenP]
-			clear(last)
-			for b := range m {
-				copy(last[b*r.hiddenP:], dyv[(c.lo+b)*r.Hidden:][:r.Hidden])
-			}
+			r.loadOutputGradient(c.own.dy[top%2], c.lo, c.hi)
 			for i := top; i >= 0; i-- {
-				c.backward(i, xv, sums, begin)
+				c.backward(i, sums, begin)
 			}
-			dIn := c.dy[1]
-			for b := range m {
-				for t := range r.Steps {
-					copy(dxv[((c.lo+b)*r.Steps+t)*r.In:][:r.In], dIn[(t*m+b)*r.inP:])
-				}
-			}
+			r.storeInputGradient(c.own.dy[1], c.lo, c.hi)
 		})
 	})
 	r.sumGradients(r.groups(n))
 }
 
-// backward goes back through layer i, as rnnChunk's does.
-func (c *tiledChunk) backward(i int, x, sums []float32, begin bool) {
-	l, m := &c.layers[i], c.m()
+// backward goes back through layer i, as panelChunk's does.
+func (c *tiledChunk) backward(i int, sums []float32, begin bool) {
+	l, w, own := &c.layers[i], &c.weights[i], c.own
 	h, rows := tiledOf(c, l.h), int64(c.rows())
-	shape := c.shape(l)
+	shape := c.shape(i)
 	if i == len(c.layers)-1 {
 		shape.lastOnly = 1
 	}
-	dBias := sums[l.dBias:][:c.hiddenP]
-	if begin {
-		clear(dBias)
-	}
-	dz := c.out
-	c.be.tileRNNBackward(shape, c.term, l.ihBack, l.hhBack, h, tiledOf(c, l.keep), c.keepScale,
-		c.dy[i%2], dz, c.dy[(i+1)%2], dBias, c.step)
+	dz := own.out
+	c.be.tileRNNBackward(shape, c.term, w.ihBack, w.hhBack, h, tiledOf(c, l.keep), c.keepScale,
+		own.dy[i%2], dz, own.dy[(i+1)%2], c.biasGradient(i, sums, begin), own.step)
 
 	terms := (rows + tileTerms - 1) / tileTerms
 	pack := tilePack{rows: rows, columns: int64(c.hiddenP), srcRow: int64(c.hiddenP), outer: terms * tileSize, scale: c.keepScale}
 	left := pack
 	left.narrow, left.transposed = 1, 1
-	c.be.tilePack(&left, c.left, floatsOf(dz), nil)
+	c.be.tilePack(&left, own.left, floatsOf(dz), nil)
 
 	// DWeightIH = Σ dzᵀ in
 	if i > 0 {
 		below := &c.layers[i-1]
-		c.be.tilePack(&pack, c.right, tiledOf(c, below.h), tiledOf(c, below.keep))
+		c.be.tilePack(&pack, own.right, tiledOf(c, below.h), tiledOf(c, below.keep))
 	} else {
 		in := pack
 		in.columns, in.srcRow = int64(c.inP), int64(c.inP)
-		c.be.tilePack(&in, c.right, c.inRows(x), nil)
+		c.be.tilePack(&in, own.right, c.inRows(), nil)
 	}
-	c.addOuterProducts(sums[l.dIH:], terms, l.inP, begin)
+	c.addOuterProducts(sums[l.dIH:], terms, l.widthP, begin)
 	// DWeightHH = Σ dz[t]ᵀ h[t-1]
-	pack.zeroRows = int64(m)
-	c.be.tilePack(&pack, c.right, h, nil)
+	pack.zeroRows = int64(c.m())
+	c.be.tilePack(&pack, own.right, h, nil)
 	c.addOuterProducts(sums[l.dHH:], terms, c.hiddenP, begin)
 }
 
@@ -297,7 +258,7 @@ func (c *tiledChunk) addOuterProducts(sum []float32, terms int64, width int, beg
 		s.add = addNothing
 	}
 	c.be.tileProduct(s, steps(c.hiddenP/tileRows, int(terms)*2*tileSize), steps(c.hiddenP/tileRows, tileRows*width), c.gradTerm,
-		halvesOf(c.left), c.right, nil, sum)
+		halvesOf(c.own.left), c.own.right, nil, sum)
 }
 
 var _ model.RNN = (*tiledRNN)(nil)

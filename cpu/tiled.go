@@ -7,7 +7,7 @@ type tiled struct {
 	be *Backend
 	convSizes
 
-	few           bool      // input channels
+	fewInputs     bool      // few input channels
 	image         tileImage // x
 	dzPixel       int       // elements between the pixels of dz
 	forward, back tiledProduct
@@ -37,14 +37,14 @@ type tiledScratch struct {
 func newTiled(be *Backend, sizes convSizes) *tiled {
 	d := &tiled{be: be, convSizes: sizes, threads: make([]tiledScratch, be.pool.threads), dzPixel: inTiles(sizes.outP)}
 	k, row := d.kernel, d.width+d.kernel-1
-	d.few = d.in <= k && k <= tileRows
+	d.fewInputs = d.in <= k && k <= tileRows
 	terms := (d.height*row + tileTerms - 1) / tileTerms // of the filters' gradient
 	d.image = tileImage{
 		in: int64(d.in), height: int64(d.height), width: int64(d.width), border: int64(k / 2), row: int64(row),
 		// The last patch begins k-1 rows and pixels below the first.
 		plane: int64(inTiles((k-1)*(row+1)+terms*tileTerms) + tileTerms), channels: int64(inTiles(d.in)),
 	}
-	if d.few {
+	if d.fewInputs {
 		for c := range d.in {
 			for u := range k {
 				d.forward.term = append(d.forward.term, int32(c*int(d.image.plane)+u*row))
@@ -63,7 +63,7 @@ func newTiled(be *Backend, sizes convSizes) *tiled {
 		rowA: d.image.plane, rowB: int64(d.outP), rowC: int64(k * k * d.outP), termB: int64(tileRows * d.outP), columnB: tileRows,
 	}
 	d.gradTerm = steps(terms, tileTerms)
-	if d.few { // the rows of a tile are the elements of a filter's row
+	if d.fewInputs { // the rows of a tile are the elements of a filter's row
 		d.gradient.rows, d.gradient.rowA, d.gradient.rowC = int64(k), 1, int64(d.outP)
 		d.gradA, d.gradC = d.forward.term, steps(d.in*k, k*d.outP)
 	} else { // input channels
@@ -111,7 +111,7 @@ func (p *tiledProduct) filterSize() int { return int(p.shape.columns * p.shape.c
 
 // sumSize returns the elements of the filters' gradient.
 func (d *tiled) sumSize() int {
-	if d.few {
+	if d.fewInputs {
 		return d.in * d.kernel * d.kernel * d.outP
 	}
 	return d.inP * d.kernel * d.kernel * d.outP
@@ -122,7 +122,7 @@ func (d *tiled) pairsSize() int { return len(d.gradTerm) * tileRows * d.outP }
 
 func (d *tiled) memory(n int) int {
 	scratch := d.firstSize()/2 + d.pairsSize() + d.paddedSize(d.dzPixel)/2 + max(d.height*d.width*d.inP, 2*d.width*d.outP)
-	if !d.few {
+	if !d.fewInputs {
 		scratch += d.paddedSize(int(d.image.channels)) / 2
 	}
 	filters := d.forward.filterSize() + d.back.filterSize() + d.in*d.kernel*d.kernel*d.outP
@@ -137,7 +137,7 @@ func (d *tiled) pack(w []float32, train bool) {
 		be.transpose(d.rows[some*i:], w[some*i*d.in*taps:], min(some, d.out-some*i), d.in*taps, d.outP, d.in*taps)
 	})
 	d.forward.filters = grow(d.forward.filters, d.forward.filterSize())
-	if d.few {
+	if d.fewInputs {
 		be.pool.run(len(d.forward.term), func(_, i int) {
 			be.tilePack(&tilePack{
 				rows: int64(d.kernel), columns: int64(d.out), srcRow: int64(d.outP), outer: d.forward.shape.columnB,
@@ -170,7 +170,7 @@ func (d *tiled) pack(w []float32, train bool) {
 // padded returns x as left factor of the forward product.
 func (d *tiled) padded(thread int, x []float32) []uint16 {
 	s := &d.threads[thread]
-	if d.few {
+	if d.fewInputs {
 		s.first = grow(s.first, d.firstSize())
 		d.be.tileImage(&d.image, x, s.first, nil)
 		return s.first

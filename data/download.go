@@ -104,7 +104,7 @@ func (f *fetcher) transfer(ctx context.Context, url string, file dataFile, part 
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
 		req.Header.Set("If-Range", validator)
 	}
-	resp, err := f.client.Do(req)
+	resp, err := f.retrying.Do(req)
 	if err != nil {
 		return 0, 0, reason(err)
 	}

@@ -59,7 +59,7 @@ type fetcher struct {
 	FetchOptions
 	catalog  catalog
 	dir      string
-	client   *retryablehttp.Client
+	retrying *retryablehttp.Client
 	failures []string // one per failed mirror
 
 	pause    time.Duration // before a broken download is resumed
@@ -81,7 +81,7 @@ func newFetcher(c catalog, dir string, opts FetchOptions) *fetcher {
 		opts.Client = newHTTPClient()
 	}
 	f := &fetcher{
-		FetchOptions: opts, catalog: c, dir: dir, client: newRetryClient(opts.Client),
+		FetchOptions: opts, catalog: c, dir: dir, retrying: newRetryClient(opts.Client),
 		pause: time.Second, idle: 20 * time.Second,
 	}
 	f.fallback = f.fromDebian

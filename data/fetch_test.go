@@ -89,7 +89,7 @@ func allFiles() []string {
 func testFetcher(dir string, mirrors ...string) *fetcher {
 	c, _ := testCatalog()
 	f := newFetcher(c, dir, FetchOptions{Mirrors: mirrors})
-	f.client.RetryWaitMin = time.Millisecond
+	f.retrying.RetryWaitMin = time.Millisecond
 	f.pause = 0
 	f.fallback = func(context.Context, []dataFile) error { return errors.New("no package in tests") }
 	return f
@@ -607,7 +607,7 @@ func TestFetchThroughAProxyThatRefuses(t *testing.T) {
 	client := newHTTPClient()
 	client.Transport.(*http.Transport).Proxy = http.ProxyURL(at)
 	f := testFetcher(t.TempDir(), "https://mirror.invalid/")
-	f.client = newRetryClient(client)
+	f.retrying = newRetryClient(client)
 	wantError(t, f.run(context.Background()), "mirror.invalid: the proxy answers 403 Forbidden")
 	if connects != 1 {
 		t.Errorf("the proxy was asked %d times, want once", connects)

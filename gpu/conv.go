@@ -15,7 +15,7 @@ import (
 type convBlock struct {
 	be *Backend
 	model.ConvBlockSpec
-	out, in convolution // for products with Out and with In channels
+	outKernels, inKernels convolution // for products with Out and with In channels
 
 	taps, turnedTaps kernels.Ptr // tables of tap: for P(x) and for P(dz)
 	z, dz            kernels.F32 // [n,Out,H,W]
@@ -101,7 +101,7 @@ func convolutionFor(precision string, channels int) convolution {
 func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, error) {
 	c := &convBlock{
 		be: be, ConvBlockSpec: spec,
-		out: convolutionFor(be.precision, spec.Out), in: convolutionFor(be.precision, spec.In),
+		outKernels: convolutionFor(be.precision, spec.Out), inKernels: convolutionFor(be.precision, spec.In),
 	}
 	if err := spec.Check(); err != nil {
 		return nil, err
@@ -205,7 +205,7 @@ func (c *convBlock) shares(n int) (samples, shares int) {
 
 // weightTiles returns the tiles of the weight gradient, across and down.
 func (c *convBlock) weightTiles() (across, down int) {
-	return ceil(c.In*c.Kernel*c.Kernel, tilePixels), ceil(c.Out, c.out.rows)
+	return ceil(c.In*c.Kernel*c.Kernel, tilePixels), ceil(c.Out, c.outKernels.rows)
 }
 
 // maxWeightShares returns the largest number of shares of the pixels of a weight gradient.
@@ -229,9 +229,9 @@ func (c *convBlock) Forward(p model.Pass) {
 	}
 	n := p.Samples
 	count, in, out, height, width, kernel := c.sizes(n)
-	c.be.launch(c.out.forward(f32(c.X), f32(c.Weight), f32(c.Bias), c.taps, c.z, c.moments,
+	c.be.launch(c.outKernels.forward(f32(c.X), f32(c.Weight), f32(c.Bias), c.taps, c.z, c.moments,
 		count, in, out, height, width, kernel),
-		grid{c.tiles(n), ceil(c.Out, c.out.rows), 1})
+		grid{c.tiles(n), ceil(c.Out, c.outKernels.rows), 1})
 
 	samples, shares := c.shares(n)
 	training := int32(0)
@@ -269,14 +269,14 @@ func (c *convBlock) backwardNorm(n int) {
 func (c *convBlock) backwardConvolution(n int) {
 	count, in, out, height, width, kernel := c.sizes(n)
 	if c.DX != nil {
-		c.be.launch(c.in.toData(c.dz, f32(c.Weight), c.turnedTaps, f32(c.DX), count, in, out, height, width, kernel),
-			grid{c.tiles(n), ceil(c.In, c.in.rows), 1})
+		c.be.launch(c.inKernels.toData(c.dz, f32(c.Weight), c.turnedTaps, f32(c.DX), count, in, out, height, width, kernel),
+			grid{c.tiles(n), ceil(c.In, c.inKernels.rows), 1})
 	}
 
 	across, down := c.weightTiles()
 	share, weightShares := c.weightShares(n)
 	_, biasShares := c.shares(n)
-	c.be.launch(c.out.toWeight(f32(c.X), c.dz, c.taps, c.partials, count, in, out, height, width, kernel, int32(share)),
+	c.be.launch(c.outKernels.toWeight(f32(c.X), c.dz, c.taps, c.partials, count, in, out, height, width, kernel, int32(share)),
 		grid{across, down, weightShares})
 	weights := c.Out * c.In * c.Kernel * c.Kernel
 	c.be.launch(kernels.ConvBackwardWeightSum(c.partials, c.dzSums, f32(c.DWeight), f32(c.DBias),

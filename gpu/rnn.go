@@ -18,7 +18,7 @@ type rnn struct {
 	kernels rnnKernels
 
 	layers   kernels.Ptr // table of deviceLayer
-	h, da    kernels.F32 // [Layers,n,Steps,Hidden]
+	h, da    kernels.F32 // [Layers,n,TimeSteps,Hidden]
 	parts    kernels.F32 // parts of the gradients of all parameters, which rnn_gradients_sum adds
 	slice    int64       // elements of one part
 	clusters int         // clusters of rnn_cluster.cu that are resident at once
@@ -117,7 +117,7 @@ func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 		r.slice += hidden * (width + hidden + 1)
 		width = hidden
 	}
-	states := 4 * int64(len(table)) * int64(spec.MaxBatch) * int64(spec.Steps) * hidden
+	states := 4 * int64(len(table)) * int64(spec.MaxBatch) * int64(spec.TimeSteps) * hidden
 	var parts int64
 	if count := r.gradientParts(spec.MaxBatch); count > 1 {
 		parts = 4 * r.slice * int64(count)
@@ -215,19 +215,19 @@ func (r *rnn) Forward(p model.Pass) {
 	}
 	samples := r.blockSamples(n)
 	r.be.launch(r.kernels.forward(r.layers, f32(r.X), r.h, f32(r.Y), r.be.step, r.Seed, r.dropping, r.keepScale,
-		int32(samples), int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden), int32(len(r.Layers))),
+		int32(samples), int32(n), int32(r.TimeSteps), int32(r.In), int32(r.Hidden), int32(len(r.Layers))),
 		grid{ceil(n, samples), 1, 1})
 }
 
 // setMasks sets step and first block of the masks, since another network of the Backend may have set
 // its own.
 func (r *rnn) setMasks(p model.Pass) {
-	r.be.setDropout(p.Step, uint32(p.First*r.Steps*ceil(r.Hidden, 8)))
+	r.be.setDropout(p.Step, uint32(p.First*r.TimeSteps*ceil(r.Hidden, 8)))
 }
 
 func (r *rnn) clusterForward(x, y kernels.F32, n int) kernels.Call {
 	return r.kernels.clusterForward(r.layers, x, r.h, y, r.be.step, r.Seed, r.dropping, r.keepScale,
-		int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden))
+		int32(n), int32(r.TimeSteps), int32(r.In), int32(r.Hidden))
 }
 
 // Backward implements model.RNN.
@@ -242,7 +242,7 @@ func (r *rnn) Backward(p model.Pass) {
 	} else {
 		samples := r.blockSamples(n)
 		r.be.launch(r.kernels.backward(r.layers, r.h, f32(r.DY), r.da, f32(r.DX), r.be.step, r.Seed, r.dropping, r.keepScale,
-			int32(samples), int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden), int32(len(r.Layers))),
+			int32(samples), int32(n), int32(r.TimeSteps), int32(r.In), int32(r.Hidden), int32(len(r.Layers))),
 			grid{ceil(n, samples), 1, 1})
 	}
 	r.gradients(n)
@@ -250,7 +250,7 @@ func (r *rnn) Backward(p model.Pass) {
 
 func (r *rnn) clusterBackward(dy, dx kernels.F32, n int) kernels.Call {
 	return r.kernels.clusterBackward(r.layers, r.h, dy, r.da, dx, r.be.step, r.Seed, r.dropping, r.keepScale,
-		int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden))
+		int32(n), int32(r.TimeSteps), int32(r.In), int32(r.Hidden))
 }
 
 // gradientPieces returns the number of pieces of the gradients of all layers.
@@ -261,14 +261,14 @@ func (r *rnn) gradientPieces() int {
 
 // gradientParts returns the number of parts into which the rows (sample, step) of n samples are cut.
 func (r *rnn) gradientParts(n int) int {
-	return max(1, min(gradientBlocks/r.gradientPieces(), n*r.Steps/minPartRows))
+	return max(1, min(gradientBlocks/r.gradientPieces(), n*r.TimeSteps/minPartRows))
 }
 
 // gradients computes the weights' and biases' gradients from h and da.
 func (r *rnn) gradients(n int) {
 	parts, layers := r.gradientParts(n), int32(len(r.Layers))
 	r.be.launch(r.kernels.gradients(r.layers, f32(r.X), r.h, r.da, r.parts, r.be.step, r.Seed, r.dropping, r.keepScale,
-		int32(n), int32(r.Steps), int32(r.In), int32(r.Hidden), layers),
+		int32(n), int32(r.TimeSteps), int32(r.In), int32(r.Hidden), layers),
 		grid{r.gradientPieces(), parts, 1})
 	if parts > 1 {
 		r.be.launchEach(int(r.slice),

@@ -153,13 +153,13 @@ type ConvBlock interface {
 
 // RNNSpec describes an Elman RNN of several layers, h0 = 0, read at its last step.
 type RNNSpec struct {
-	MaxBatch          int
-	Steps, In, Hidden int
-	Layers            []RNNLayer
-	Dropout           float64 // of the output of every layer but the last, in [0,1)
-	Seed              uint64  // of the dropout masks
+	MaxBatch              int
+	TimeSteps, In, Hidden int
+	Layers                []RNNLayer
+	Dropout               float64 // of the output of every layer but the last, in [0,1)
+	Seed                  uint64  // of the dropout masks
 
-	X, Y   *tensor.Dense // X [MaxBatch,Steps,In], or its memory in another shape; Y [MaxBatch,Hidden]
+	X, Y   *tensor.Dense // X [MaxBatch,TimeSteps,In], or its memory in another shape; Y [MaxBatch,Hidden]
 	DX, DY *tensor.Dense // gradients of the loss with respect to X and Y
 }
 
@@ -173,7 +173,7 @@ type RNNLayer struct {
 // RNN is the operator of an RNNSpec.
 type RNN interface {
 	// Forward computes y [n,Hidden], the last layer's output at the last step, from
-	// x [n,Steps,In], the first n samples of Y and X:
+	// x [n,TimeSteps,In], the first n samples of Y and X:
 	//
 	//	h_l[t] = tanh(WeightIH_l i_l[t] + BiasIH_l + WeightHH_l h_l[t-1] + BiasHH_l)
 	//	i_0[t] = x[t],  i_l[t] = h_{l-1}[t] ⊙ mask_{l-1}[t] / (1 - Dropout)
@@ -181,7 +181,7 @@ type RNN interface {
 	// Outside of training the masks are 1 and nothing is scaled. In training
 	// mask_l[b,t,j] is 1 if word ≥ round(2^16 Dropout), else 0, where word is the
 	// 16-bit word j%8 (low halves first: word 2i is the low half of Philox word i)
-	// of block ((First+b)·Steps+t)·⌈Hidden/8⌉ + ⌊j/8⌋ of the rng.Stream of Seed,
+	// of block ((First+b)·TimeSteps+t)·⌈Hidden/8⌉ + ⌊j/8⌋ of the rng.Stream of Seed,
 	// rng.Dropout.Sub(l) and the pass's Step. Dropout is thereby rounded to a multiple of
 	// 2^-16, and the scale uses the rounded rate.
 	Forward(p Pass)

@@ -82,15 +82,15 @@ func (s *ConvBlockSpec) Check() error {
 func (s *RNNSpec) Check() error {
 	c := checker{what: "RNN"}
 	c.atLeast(1, "MaxBatch", s.MaxBatch)
-	c.atLeast(1, "Steps", s.Steps)
+	c.atLeast(1, "TimeSteps", s.TimeSteps)
 	c.atLeast(1, "In", s.In)
 	c.atLeast(1, "Hidden", s.Hidden)
 	c.atLeast(1, "number of Layers", len(s.Layers))
 	if !(s.Dropout >= 0 && s.Dropout < 1) {
 		c.failf("Dropout is %v, expected a number in [0, 1)", s.Dropout)
 	}
-	c.sequence("X", s.X, s.MaxBatch, s.Steps, s.In)
-	c.sequence("DX", s.DX, s.MaxBatch, s.Steps, s.In)
+	c.sequence("X", s.X, s.MaxBatch, s.TimeSteps, s.In)
+	c.sequence("DX", s.DX, s.MaxBatch, s.TimeSteps, s.In)
 	c.shape("Y", s.Y, s.MaxBatch, s.Hidden)
 	c.shape("DY", s.DY, s.MaxBatch, s.Hidden)
 	in := s.In

@@ -21,13 +21,13 @@ const (
 // Step and Evaluate run it; their parts can also be called one by one.
 type Network struct {
 	Config
-	Layout
 	MaxBatch int
 
+	layout    Layout
 	be        Backend
 	optimizer Optimizer
 
-	// Flat buffers, one element per parameter; Layout has the offsets.
+	// Flat buffers, one element per parameter; Config.Layout has the offsets.
 	Params, Grads *tensor.Dense
 	States        []*tensor.Dense // of the optimiser
 	Buffers       *tensor.Dense   // running statistics
@@ -77,7 +77,7 @@ func New(be Backend, c Config, o Options) (*Network, error) {
 // build is New for sizes that are known to be possible.
 func build(be Backend, c Config, o Options) (*Network, error) {
 	maxBatch := o.MaxBatch
-	net := &Network{Config: c, Layout: c.Layout(), MaxBatch: maxBatch, be: be, optimizer: o.Optimizer}
+	net := &Network{Config: c, layout: c.Layout(), MaxBatch: maxBatch, be: be, optimizer: o.Optimizer}
 	var err error
 	alloc := func(shape ...int) *tensor.Dense {
 		if err != nil {
@@ -87,12 +87,12 @@ func build(be Backend, c Config, o Options) (*Network, error) {
 		a, err = be.Alloc(shape...)
 		return a
 	}
-	net.Params = alloc(net.ParamLen)
-	net.Grads = alloc(net.ParamLen)
+	net.Params = alloc(net.layout.ParamLen)
+	net.Grads = alloc(net.layout.ParamLen)
 	for range o.Optimizer.States() {
-		net.States = append(net.States, alloc(net.ParamLen))
+		net.States = append(net.States, alloc(net.layout.ParamLen))
 	}
-	net.Buffers = alloc(net.BufferLen)
+	net.Buffers = alloc(net.layout.BufferLen)
 
 	height, width := c.ImageHeight, c.ImageWidth
 	net.x = alloc(maxBatch, 1, height, width)
@@ -114,9 +114,9 @@ func build(be Backend, c Config, o Options) (*Network, error) {
 		}
 		return nil
 	}
-	param := func(name string) *tensor.Dense { return view(net.Params, net.Layout.Params, name) }
-	grad := func(name string) *tensor.Dense { return view(net.Grads, net.Layout.Params, name) }
-	buffer := func(name string) *tensor.Dense { return view(net.Buffers, net.Layout.Buffers, name) }
+	param := func(name string) *tensor.Dense { return view(net.Params, net.layout.Params, name) }
+	grad := func(name string) *tensor.Dense { return view(net.Grads, net.layout.Params, name) }
+	buffer := func(name string) *tensor.Dense { return view(net.Buffers, net.layout.Buffers, name) }
 
 	convBlock := func(layer string, in, out, height, width int, x, y, dx, dy *tensor.Dense) ConvBlock {
 		spec := ConvBlockSpec{
@@ -141,7 +141,7 @@ func build(be Backend, c Config, o Options) (*Network, error) {
 
 	// a2 [n,C,H/4,W/4] is read as a sequence [n,SeqLen,InputSize]: the same memory, row-major.
 	rnn := RNNSpec{
-		MaxBatch: maxBatch, Steps: c.SeqLen(), In: c.InputSize, Hidden: c.HiddenSize,
+		MaxBatch: maxBatch, TimeSteps: c.SeqLen(), In: c.InputSize, Hidden: c.HiddenSize,
 		Dropout: c.Dropout, Seed: o.Seed,
 		X: net.a2, Y: net.h, DX: net.da2, DY: net.dh,
 	}

@@ -52,7 +52,7 @@ func (net *Network) Init(seed uint64) error { return net.SetState(NewState(net.C
 func (net *Network) State() (*State, error) {
 	s := &State{
 		Config: net.Config,
-		Params: make([]float32, net.ParamLen), Buffers: make([]float32, net.BufferLen),
+		Params: make([]float32, net.layout.ParamLen), Buffers: make([]float32, net.layout.BufferLen),
 		NumBatchesTracked: net.NumBatchesTracked,
 	}
 	if err := net.be.Download(s.Params, net.Params); err != nil {
@@ -90,7 +90,7 @@ type OptimizerState map[string][]float32
 func (net *Network) OptimizerState() (OptimizerState, error) {
 	s := OptimizerState{}
 	for i, name := range net.optimizer.States() {
-		s[name] = make([]float32, net.ParamLen)
+		s[name] = make([]float32, net.layout.ParamLen)
 		if err := net.be.Download(s[name], net.States[i]); err != nil {
 			return nil, err
 		}
@@ -101,8 +101,8 @@ func (net *Network) OptimizerState() (OptimizerState, error) {
 // SetOptimizerState sets the optimiser's arrays. None may be missing.
 func (net *Network) SetOptimizerState(s OptimizerState) error {
 	for _, name := range net.optimizer.States() {
-		if len(s[name]) != net.ParamLen {
-			return fmt.Errorf("%s of the optimiser has %d elements, expected %d", name, len(s[name]), net.ParamLen)
+		if len(s[name]) != net.layout.ParamLen {
+			return fmt.Errorf("%s of the optimiser has %d elements, expected %d", name, len(s[name]), net.layout.ParamLen)
 		}
 	}
 	for i, name := range net.optimizer.States() {

@@ -101,8 +101,8 @@ func TestSetStateRefusesOtherSizes(t *testing.T) {
 
 func TestOptimizerState(t *testing.T) {
 	net := newHostNetwork(t, Default())
-	want := OptimizerState{"adam_m": make([]float32, net.ParamLen), "adam_v": make([]float32, net.ParamLen)}
-	for i := range net.ParamLen {
+	want := OptimizerState{"adam_m": make([]float32, net.Layout().ParamLen), "adam_v": make([]float32, net.Layout().ParamLen)}
+	for i := range net.Layout().ParamLen {
 		want["adam_m"][i], want["adam_v"][i] = float32(i), float32(-i)
 	}
 	if err := net.SetOptimizerState(want); err != nil {

@@ -138,7 +138,7 @@ func fieldError(err error) error {
 type Plan struct {
 	Train, Val    []int32 // indices of the images, ascending; Val is empty without validation
 	StepsPerEpoch int
-	Steps         int64 // of the whole run, if it does not stop early
+	TotalSteps    int64 // of the whole run, if it does not stop early
 }
 
 // Plan returns the plan of a run on a training set of that many images, or a *FieldError if there
@@ -155,9 +155,9 @@ func (c Config) Plan(images int) (Plan, error) {
 			fmt.Sprintf("must leave at least one of the %d training images", images)}
 	}
 	p.StepsPerEpoch = (len(p.Train) + c.BatchSize - 1) / c.BatchSize // the last batch of an epoch may be smaller
-	p.Steps = int64(c.Epochs) * int64(p.StepsPerEpoch)
+	p.TotalSteps = int64(c.Epochs) * int64(p.StepsPerEpoch)
 	if c.MaxSteps > 0 {
-		p.Steps = min(p.Steps, int64(c.MaxSteps))
+		p.TotalSteps = min(p.TotalSteps, int64(c.MaxSteps))
 	}
 	return p, nil
 }

@@ -24,8 +24,8 @@ func TestDefaultIsTheRecipe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(p.Train) != 54000 || len(p.Val) != 6000 || p.StepsPerEpoch != 1080 || p.Steps != 15*1080 {
-		t.Errorf("%d and %d images, %d steps of %d", len(p.Train), len(p.Val), p.StepsPerEpoch, p.Steps)
+	if len(p.Train) != 54000 || len(p.Val) != 6000 || p.StepsPerEpoch != 1080 || p.TotalSteps != 15*1080 {
+		t.Errorf("%d and %d images, %d steps of %d", len(p.Train), len(p.Val), p.StepsPerEpoch, p.TotalSteps)
 	}
 }
 
@@ -106,8 +106,8 @@ func TestPlanCountsTheSteps(t *testing.T) {
 				}
 			}
 		}
-		if p.Steps != steps || p.StepsPerEpoch != perEpoch {
-			t.Fatalf("%d steps of %d an epoch, counted %d and %d", p.Steps, p.StepsPerEpoch, steps, perEpoch)
+		if p.TotalSteps != steps || p.StepsPerEpoch != perEpoch {
+			t.Fatalf("%d steps of %d an epoch, counted %d and %d", p.TotalSteps, p.StepsPerEpoch, steps, perEpoch)
 		}
 	})
 }

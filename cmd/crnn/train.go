@@ -229,11 +229,11 @@ func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 			dir.Path(), runner.Config.Epochs, len(runner.Train), len(runner.Val))
 	} else {
 		step = runner.From.Progress.Step
-		fmt.Fprintf(stderr, "run: %s, going on after step %d of %d\n", dir.Path(), step, runner.Steps)
+		fmt.Fprintf(stderr, "run: %s, going on after step %d of %d\n", dir.Path(), step, runner.TotalSteps)
 	}
 	// The progress bar needs to know what kind of file standard output is.
 	progress := report.NewProgress(unwrapWriter(c.App.Writer), stderr, report.Plan{
-		Epochs: runner.Config.Epochs, Steps: runner.Steps, StepsPerEpoch: int64(runner.StepsPerEpoch),
+		Epochs: runner.Config.Epochs, Steps: runner.TotalSteps, StepsPerEpoch: int64(runner.StepsPerEpoch),
 		BatchSize: runner.Config.BatchSize,
 	})
 	defer progress.Close()

@@ -238,7 +238,7 @@ func convBlock(b *bench) {
 func rnn(b *bench) {
 	n := b.int("batch")
 	spec := model.RNNSpec{
-		MaxBatch: n, Steps: b.int("steps"), In: b.int("in"), Hidden: b.int("hidden"),
+		MaxBatch: n, TimeSteps: b.int("steps"), In: b.int("in"), Hidden: b.int("hidden"),
 		Dropout: b.float("dropout"),
 	}
 	train := pass(n, true)

@@ -57,7 +57,7 @@ func network(b *bench) {
 	b.checkTotals(net, model.Totals{}, n)
 
 	grads := b.download(net.Grads)
-	for _, p := range net.Layout.Params {
+	for _, p := range net.Layout().Params {
 		got := grads[p.Offset:][:p.Len()]
 		if strings.HasSuffix(p.Name, ".0.bias") {
 			// Batch normalisation removes the bias: its gradient is 0, and only the rounding of
@@ -73,7 +73,7 @@ func network(b *bench) {
 	}
 	state, err := net.State()
 	b.must(err)
-	for _, p := range net.Layout.Buffers {
+	for _, p := range net.Layout().Buffers {
 		b.checkValues("after."+p.Name, state.Buffers[p.Offset:][:p.Len()])
 	}
 	if want := b.I64("after.layer1.1.num_batches_tracked")[0]; state.NumBatchesTracked != want {
@@ -214,7 +214,7 @@ func finiteDifferences(t *testing.T, be model.Backend, c model.Config) {
 	state, err := net.State()
 	b.must(err)
 	r := &reference{Config: c, params: map[string][]float64{}, seed: seed, step: step}
-	for _, p := range net.Layout.Params {
+	for _, p := range net.Layout().Params {
 		for _, v := range state.Params[p.Offset:][:p.Len()] {
 			r.params[p.Name] = append(r.params[p.Name], float64(v))
 		}
@@ -234,7 +234,7 @@ func finiteDifferences(t *testing.T, be model.Backend, c model.Config) {
 		t.Errorf("loss %v, want %v", sum.Loss/n, want)
 	}
 	grads := b.download(net.Grads)
-	for _, p := range net.Layout.Params {
+	for _, p := range net.Layout().Params {
 		values := r.params[p.Name]
 		for i := 0; i < p.Len(); i += max(1, p.Len()/25) {
 			const h = 1e-6 // the loss rounds to 1e-16, so a difference errs by 1e-10 and by h²
@@ -269,7 +269,7 @@ func run(t testing.TB, be model.Backend, c model.Config, maxBatch, n int) []floa
 		net.Forward(all)
 		net.Backward(all)
 		// A diverged run leaves NaN behind.
-		nan := make([]float32, net.ParamLen)
+		nan := make([]float32, net.Layout().ParamLen)
 		for i := range nan {
 			nan[i] = float32(math.NaN())
 		}

@@ -40,7 +40,7 @@ func partsOf(b *bench, layers int, together bool) {
 	const n, first, steps, in, hidden, classes = 7, 3, 4, 6, 12, 5
 	stream := rng.Stream{Seed: 8}
 	rnn := model.RNNSpec{
-		MaxBatch: n, Steps: steps, In: in, Hidden: hidden, Dropout: 0.4, Seed: 11,
+		MaxBatch: n, TimeSteps: steps, In: in, Hidden: hidden, Dropout: 0.4, Seed: 11,
 		X: b.alloc(n, steps, in), DX: b.alloc(n, steps, in), Y: b.alloc(n, hidden), DY: b.alloc(n, hidden),
 	}
 	for l := range layers {
@@ -221,7 +221,7 @@ func whatDoesNotFit(t *testing.T, open Device) {
 		refused("convolution block", "convolution block 1→3: ", err)
 		refused("convolution block", want, err)
 	}
-	_, err = b.be.NewRNN(model.RNNSpec{MaxBatch: 1, Steps: 2, In: 3, Hidden: 4, Layers: make([]model.RNNLayer, 1),
+	_, err = b.be.NewRNN(model.RNNSpec{MaxBatch: 1, TimeSteps: 2, In: 3, Hidden: 4, Layers: make([]model.RNNLayer, 1),
 		X: b.alloc(1, 5)})
 	refused("RNN", "RNN: X has shape [1 5], expected [1 2 3]", err)
 	_, err = b.be.NewHead(model.HeadSpec{MaxBatch: 1, In: 3, Classes: 300})
@@ -301,7 +301,7 @@ func newOperators(t *testing.T, be model.Backend, n int) operators {
 	})
 	b.must(err)
 	rnn, err := be.NewRNN(model.RNNSpec{
-		MaxBatch: n, Steps: 2, In: 3, Hidden: 4, Layers: []model.RNNLayer{{
+		MaxBatch: n, TimeSteps: 2, In: 3, Hidden: 4, Layers: []model.RNNLayer{{
 			WeightIH: b.alloc(4, 3), WeightHH: b.alloc(4, 4), BiasIH: b.alloc(4), BiasHH: b.alloc(4),
 			DWeightIH: b.alloc(4, 3), DWeightHH: b.alloc(4, 4), DBiasIH: b.alloc(4), DBiasHH: b.alloc(4),
 		}},
