@@ -27,7 +27,7 @@ func steps(n, stride int) []int32 {
 	return o
 }
 
-// grow returns a with at least n elements, zeroed when it had to be made anew.
+// grow returns a if it has at least n elements, else a new zeroed array of n.
 func grow[T any](a []T, n int) []T {
 	if len(a) >= n {
 		return a
@@ -35,12 +35,12 @@ func grow[T any](a []T, n int) []T {
 	return make([]T, n)
 }
 
-// halvesOf returns pairs of bfloat16 as single ones, and floatsOf single ones as the pairs in float32
-// that narrow writes.
+// halvesOf returns the memory of pairs of bfloat16 as single bfloat16.
 func halvesOf(a []uint32) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(a))), 2*len(a))
 }
 
+// floatsOf returns the memory of single bfloat16 as pairs in float32, as narrow writes them.
 func floatsOf(a []uint16) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(a))), len(a)/2)
 }

@@ -48,7 +48,7 @@ func hasAMX() bool {
 	return cpu.X86.HasAMXTile && cpu.X86.HasAMXBF16 && cpu.X86.HasAVX512BF16
 }
 
-// askForTiles asks the system for the registers of AMX, which it gives to a process once and for all.
+// askForTiles asks the system for the registers of AMX. One call serves the whole process.
 var askForTiles = sync.OnceValue(func() error {
 	switch code := C.ask_for_tiles(); {
 	case code < 0:
@@ -59,7 +59,7 @@ var askForTiles = sync.OnceValue(func() error {
 	return nil
 })
 
-// TilesRefused returns why the processor's AMX is not used, or nil if it is used or not there.
+// TilesRefused returns why the processor's AMX is not used, or nil if it is used or the processor has none.
 func TilesRefused() error {
 	if !hasAMX() {
 		return nil

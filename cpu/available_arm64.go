@@ -14,9 +14,9 @@ static int has_bf16(void) { return 0; }
 */
 import "C"
 
-// available returns the kernels that this processor runs, the fastest first. NEON is part
-// of every 64-bit Arm processor, bfloat16 of newer ones; it is offered where its kernels could be
-// run, which is under Linux.
+// available returns the kernels that this processor runs, the fastest first. NEON is part of every
+// 64-bit Arm processor, bfloat16 of newer ones. bfloat16 is offered under Linux only: its kernels have
+// run nowhere else.
 func available() []kernels {
 	return []kernels{
 		cKernels{table: &C.crnn_kernels_neon, bf16: C.has_bf16() != 0},

@@ -1,9 +1,9 @@
 // Package cpu runs the network on the processor: C micro-kernels behind cgo, chosen by
 // instruction set at run time, or plain Go where cgo is off.
 //
-// Work is cut by sample, and where a sum crosses samples by group of samples: one thread makes the
-// sum of a group, and those of the groups are added in order. How many groups there are depends on
-// the batch alone, so the bits of a result do not depend on the number of threads.
+// Work is divided by sample. A sum over samples is divided into groups of samples: one thread sums a
+// group, and the sums of the groups are added in order. The number of groups depends on the batch
+// alone, so the bits of a result do not depend on the number of threads.
 package cpu
 
 import (
@@ -21,17 +21,17 @@ import (
 
 // Options choose how the CPU is used.
 type Options struct {
-	Threads int    // 0: one for each processor
+	Threads int    // 0: one per processor
 	Kernels string // one of Kernels(); empty: DefaultKernels
-	// BF16 rounds the operands of products to bfloat16: of the RNN and the convolutions where the kernels
-	// have tiles; else of the RNN, of Winograd's forward and of its input gradient.
-	// The kernels must have products of it.
+	// BF16 rounds the operands of products to bfloat16. Kernels with tiles do so in the RNN and the
+	// convolutions; others in the RNN, in Winograd's forward pass and in its input gradient. Kernels
+	// without products of bfloat16 are an error.
 	BF16   bool
 	Memory int64 // bytes that all networks on the Backend may take for training; 0: no limit
 }
 
 // ErrNoBF16 is the error of New if the kernels lack products of bfloat16.
-var ErrNoBF16 = errors.New("these kernels have no products of bfloat16, for which they need AVX-512 BF16 or BF16 of Armv8.6")
+var ErrNoBF16 = errors.New("these kernels have no products of bfloat16, which need AVX-512 BF16 or BF16 of Armv8.6")
 
 // MaxThreads is the largest number of threads that New accepts.
 const MaxThreads = 1024
@@ -43,18 +43,18 @@ type Backend struct {
 	bf16  bool // Options.BF16
 	tiles bool // products of bfloat16 are made in tiles
 
-	memory, reserved int64 // bytes: the limit, and what is taken of it
+	memory, reserved int64 // bytes: the limit, and the part taken so far
 
-	// err is the first error of a call that returns none.
+	// err is the first error of a call that cannot return it.
 	err error
 
-	// weights counts the changes of any parameter: packed copies are renewed by it.
+	// weights counts the changes of parameters: it tells whether packed copies are stale.
 	weights int64
 
 	laps []time.Time
 
 	profile *profile // while Profile runs
-	peak    float64  // as Profile found it
+	peak    float64  // floating-point operations per second, as Profile measured them
 }
 
 var (
@@ -65,7 +65,7 @@ var (
 // New returns the CPU with the given options.
 func New(o Options) (*Backend, error) {
 	if o.Threads < 0 || o.Threads > MaxThreads {
-		return nil, fmt.Errorf("threads %d: must be from 1 to %d, or 0 for one a processor", o.Threads, MaxThreads)
+		return nil, fmt.Errorf("threads %d: must be from 1 to %d, or 0 for one per processor", o.Threads, MaxThreads)
 	}
 	if o.Threads == 0 {
 		o.Threads = runtime.GOMAXPROCS(0)
@@ -93,27 +93,26 @@ func (be *Backend) KernelName() string { return be.name() }
 // Threads returns the number of threads in use.
 func (be *Backend) Threads() int { return be.pool.threads }
 
-// reserve takes memory for arrays of so many 4-byte elements out of the limit. Buffers are made
-// when they are first used, but what cannot fit is refused before the first step.
+// reserve takes the memory of arrays out of the limit, given their numbers of 4-byte elements.
+// Buffers are made at their first use, but a network that cannot fit is refused before the first step.
 func (be *Backend) reserve(elements ...int) error {
 	for _, n := range elements {
 		be.reserved += 4 * int64(n)
 	}
 	if be.memory > 0 && be.reserved > be.memory {
-		return fmt.Errorf("the network and its batch need more than the %.1f GiB of memory that there are: "+
-			"a smaller batch-size, hidden-size or num-layers needs less", float64(be.memory)/(1<<30))
+		return fmt.Errorf("the network and its batch need more than the %.1f GiB of memory available: "+
+			"take a smaller batch-size, hidden-size or num-layers", float64(be.memory)/(1<<30))
 	}
 	return nil
 }
 
-// elements returns the product of sizes, or an error if it is more than the offsets of the
-// kernels can count.
+// elements returns the product of sizes, or an error if it exceeds the kernels' 32-bit offsets.
 func elements(sizes ...int) (int, error) {
 	n := 1
 	for _, d := range sizes {
 		if d < 1 || n > math.MaxInt32/d {
-			return 0, fmt.Errorf("an array of %v elements is too large, the most are %d: a smaller batch-size, hidden-size or input-size makes it smaller",
-				sizes, math.MaxInt32)
+			return 0, fmt.Errorf("an array of %v elements is too large, at most %d fit the kernels: "+
+				"take a smaller batch-size, hidden-size or input-size", sizes, math.MaxInt32)
 		}
 		n *= d
 	}
@@ -168,11 +167,11 @@ func (be *Backend) Download(dst []float32, src *tensor.Dense) error {
 	return nil
 }
 
-// Together implements model.Backend: operators that look at each sample by itself, as all of eval
-// mode do, take a chunk of samples through one after the other.
+// Together implements model.Backend. Operators that treat each sample by itself, as in eval mode, run
+// chunk by chunk: a chunk of samples goes through all of them before the next chunk begins.
 func (be *Backend) Together(body func()) { be.pool.together(body) }
 
-// samples is that of the pool, but that nothing is put off while a profile tells operators apart.
+// samples is pool.samples, but puts nothing off during a profile, which times each operator by itself.
 func (be *Backend) samples(n int, f func(thread, lo, hi int)) {
 	be.pool.samples(n, f)
 	if be.profile != nil {
@@ -199,11 +198,11 @@ func (be *Backend) Laps() ([]time.Duration, error) {
 // Sync has nothing to wait for: every operator has run when its call, or Together, returns.
 func (be *Backend) Sync() error { return be.err }
 
-// Close does nothing: memory is the garbage collector's, and threads end when nothing comes.
+// Close does nothing: the garbage collector frees the memory, and idle threads end by themselves.
 func (be *Backend) Close() error { return nil }
 
-// begin says that an operator calls kernels from now on, and reports whether it can, given the
-// results of its checks. If not, the next call that returns an error says why.
+// begin starts an operator, given the results of its checks, and reports whether it may run. If not,
+// the next call that returns an error says why. A profile counts the kernels that follow as its own.
 func (be *Backend) begin(operator string, checks ...error) bool {
 	for _, err := range checks {
 		if err != nil && be.err == nil {
@@ -214,7 +213,7 @@ func (be *Backend) begin(operator string, checks ...error) bool {
 	return be.err == nil
 }
 
-// sumGroups adds the sums of all groups, size elements each, to the first group's and returns it.
+// sumGroups adds the sums of all groups, size elements each, to the first group's and returns that.
 func (be *Backend) sumGroups(sums []float32, size, groups int) []float32 {
 	const chunk = 1 << 12
 	be.pool.run((size+chunk-1)/chunk, func(_, i int) {

@@ -1,15 +1,16 @@
-// Products of bfloat16 in tiles of Intel's AMX, and what they need around them: part of kernels_body.h.
-// The including file names the unit:
+// Products of bfloat16 in tiles of Intel's AMX, and the functions around them: part of kernels_body.h.
+// The including file names the instructions:
 //
-//	TILE_ROWS(n)         configures it: C and A have n rows, of 16 float32 and of 32 bfloat16; B has 16, of 16 pairs
-//	TILE_RELEASE()       gives it back; the configuration is a thread's own, and Go changes threads between calls
+//	TILE_ROWS(n)         configures the tiles: C and A have n rows, of 16 float32 and of 32 bfloat16;
+//	                     B has 16 rows, of 16 pairs
+//	TILE_RELEASE()       releases them: the configuration is a thread's own, and Go changes threads between calls
 //	TILE_ZERO(t)         sets tile t to 0
 //	TILE_LOAD(t,p,n)     loads rows from p, n bytes apart
 //	TILE_STORE(t,p,n)    stores them
-//	TILE_DOT(c,a,b)      c += a b: for each element the even and the odd terms have a sum each, which are added in the end
+//	TILE_DOT(c,a,b)      c += a b: each element has a sum of the even and one of the odd terms, added at the end
 //
 //	PAIR_BF16(a,b)       a and b as pairs of bfloat16, a in the low halves
-//	LOAD_SOME(p,n)       the first n < VL values of a vector at p, and zeros; there is a plain version
+//	LOAD_SOME(p,n)       a vector of the n < VL values at p, then zeros; there is a plain version
 //	WIDEN_HALVES(p)      VL 16-bit values at p as 32-bit lanes
 //	RECIPROCAL(v)        1/v, exact to 14 bits at least
 //
@@ -25,11 +26,11 @@ INLINE uint32_t bits_bf16(float x) { // rounds to nearest even
 	return x != x ? u >> 16 | 1 << 6 : (u + 0x7fff + (u >> 16 & 1)) >> 16;
 }
 
-// What a product in tiles takes for up to 2 blocks of rows and 4 tiles of columns. C has at most 4 tiles:
-// tile j·blocks + i belongs to block i and columns j.
+// The operands of a product in tiles, for up to 2 blocks of rows and 4 tiles of columns. C has at most
+// 4 tiles: tile j·blocks + i belongs to block i and columns j.
 struct NAME(tiles) {
 	const uint16_t *a[2];
-	int64_t row_a;              // bytes, as are all below
+	int64_t row_a;              // bytes, as all distances below
 	const uint32_t *b;
 	int64_t row_b, term_b, column_b;
 	float *c[2];
@@ -106,8 +107,9 @@ INLINE void tiles_end(const int mr, const int nc, const struct NAME(tiles) *s) {
 }
 #undef TILES_OF
 
-INLINE void tiles_product(const int mr, const int nc, const struct tile_shape *s, const int32_t *a_offset, const int32_t *c_offset,
-		const int32_t *term_a, const uint16_t *a, const uint32_t *b, const float *bias, float *c) {
+INLINE void tiles_product(const int mr, const int nc, const struct tile_shape *s, const int32_t *a_offset,
+		const int32_t *c_offset, const int32_t *term_a, const uint16_t *a, const uint32_t *b, const float *bias,
+		float *c) {
 	const struct NAME(tiles) tiles = {
 		{ a + a_offset[0], a + a_offset[mr - 1] }, 2 * s->row_a, b, 4 * s->row_b, 4 * s->term_b, 4 * s->column_b,
 		{ c + c_offset[0], c + c_offset[mr - 1] }, 4 * s->row_c,
@@ -117,8 +119,8 @@ INLINE void tiles_product(const int mr, const int nc, const struct tile_shape *s
 	tiles_end(mr, nc, &tiles);
 }
 
-INLINE void tiles_all(const struct tile_shape *s, const int32_t *a_offset, const int32_t *c_offset, const int32_t *term_a,
-		const uint16_t *a, const uint32_t *b, const float *bias, float *c) {
+INLINE void tiles_all(const struct tile_shape *s, const int32_t *a_offset, const int32_t *c_offset,
+		const int32_t *term_a, const uint16_t *a, const uint32_t *b, const float *bias, float *c) {
 	// Columns outside, rows inside: the columns of B in use stay in the nearest caches.
 	for (int64_t j = 0; j < s->columns;) {
 		const uint32_t *from = b + j * s->column_b;
@@ -140,8 +142,8 @@ INLINE void tiles_all(const struct tile_shape *s, const int32_t *a_offset, const
 	}
 }
 
-KERNEL void NAME(tile_product)(const struct tile_shape *s, const int32_t *a_offset, const int32_t *c_offset, const int32_t *term_a,
-		const uint16_t *a, const uint32_t *b, const float *bias, float *c) {
+KERNEL void NAME(tile_product)(const struct tile_shape *s, const int32_t *a_offset, const int32_t *c_offset,
+		const int32_t *term_a, const uint16_t *a, const uint32_t *b, const float *bias, float *c) {
 	TILE_ROWS(s->rows);
 	tiles_all(s, a_offset, c_offset, term_a, a, b, bias, c);
 	TILE_RELEASE();
@@ -164,7 +166,8 @@ KERNEL void NAME(tile_product_pool)(const struct tile_shape *s, const int32_t *a
 }
 
 // An element of a matrix that becomes tiles, as bits of bfloat16; 0 outside.
-INLINE uint32_t pack_bits(const struct tile_pack *s, const void *src, const uint8_t *keep, int64_t row, int64_t column) {
+INLINE uint32_t pack_bits(const struct tile_pack *s, const void *src, const uint8_t *keep, int64_t row,
+		int64_t column) {
 	const int64_t at = (row - s->zero_rows) * s->src_row + column;
 	if (row < s->zero_rows || row >= s->rows || column >= s->columns)
 		return 0;
@@ -174,7 +177,7 @@ INLINE uint32_t pack_bits(const struct tile_pack *s, const void *src, const uint
 	return keep && !keep[at] ? 0 : bits_bf16(keep ? v * s->scale : v);
 }
 
-// A vector of pairs that exist, of the rows at a place and below it.
+// A vector of pairs, each of an element and the one below it; all lie inside the matrix.
 BF16_INLINE vf NAME(pack_pairs)(const struct tile_pack *s, const void *src, const uint8_t *keep,
 		int64_t at) {
 	const int64_t below = at + s->src_row;
@@ -188,7 +191,7 @@ BF16_INLINE vf NAME(pack_pairs)(const struct tile_pack *s, const void *src, cons
 	return (vf)PAIR_BF16(first, second);
 }
 
-// The pairs of a tile, 16 x 16, whose first is at that row and column.
+// The 16 x 16 pairs of the tile that begins at row and column of the matrix.
 BF16_INLINE void NAME(tile_words)(const struct tile_pack *s, int64_t row, int64_t column,
 		const void *src, const uint8_t *keep, uint32_t *word) {
 	const int64_t down = s->pair_columns ? 1 : 2, right = s->pair_columns ? 2 : 1; // from a pair to the next
@@ -242,7 +245,7 @@ BF16_KERNEL void NAME(tile_pack)(const struct tile_pack *s, uint32_t *dst, const
 	}
 }
 
-// Eight pixels of two channels, as pairs; without a channel, 0.
+// Eight pixels of two channels as pairs; a missing channel counts as 0.
 INLINE v8i image_words(const float *even, const float *odd) {
 	v8i word[2];
 	for (int k = 0; k < 2; k++) {
@@ -278,7 +281,7 @@ BF16_KERNEL void NAME(tile_image)(const struct tile_image *s, const float *x, ui
 			if (j < s->width) {
 				uint16_t some[VL];
 				NARROW_BF16(some, LOAD_SOME(from + j, s->width - j));
-				for (; j < s->width; j += 2) // which is even
+				for (; j < s->width; j += 2) // width is even
 					memcpy(to + j, some + j % VL, 4);
 			}
 		}
@@ -306,9 +309,9 @@ BF16_KERNEL void NAME(tile_image)(const struct tile_image *s, const float *x, ui
 		}
 }
 
-BF16_KERNEL void NAME(tile_pool_backward)(const struct pool_shape *s, const float *z, const float *mean, const float *scale,
-		const uint8_t *index, const float *dy, const float *k_z, const float *k_1, uint16_t *last,
-		uint32_t *pairs, float *sum_dz) {
+BF16_KERNEL void NAME(tile_pool_backward)(const struct pool_shape *s, const float *z, const float *mean,
+		const float *scale, const uint8_t *index, const float *dy, const float *k_z, const float *k_1,
+		uint16_t *last, uint32_t *pairs, float *sum_dz) {
 	const int64_t pixel = s->channels, row = s->width * pixel;
 	for (int64_t c = 0; c < s->channels; c += VL)
 		store(sum_dz + c, (vf){});
@@ -346,13 +349,13 @@ INLINE vf tanh_fast(vf x) {
 	return MIN(splat(1), MAX(splat(-1), top * r));
 }
 
-// A layer on its way through time: what the vectors do, which goes on while the tiles work.
+// A layer on its way through time: the work of the vectors, which goes on while the tiles multiply.
 struct NAME(tile_layer) {
 	const struct tile_rnn *s;
 	const int32_t *term_a;
-	int64_t size, t;            // of a step; the step at hand
+	int64_t size, t;            // elements of a step; the current step
 	// forward
-	const float *sum;           // in the tanh
+	const float *sum;           // the argument of tanh
 	float *h;
 	uint16_t *state, *out;
 	const struct rnn_dropout *dropout;
@@ -365,10 +368,10 @@ struct NAME(tile_layer) {
 	uint16_t *dz;
 };
 
-// What is interleaved with products: nothing, masks of dropout, tanh, or its gradient.
+// Work interleaved with products: none, masks of dropout, tanh, or its gradient.
 enum { WORK_NONE, WORK_MASKS, WORK_TANH, WORK_GRADIENT };
 
-// Part of that work: rows of masks, or vectors of a step.
+// A part of that work: some rows of masks, or some vectors of a step.
 BF16_INLINE void NAME(tile_work)(const int kind, struct NAME(tile_layer) *l, int64_t from,
 		int64_t to) {
 	const struct tile_rnn *s = l->s;
@@ -397,7 +400,7 @@ BF16_INLINE void NAME(tile_work)(const int kind, struct NAME(tile_layer) *l, int
 		const int reads = !s->last_only || l->t == s->steps - 1, back = l->t > 0;
 		int64_t j = from * VL % s->hidden;
 		for (int64_t i = from * VL; i < to * VL; i += VL) {
-			if (back) { // steps back in time are not what the processor expects
+			if (back) { // the processor does not foresee steps back in time
 				__builtin_prefetch(dy + i - l->size);
 				__builtin_prefetch(h + i - l->size);
 				if (kept && i % 64 == 0)
@@ -417,45 +420,50 @@ BF16_INLINE void NAME(tile_work)(const int kind, struct NAME(tile_layer) *l, int
 	}
 }
 
-// The products of a step's rows with weights, and n parts of work meanwhile.
+// The products of a step's rows with weights, and n parts of work in between.
 BF16_INLINE void NAME(tile_step)(const int kind, struct NAME(tile_layer) *l, int64_t n, int64_t add,
 		const float *bias, int64_t columns, int64_t terms,
 		const uint16_t *a, const uint32_t *w, float *c) {
 	int64_t done = 0, slot = 0;
 	const int64_t slots = (columns + 3) / 4 * terms;
-#define ROW(nc)                                                                                                                  \
-	do {                                                                                                                     \
-		const struct NAME(tiles) s = { { a }, 64 * terms, w + j * 256 * terms, 64, 1024, 1024 * terms, { c + 16 * j }, 64 * columns }; \
-		tiles_begin(1, nc, add, &s, bias ? bias + 16 * j : 0);                                                           \
-		for (int64_t t = 0; t < terms; t++) {                                                                            \
-			struct NAME(tiles) one = s;                                                                              \
-			one.b += t * 256;                                                                                        \
-			tiles_add(1, nc, 1, l->term_a + t, &one);                                                                \
-			const int64_t end = kind == WORK_NONE ? 0 : n * ++slot / slots;                                          \
-			NAME(tile_work)(kind, l, done, end);                                                                     \
-			done = end;                                                                                              \
-		}                                                                                                                \
-		tiles_end(1, nc, &s);                                                                                            \
+#define ROW(nc)                                                                         \
+	do {                                                                            \
+		const struct NAME(tiles) s = {                                          \
+			{ a }, 64 * terms, w + j * 256 * terms, 64, 1024, 1024 * terms, \
+			{ c + 16 * j }, 64 * columns,                                   \
+		};                                                                      \
+		tiles_begin(1, nc, add, &s, bias ? bias + 16 * j : 0);                  \
+		for (int64_t t = 0; t < terms; t++) {                                   \
+			struct NAME(tiles) one = s;                                     \
+			one.b += t * 256;                                               \
+			tiles_add(1, nc, 1, l->term_a + t, &one);                       \
+			const int64_t end = kind == WORK_NONE ? 0 : n * ++slot / slots; \
+			NAME(tile_work)(kind, l, done, end);                            \
+			done = end;                                                     \
+		}                                                                       \
+		tiles_end(1, nc, &s);                                                   \
 	} while (0)
 	for (int64_t j = 0; j < columns; j += 4)
 		if (columns - j >= 4)
 			ROW(4);
 		else
-			ROW(2); // hidden units and inputs are padded to 32
+			ROW(2); // columns are even: hidden units and inputs are padded to 32
 #undef ROW
 }
 
-BF16_KERNEL void NAME(tile_rnn_forward)(const struct tile_rnn *s, const int32_t *term_a, const uint32_t *w_ih, const uint32_t *w_hh,
-		const float *bias, const uint16_t *in, float *h, uint16_t *out, uint16_t *state, float *step,
-		const struct rnn_dropout *dropout, uint8_t *keep) {
-	struct NAME(tile_layer) l = { .s = s, .term_a = term_a, .size = s->samples * s->hidden, .h = h, .out = out, .dropout = dropout, .keep = keep };
+BF16_KERNEL void NAME(tile_rnn_forward)(const struct tile_rnn *s, const int32_t *term_a, const uint32_t *w_ih,
+		const uint32_t *w_hh, const float *bias, const uint16_t *in, float *h, uint16_t *out, uint16_t *state,
+		float *step, const struct rnn_dropout *dropout, uint8_t *keep) {
+	struct NAME(tile_layer) l = {
+		.s = s, .term_a = term_a, .size = s->samples * s->hidden, .h = h, .out = out, .dropout = dropout, .keep = keep,
+	};
 	const int64_t vectors = l.size / VL, columns = s->hidden / 16, terms = s->hidden / 32;
 	if (keep)
 		dropout_begin(dropout, &l.masks);
 	TILE_ROWS(s->samples);
 	NAME(tile_step)(WORK_NONE, &l, 0, ADD_BIAS, bias, columns, s->in / 32, in, w_ih, step);
 	for (; l.t < s->steps; l.t++) {
-		// The sums of a step lie in one half of step, while the next step's begin in the other.
+		// One half of step holds the sums of this step, the other half those that begin the next.
 		float *now = step + (l.t & 1) * l.size, *next = step + (~l.t & 1) * l.size;
 		const int masks = keep && dropout->blocks > 0;
 		if (l.t == 0) {
@@ -480,9 +488,9 @@ BF16_KERNEL void NAME(tile_rnn_forward)(const struct tile_rnn *s, const int32_t 
 	TILE_RELEASE();
 }
 
-BF16_KERNEL void NAME(tile_rnn_backward)(const struct tile_rnn *s, const int32_t *term_a, const uint32_t *w_ih, const uint32_t *w_hh,
-		const float *h, const uint8_t *keep, float scale, const float *dy, uint16_t *dz, float *dx,
-		float *dbias, float *step) {
+BF16_KERNEL void NAME(tile_rnn_backward)(const struct tile_rnn *s, const int32_t *term_a, const uint32_t *w_ih,
+		const uint32_t *w_hh, const float *h, const uint8_t *keep, float scale, const float *dy, uint16_t *dz,
+		float *dx, float *dbias, float *step) {
 	struct NAME(tile_layer) l = {
 		.s = s, .term_a = term_a, .size = s->samples * s->hidden, .dy = dy, .state_h = h, .kept = keep, .scale = scale,
 		.dbias = dbias, .dz = dz,
@@ -494,7 +502,8 @@ BF16_KERNEL void NAME(tile_rnn_backward)(const struct tile_rnn *s, const int32_t
 	for (l.from_next = step; --l.t >= 0;) {
 		const int64_t next = l.t + 1;
 		NAME(tile_step)(WORK_NONE, &l, 0, ADD_NOTHING, 0, s->hidden / 16, terms, dz + next * l.size, w_hh, step);
-		NAME(tile_step)(WORK_GRADIENT, &l, vectors, ADD_NOTHING, 0, s->in / 16, terms, dz + next * l.size, w_ih, dx + next * in);
+		NAME(tile_step)(WORK_GRADIENT, &l, vectors, ADD_NOTHING, 0, s->in / 16, terms, dz + next * l.size, w_ih,
+		                dx + next * in);
 	}
 	NAME(tile_step)(WORK_NONE, &l, 0, ADD_NOTHING, 0, s->in / 16, terms, dz, w_ih, dx);
 	TILE_RELEASE();

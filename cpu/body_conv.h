@@ -1,4 +1,4 @@
-// What a convolution block does beside its products: part of kernels_body.h.
+// The work of a convolution block besides its products: part of kernels_body.h.
 
 // Transposes 8 x 8 elements.
 INLINE void transpose_8x8(float *dst, const float *src, int64_t dst_row, int64_t src_row) {
@@ -6,7 +6,7 @@ INLINE void transpose_8x8(float *dst, const float *src, int64_t dst_row, int64_t
 #pragma GCC unroll 8
 	for (int i = 0; i < 8; i++)
 		memcpy(&a[i], src + i * src_row, sizeof a[i]);
-	// Pairs of rows, then of pairs, then of fours are merged.
+	// Rows are merged into pairs, pairs into fours, fours into eights.
 #pragma GCC unroll 4
 	for (int i = 0; i < 8; i += 2) {
 		b[i] = SHUFFLE8(a[i], a[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
@@ -29,7 +29,8 @@ INLINE void transpose_8x8(float *dst, const float *src, int64_t dst_row, int64_t
 		memcpy(dst + i * dst_row, &b[i], sizeof b[i]);
 }
 
-KERNEL void NAME(transpose)(float *dst, const float *src, int64_t rows, int64_t columns, int64_t dst_row, int64_t src_row) {
+KERNEL void NAME(transpose)(float *dst, const float *src, int64_t rows, int64_t columns, int64_t dst_row,
+                            int64_t src_row) {
 	const int64_t whole_rows = rows & ~7, whole_columns = columns & ~7;
 	for (int64_t r = 0; r < whole_rows; r += 8)
 		for (int64_t c = 0; c < whole_columns; c += 8)
@@ -56,8 +57,8 @@ KERNEL void NAME(channel_moments)(const float *z, int64_t rows, int64_t channels
 	}
 }
 
-// Whether u takes the place of the largest before it. NaN counts as largest, as in PyTorch: a
-// network that has diverged must not look healthy.
+// Whether u replaces the largest value so far. NaN counts as largest, as in PyTorch: a network that
+// has diverged must not look healthy.
 INLINE vi larger(vf u, vf best) { return (u > best) | (u != u); }
 
 KERNEL void NAME(bn_relu_pool)(const struct pool_shape *s, const float *z, const float *mean, const float *scale,
@@ -103,9 +104,9 @@ KERNEL void NAME(bn_relu_pool_sums)(int64_t rows, int64_t channels, const float 
 	}
 }
 
-KERNEL void NAME(bn_relu_pool_backward)(const struct pool_shape *s, const float *z, const float *mean, const float *scale,
-                                        const uint8_t *index, const float *dy, const float *k_z, const float *k_1,
-                                        float *dz, float *sum_dz) {
+KERNEL void NAME(bn_relu_pool_backward)(const struct pool_shape *s, const float *z, const float *mean,
+                                        const float *scale, const uint8_t *index, const float *dy, const float *k_z,
+                                        const float *k_1, float *dz, float *sum_dz) {
 	const int64_t pixel = s->channels, row = s->width * pixel;
 	for (int64_t c = 0; c < s->channels; c += VL)
 		store(sum_dz + c, (vf){});

@@ -1,7 +1,7 @@
 // Matrix products: part of kernels_body.h.
 
-typedef void NAME(tile_function)(const struct matmul_shape *s, int64_t row_b, const int32_t *a_offset, const int32_t *c_offset,
-                                 const float *a, const float *b, const float *bias, float *c);
+typedef void NAME(tile_function)(const struct matmul_shape *s, int64_t row_b, const int32_t *a_offset,
+                                 const int32_t *c_offset, const float *a, const float *b, const float *bias, float *c);
 
 #define ELEMENT fp32
 #define TILE_TARGET TARGET

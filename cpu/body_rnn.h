@@ -25,7 +25,7 @@ INLINE vf tanh_vector(vf x) {
 	return MIN(splat(1), MAX(splat(-1), top / bottom));
 }
 
-// What all rows of a mask have in common.
+// The values that all rows of a mask share.
 struct NAME(masks) {
 	vu key[10][2], lane, purpose, step_low, step_high;
 	vh threshold;
@@ -41,12 +41,11 @@ INLINE void dropout_begin(const struct rnn_dropout *d, struct NAME(masks) *m) {
 	m->purpose = (vu){} + d->purpose;
 	m->step_low = (vu){} + (uint32_t)d->step;
 	m->step_high = (vu){} + (d->step >> 32);
-	m->threshold = (vh){} + (uint16_t)(d->threshold - 1); // which 0 does not reach: see dropout_row
+	m->threshold = (vh){} + (uint16_t)(d->threshold - 1); // a threshold of 0 wraps: see dropout_row
 }
 
-// Philox 4x32-10 of VL/2 blocks at a time, a block to each 64-bit lane: sets the bytes of a
-// row's mask. Only the low half of a lane counts: MUL32 reads no more, so what xor leaves above
-// does no harm.
+// Sets the bytes of a row's mask by Philox 4x32-10, VL/2 blocks at a time, one per 64-bit lane. Only
+// the low half of a lane counts: MUL32 reads no more, so the bits that xor leaves above do no harm.
 INLINE void dropout_row(const struct rnn_dropout *d, const struct NAME(masks) *m, uint32_t first_block, uint8_t *keep) {
 	enum { LANES = VL / 2 };
 	const vu m0 = (vu){} + 0xD2511F53u, m1 = (vu){} + 0xCD9E8D57u, low = (vu){} + 0xffff;
@@ -61,10 +60,11 @@ INLINE void dropout_row(const struct rnn_dropout *d, const struct NAME(masks) *m
 			c1 = p1;
 			c3 = p0;
 		}
-		// A block's eight bytes are a lane too: byte w is 1 unless 16-bit word w is below the threshold.
+		// A block's eight bytes fill a lane too: byte w is 1 unless 16-bit word w is below the threshold.
 		const vu even = (c0 & low) | (c1 & low) << 16 | (c2 & low) << 32 | c3 << 48;
 		const vu odd = (c0 >> 16 & low) | (c1 & low << 16) | (c2 & low << 16) << 16 | (c3 >> 16) << 48;
-		vu bytes = (((vu)((vh)even > m->threshold) & 0x0001000100010001u) | ((vu)((vh)odd > m->threshold) & 0x0100010001000100u));
+		vu bytes = (((vu)((vh)even > m->threshold) & 0x0001000100010001u) |
+		            ((vu)((vh)odd > m->threshold) & 0x0100010001000100u));
 		if (d->threshold == 0)
 			bytes = (vu){} + 0x0101010101010101u;
 		if (d->blocks - i >= LANES)
@@ -75,7 +75,8 @@ INLINE void dropout_row(const struct rnn_dropout *d, const struct NAME(masks) *m
 }
 
 // The product of one time step with the recurrent weights.
-INLINE void recurrent_product(const struct rnn_shape *s, const int32_t *row, int64_t add, const float *a, const float *w, float *c) {
+INLINE void recurrent_product(const struct rnn_shape *s, const int32_t *row, int64_t add, const float *a,
+                              const float *w, float *c) {
 	const int64_t terms = s->bf16 ? (s->units + 1) / 2 : s->units;
 	const struct matmul_shape product = {
 		.m = s->samples, .n = s->hidden, .count = { 1, 1, terms }, .stride_a = { 0, 0, 1 }, .stride_b = { 0, 0, 1 },
@@ -84,7 +85,7 @@ INLINE void recurrent_product(const struct rnn_shape *s, const int32_t *row, int
 	NAME(matmul)(&product, row, row, a, w, 0, c);
 }
 
-// Returns the rows of a step as operands of its product: as they are, or in bfloat16 in step.
+// Returns the rows of a step as operands of its product: unchanged, or as bfloat16, written to step.
 INLINE const float *operands(const struct rnn_shape *s, const float *rows, float *step) {
 #ifdef BF16_TARGET
 	if (s->bf16) {
@@ -96,8 +97,8 @@ INLINE const float *operands(const struct rnn_shape *s, const float *rows, float
 	return rows;
 }
 
-// Asks for n bytes at p before a step's product, which takes long enough for them to arrive:
-// steps back in time are not what the processor expects.
+// Prefetches n bytes at p; they arrive during a step's product. The processor does not foresee steps
+// back in time.
 INLINE void fetch(const void *p, int64_t n) {
 	for (int64_t i = 0; i < n; i += 64)
 		__builtin_prefetch((const char *)p + i);

@@ -4,9 +4,8 @@
 #define TILES PASTE(ELEMENT, ISA)
 #define TILE(mr, nv, sums) PASTE(PASTE(PASTE(PASTE(ELEMENT, mr), nv), sums), ISA)
 
-// A tile of mr x nv vectors, each of so many sums that take turns at the terms: each element of
-// B that is loaded serves mr rows, each element of A nv * VL columns. row_b is the length of a
-// row of B.
+// A tile of mr x nv vectors. A vector has 1 or 2 sums, which take the terms in turn. A loaded element
+// of B serves mr rows, an element of A nv * VL columns. row_b is the length of a row of B.
 static inline __attribute__((always_inline)) TILE_TARGET void PASTE(TILES, of)(
 	const int mr, const int nv, const int sums, const struct matmul_shape *s, int64_t row_b, const int32_t *a_offset,
 	const int32_t *c_offset, const float *a, const float *b, const float *bias, float *c) {
@@ -69,19 +68,22 @@ static inline __attribute__((always_inline)) TILE_TARGET void PASTE(TILES, of)(
 #define DEFINE_8(nv) DEFINE_6(nv, 1) DEFINE(7, nv, 1) DEFINE(8, nv, 1)
 #define ROWS_8(nv) ROWS_6(nv, 1), TILE(7, nv, 1), TILE(8, nv, 1)
 
-// By sums, vectors and rows.
+// The functions, by sums, vectors and rows.
 DEFINE_8(1)
 DEFINE_6(1, 2)
 #if MAX_NV == 2
 DEFINE_6(2, 1)
-static NAME(tile_function) *const TILES[][3][9] = { { { 0 }, { ROWS_8(1) }, { ROWS_6(2, 1) } }, { { 0 }, { ROWS_6(1, 2) } } };
+static NAME(tile_function) *const TILES[][3][9] = { { { 0 }, { ROWS_8(1) }, { ROWS_6(2, 1) } },
+                                                    { { 0 }, { ROWS_6(1, 2) } } };
 #else
 DEFINE_8(2)
 DEFINE_8(3)
 DEFINE_6(4, 1)
 DEFINE_6(2, 2)
-static NAME(tile_function) *const TILES[][5][9] = { { { 0 }, { ROWS_8(1) }, { ROWS_8(2) }, { ROWS_8(3) }, { ROWS_6(4, 1) } },
-                                                    { { 0 }, { ROWS_6(1, 2) }, { ROWS_6(2, 2) } } };
+static NAME(tile_function) *const TILES[][5][9] = {
+	{ { 0 }, { ROWS_8(1) }, { ROWS_8(2) }, { ROWS_8(3) }, { ROWS_6(4, 1) } },
+	{ { 0 }, { ROWS_6(1, 2) }, { ROWS_6(2, 2) } },
+};
 #endif
 
 #undef DEFINE

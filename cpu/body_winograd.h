@@ -1,12 +1,12 @@
 // Winograd's convolutions F(2x2, 5x5) and F(4x2, 5x5): part of kernels_body.h.
 //
-// With the matrices of winograd.go, a tile of 2x2 outputs is
+// With the matrices of winograd_matrix.go, a tile of 2x2 outputs is
 //
 //	Y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A
 //
-// for the 6x6 inputs d and the 5x5 filter g: 36 products in place of 100; one of 4x2, whose
-// columns are transformed by matrices of F(4, 5), takes 48 for 200. The functions below apply
-// one matrix to a vector of channels, with what its rows share computed once.
+// for the 6x6 inputs d and the 5x5 filter g: 36 products in place of 100. A tile of 4x2 outputs, whose
+// columns are transformed by matrices of F(4, 5), takes 48 in place of 200. The functions below apply
+// one matrix to a vector of channels and compute the common parts of its rows once.
 
 INLINE void winograd_bt(const vf d[6], vf t[6]) { // t = Bᵀ d
 	const vf a = d[4] - d[2], b = d[3] - d[1];
@@ -62,7 +62,7 @@ INLINE void winograd_gt(const vf u[6], vf w[5]) { // w = Gᵀ u
 	w[4] = u[5] + even + 16 * two + half;
 }
 
-// The same of F(4, 5), where points come in pairs ±p: what is even in p, and what is odd.
+// The same for F(4, 5). Its points come in pairs ±p, which share an even and an odd part.
 
 INLINE void winograd4_bt(const vf d[8], vf t[8]) { // t = Bᵀ d
 	const vf even1 = d[2] + d[6] - 4.25f * d[4], odd1 = d[1] + d[5] - 4.25f * d[3];
@@ -101,14 +101,15 @@ INLINE void winograd4_g(const vf w[5], vf u[8]) { // u = G w
 	u[7] = w[4];
 }
 
-// Tiles of a row that are transformed together: what they share of a column is computed
-// once, and their columns stay in the nearest cache.
+// Tiles of a row that are transformed together: a column that two of them share is transformed once,
+// and their columns stay in the nearest cache.
 enum { WINOGRAD_STRIP = 8, WINOGRAD_COLUMNS = 2 * WINOGRAD_STRIP + 4 };
 
-#define WINOGRAD_EACH_STRIP(s, row, first, count, c)                                                             \
-	for (int64_t row = 0; row < (s)->rows; row++)                                                              \
-		for (int64_t first = 0, count; count = (s)->tiles - first, count = count < WINOGRAD_STRIP ? count : WINOGRAD_STRIP, count > 0; \
-		     first += WINOGRAD_STRIP)                                                                       \
+#define WINOGRAD_EACH_STRIP(s, row, first, count, c)                                                           \
+	for (int64_t row = 0; row < (s)->rows; row++)                                                          \
+		for (int64_t first = 0, count;                                                                 \
+		     count = (s)->tiles - first, count = count < WINOGRAD_STRIP ? count : WINOGRAD_STRIP, count > 0; \
+		     first += WINOGRAD_STRIP)                                                                  \
 			for (int64_t c = 0; c < (s)->channels; c += VL)
 
 INLINE void winograd_input_of(const int tile_height, const struct winograd_shape *s, const float *x, float *v) {
@@ -169,8 +170,9 @@ KERNEL void NAME(winograd_output)(const struct winograd_shape *s, const float *m
 			}
 }
 
-INLINE void winograd_output_pool_of(const int tile_height, const struct winograd_shape *s, const float *m, const float *bias,
-                                    const float *mean, const float *scale, const float *beta, float *y) {
+INLINE void winograd_output_pool_of(const int tile_height, const struct winograd_shape *s, const float *m,
+                                    const float *bias, const float *mean, const float *scale, const float *beta,
+                                    float *y) {
 	for (int64_t row = 0; row < s->rows; row++)
 		for (int64_t i = 0; i < s->tiles; i++)
 			for (int64_t c = 0; c < s->channels; c += VL) {
@@ -207,8 +209,8 @@ INLINE void winograd_output_pool_of(const int tile_height, const struct winograd
 			}
 }
 
-KERNEL void NAME(winograd_output_pool)(const struct winograd_shape *s, const float *m, const float *bias, const float *mean,
-                                       const float *scale, const float *beta, float *y) {
+KERNEL void NAME(winograd_output_pool)(const struct winograd_shape *s, const float *m, const float *bias,
+                                       const float *mean, const float *scale, const float *beta, float *y) {
 	s->tile_height == 4 ? winograd_output_pool_of(4, s, m, bias, mean, scale, beta, y)
 	                    : winograd_output_pool_of(2, s, m, bias, mean, scale, beta, y);
 }

@@ -2,8 +2,7 @@ package cpu
 
 import "slices"
 
-// forTests are kernels that a build with the tag emulateamx adds to those that can be named. None of
-// them is ever chosen otherwise.
+// forTests are the additional kernels of a build with the tag emulateamx. They are used only by name.
 var forTests []kernels
 
 // Kernels lists the kernels that this build holds and this processor runs, the fastest in fp32
@@ -16,8 +15,8 @@ func Kernels() []string {
 	return names
 }
 
-// kernelsFor returns the kernels of that name or, without one, the fastest for fp32 or bf16. It is nil if
-// there are none.
+// kernelsFor returns the kernels of the given name or, if it is empty, the fastest for fp32 or bf16. It
+// returns nil for an unknown name.
 func kernelsFor(name string, bf16 bool) kernels {
 	list := available()
 	if name != "" {
@@ -34,5 +33,5 @@ func kernelsFor(name string, bf16 bool) kernels {
 	return nil
 }
 
-// DefaultKernels returns the name of the kernels that New takes unless Options name some.
+// DefaultKernels returns the name of the kernels that New takes if Options name none.
 func DefaultKernels(bf16 bool) string { return kernelsFor("", bf16).name() }

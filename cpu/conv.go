@@ -15,18 +15,18 @@ type convBlock struct {
 	convolution
 
 	name                string    // for a profile
-	trainPack, evalPack int64     // the versions of the weights for which filters are packed
+	trainPack, evalPack int64     // versions of the packed filters: see Backend.weights
 	z                   []float32 // of training
-	pooled              []float32 // of every thread: an image after pooling
+	pooled              []float32 // per thread, an image after pooling
 	dPooled             []float32
-	largest             []float32 // of every pooling window, and its index: see bnReluPool
+	largest             []float32 // per pooling window, and its index: see bnReluPool
 	index               []uint8
-	imageMean           []float32 // moments of every image's channels
+	imageMean           []float32 // moments per image and channel
 	imageM2             []float32
 	bias                []float32
 	norm                normalisation // in force
 	invStd              []float64
-	sumG, sumGZ         []float32 // of every image's channels
+	sumG, sumGZ         []float32 // per image and channel
 	sumDZ               []float32
 	kZ, k1              []float32
 }
@@ -61,7 +61,7 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 	return c, nil
 }
 
-// The elements of an image, and after pooling.
+// imageSize and pooledSize return the elements of an image before and after pooling.
 func (c *convBlock) imageSize() int  { return c.height * c.width * c.outP }
 func (c *convBlock) pooledSize() int { return c.imageSize() / 4 }
 
@@ -83,7 +83,7 @@ func (c *convBlock) Forward(p model.Pass) {
 	copy(c.norm.beta, values(c.spec.Beta))
 	inSize, pixels := c.in*c.height*c.width, c.height*c.width/4
 
-	finish := func(pooled []float32, b int) { // with the channels outside, as y has them
+	finish := func(pooled []float32, b int) { // with channels outermost, as in y
 		be.transpose(yv[b*c.out*pixels:], pooled, pixels, c.out, pixels, c.outP)
 	}
 	if !p.Train {
@@ -126,7 +126,7 @@ func (c *convBlock) normaliseBy(mean, variance []float32) {
 // normaliseByBatch sets the normalisation to the moments of the batch's n images, and moves
 // the running statistics. Moments of images are combined as Chan, Golub and LeVeque
 // ("Updating formulae and a pairwise algorithm for computing sample variances", 1979)
-// combine those of samples, which keeps a variance exact that is small beside the mean.
+// combine moments of samples, which keeps a small variance accurate beside a large mean.
 func (c *convBlock) normaliseByBatch(n int) {
 	pixels := float64(c.height * c.width)
 	count := float64(n) * pixels
@@ -164,7 +164,8 @@ func (c *convBlock) Backward(p model.Pass) {
 	be.pool.run(n, func(_, b int) {
 		d := part(c.dPooled, b, c.pooledSize())
 		be.transpose(d, dyv[b*c.out*pixels:], c.out, pixels, c.outP, pixels)
-		be.bnReluPoolSums(pixels, c.outP, part(c.largest, b, c.pooledSize()), part(c.index, b, c.pooledSize()), d, part(c.sumG, b, c.outP), part(c.sumGZ, b, c.outP))
+		be.bnReluPoolSums(pixels, c.outP, part(c.largest, b, c.pooledSize()), part(c.index, b, c.pooledSize()), d,
+			part(c.sumG, b, c.outP), part(c.sumGZ, b, c.outP))
 	})
 
 	// With g = ∂loss/∂u, x̂ = (z - mean)/std and means over the batch:

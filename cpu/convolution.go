@@ -1,33 +1,34 @@
 package cpu
 
-// convolution computes and differentiates z = w * x + bias, image by image. Images x and dx
-// are [in][height·width], as they come from and go to other operators; z and dz
-// [height·width][outP], channels innermost, and so is y, with a quarter of the pixels.
+// convolution computes and differentiates z = w * x + bias, image by image. Images x and dx are
+// [in][height·width], as in other operators. z and dz are [height·width][outP], channels innermost;
+// so is y, with a quarter of the pixels.
 type convolution interface {
-	// memory returns the number of elements that it takes for batches of n.
+	// memory returns the 4-byte elements that batches of n images take.
 	memory(n int) int
-	// pack renews the filters, w [out][in][kernel·kernel], of convolve and gradients if train, or
-	// of convolvePool.
+	// pack makes filters from w [out][in][kernel·kernel]: with train for convolve and gradients, else
+	// for convolvePool.
 	pack(w []float32, train bool)
 	convolve(thread int, x, bias, z []float32)
-	// convolvePool computes y, which is z normalised, through ReLU and pooled.
+	// convolvePool computes y, which is z after normalisation, ReLU and pooling.
 	convolvePool(thread int, x, bias []float32, norm *normalisation, y []float32)
 
-	// prepare makes ready for the gradients of n images.
+	// prepare makes room for the gradients of n images.
 	prepare(n int)
 	// poolGradient computes dz of an image.
 	poolGradient(thread int, g *poolGradient)
-	// gradients computes the gradients of the image whose dz the thread has computed: dx, unless
-	// it is nil, and the filters', which are added to those of its group, or begin them.
+	// gradients computes the gradients of the image whose dz the thread has just computed: dx, unless
+	// it is nil, and the gradient of the filters. It adds that to the sum of its group or, with begin,
+	// starts the sum.
 	gradients(thread, group int, begin bool, x, dx []float32)
 	// weightGradient computes dw [out][in][kernel·kernel], the sum over all groups.
 	weightGradient(dw []float32, n int)
 }
 
-// normalisation is (z-mean)·scale + beta, for every channel.
+// normalisation is (z-mean)·scale + beta, per channel.
 type normalisation struct{ mean, scale, beta []float32 }
 
-// poolGradient is what bnReluPoolBackward takes and computes, beside the place of dz.
+// poolGradient holds the arguments of bnReluPoolBackward except dz.
 type poolGradient struct {
 	normalisation
 	z      []float32
@@ -49,8 +50,8 @@ type convSizes struct {
 	inP, outP                      int // channels, padded to lanes
 }
 
-// paddedRow and paddedSize return the elements of a row and of a whole image with a border of
-// zeros all around, as wide as a filter reaches; border those before its first pixel inside.
+// paddedRow and paddedSize return the elements of a row and of a whole image with a border of zeros all
+// around, as wide as a filter reaches. border returns the elements before its first pixel inside.
 func (c *convSizes) paddedRow(channels int) int { return (c.width + c.kernel - 1) * channels }
 func (c *convSizes) paddedSize(channels int) int {
 	return (c.height + c.kernel - 1) * c.paddedRow(channels)
@@ -59,15 +60,15 @@ func (c *convSizes) border(channels int) int {
 	return c.kernel / 2 * (c.paddedRow(channels) + channels)
 }
 
-// pad writes the image x [in][height·width] into a padded one with channels innermost, whose
-// border is left as it is. image is scratch of that size without border.
+// pad writes the image x [in][height·width] into a padded one with channels innermost and leaves the
+// border unchanged. image is scratch for an image without border.
 func (c *convSizes) pad(k kernels, to, image, x []float32, channels int) {
 	pixels := c.height * c.width
 	if channels == 1 {
 		image = x
 	} else {
 		if channels > c.in {
-			clear(image[:pixels*channels]) // of what was in the padding
+			clear(image[:pixels*channels]) // the padding may hold old values
 		}
 		k.transpose(image, x, c.in, pixels, channels, pixels)
 	}

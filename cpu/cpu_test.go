@@ -30,7 +30,7 @@ func device(kernels string, threads int) backendtest.Device {
 	}
 }
 
-// inFP32 are the kernels that differ in fp32: where there are tiles, avx512's compute it.
+// inFP32 lists the kernels without tiles, which make no difference in fp32.
 func inFP32() []string {
 	return slices.DeleteFunc(cpu.Kernels(), func(name string) bool { return name == "amx" || name == "emulated" })
 }
@@ -45,8 +45,7 @@ func TestBackend(t *testing.T) {
 	}
 }
 
-// bf16 opens the kernels with bfloat16, or skips the test where the processor has no
-// instructions for it.
+// bf16 opens a Backend in bfloat16, or skips the test if the processor has no instructions for it.
 func bf16(kernels string, threads int) backendtest.Device {
 	return func(t testing.TB) model.Backend {
 		t.Helper()
@@ -72,7 +71,7 @@ func TestBF16(t *testing.T) {
 	}
 }
 
-// The stand-in for AMX is for tests: it is not taken unless it is named, and a program has none.
+// The stand-in for AMX is for tests: it is used only by name, and no program contains it.
 func TestStandInIsNeverChosen(t *testing.T) {
 	for _, bf16 := range []bool{false, true} {
 		if name := cpu.DefaultKernels(bf16); name == "emulated" {
@@ -81,7 +80,7 @@ func TestStandInIsNeverChosen(t *testing.T) {
 	}
 }
 
-// bf16 is computed in tiles where there are any, and fp32 is not.
+// bf16 is computed in tiles if there are any, fp32 never.
 func TestDefaultKernels(t *testing.T) {
 	offered := cpu.Kernels()
 	if slices.Contains(offered, "amx") != (cpu.DefaultKernels(true) == "amx") || cpu.DefaultKernels(false) == "amx" {
@@ -137,7 +136,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// A network that cannot fit is refused when it is made, not when its buffers are.
+// A network that cannot fit is refused when it is made, not when its buffers are made.
 func TestMemoryLimit(t *testing.T) {
 	be, err := cpu.New(cpu.Options{Memory: 100 << 20})
 	if err != nil {
@@ -158,7 +157,7 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-// A profile, of kernels on several threads at once, tells operators apart, inside Together too.
+// A profile of kernels on several threads tells operators apart, also inside Together.
 func TestProfile(t *testing.T) {
 	for _, kernels := range cpu.Kernels() {
 		t.Run(kernels, func(t *testing.T) {
@@ -190,8 +189,10 @@ func TestProfile(t *testing.T) {
 			for _, k := range times {
 				products[k.Operator] = products[k.Operator] || k.Name == "matmul" && k.Launches > 0
 			}
-			want := map[string]bool{"gather": false, "convolution block 1→4 forward": true, "convolution block 4→4 forward": true,
-				"RNN forward": true, "head forward": true, "loss": false, "Adam": false}
+			want := map[string]bool{
+				"gather": false, "convolution block 1→4 forward": true, "convolution block 4→4 forward": true,
+				"RNN forward": true, "head forward": true, "loss": false, "Adam": false,
+			}
 			if !maps.Equal(products, want) || be.(model.Profiler).Peak() <= 0 {
 				t.Errorf("%+v", times)
 			}
@@ -199,7 +200,7 @@ func TestProfile(t *testing.T) {
 	}
 }
 
-// Timing the kernels changes nothing of what they compute.
+// Timing the kernels does not change their results.
 func TestProfileComputesTheSame(t *testing.T) {
 	config := model.Default()
 	config.Channels, config.InputSize, config.HiddenSize, config.NumLayers = [2]int{4, 20}, 28, 16, 2

@@ -1,23 +1,23 @@
 package cpu
 
-// direct is a convolution of any size as one sum. Row (i,j) of the im2col matrix, the patch
-// around a pixel, begins at the offset of that pixel in the padded image, and its K rows of K·In
+// direct computes a convolution of any size as one matrix product. Row (i,j) of the im2col matrix, the
+// patch around a pixel, begins at the offset of that pixel in the padded image, and its K rows of K·In
 // elements lie one image row apart: the matrix is never stored.
 type direct struct {
 	be *Backend
 	convSizes
 
 	forward, backward *panels   // filters as [K·K·In][Out], and as [K·K·outP][In], turned by 180 degrees
-	rows              []float32 // of either, before it is packed
+	rows              []float32 // of either, before packing
 	xPixel, dzPixel   []int32   // offsets of a pixel's patch in a padded image
 	zPixel, dxPixel   []int32   // offsets of a pixel in an image without border
 	patch             []int32   // offsets of a patch's elements from its first
 	gradRow           []int32   // offsets of the rows of a sum
-	sums              []float32 // of every group: the filters' gradient as [K·K·In][outP]
+	sums              []float32 // per group, the filters' gradient as [K·K·In][outP]
 	threads           []directScratch
 }
 
-// directScratch is what one thread works in.
+// directScratch is the working memory of one thread.
 type directScratch struct{ x, z, dz, image []float32 }
 
 func newDirect(be *Backend, sizes convSizes) *direct {
@@ -65,7 +65,7 @@ func (d *direct) pack(w []float32, train bool) {
 	if d.backward == nil {
 		d.backward = newPanels(taps*d.outP, in)
 	}
-	clear(d.rows) // of padding channels
+	clear(d.rows) // for the padding channels
 	for o := range d.out {
 		for i := range in {
 			for tap := range taps {
@@ -76,9 +76,10 @@ func (d *direct) pack(w []float32, train bool) {
 	d.backward.pack(d.rows, in)
 }
 
-// patches computes every pixel of one image: out = patch · filters. channels is the
-// number of channels of the padded image a.
-func (d *direct) patches(a []float32, pixel, outPixel []int32, channels int, filters *panels, add int64, bias, out []float32) {
+// patches computes out = patch · filters for every pixel of the padded image a, which has the given
+// number of channels.
+func (d *direct) patches(a []float32, pixel, outPixel []int32, channels int, filters *panels, add int64,
+	bias, out []float32) {
 	run := int64(d.kernel * channels) // elements of a patch that lie next to each other
 	d.be.matmul(&matmulShape{
 		m: int64(len(pixel)), n: int64(filters.columns), add: add,

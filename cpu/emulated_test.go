@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The stand-in for the tile instructions gives the processor's bits, for all that bfloat16 and float32
-// can be: denormals, infinities, and NaN, of which only that it is NaN counts.
+// The stand-in for the tile instructions gives the processor's bits for all values of bfloat16 and
+// float32, denormals and infinities too. NaN must be NaN, in any bits.
 func TestStandInIsAMX(t *testing.T) {
 	var amx kernels
 	for _, k := range available() {
@@ -21,7 +21,7 @@ func TestStandInIsAMX(t *testing.T) {
 	}
 	eachTiles(t, func(d *drawn, k kernels) {
 		s := drawTiles(d)
-		// Exponents near each other make sums that round, and those at the ends denormals and infinities.
+		// Exponents near each other make sums that round, extreme ones make denormals and infinities.
 		low, span := d.size("lowest exponent", 0, 255), d.size("exponents", 1, 40)
 		word := func() uint32 {
 			exponent := uint32(min(low+int(d.stream.Below(uint32(span))), 255))
@@ -30,7 +30,7 @@ func TestStandInIsAMX(t *testing.T) {
 		for i := range s.a {
 			s.a[i] = uint16(word() >> 16)
 		}
-		if d.size("reciprocal", 0, 1) == 1 { // products near 1, or near what the C added to is
+		if d.size("reciprocal", 0, 1) == 1 { // products near 1, or near the old C
 			low = 254 - min(low+span/2, 254)
 		}
 		for i := range s.b {
@@ -54,14 +54,14 @@ func TestStandInIsAMX(t *testing.T) {
 	})
 }
 
-// A sum is a denormal if rounding to 24 bits, whatever its exponent, leaves it below 2^-126. Random terms
-// never come as near to that.
+// A sum is a denormal if it is below 2^-126 after rounding to 24 bits, whatever its exponent. Random
+// terms never come so near to that limit.
 func TestStandInAtTheLeastNumber(t *testing.T) {
 	for _, k := range available() {
 		if !k.hasTiles() {
 			continue
 		}
-		// One row and one column of C; the even terms are 2^-126 and then -2^-150, or nothing.
+		// One row and one column of C. The even terms are 2^-126, then -2^-150 or 0.
 		for least, want := range map[float32]uint32{0: 0x00800000, -0x1p-75: 0} {
 			s := tileShape{blocks: 1, rows: 16, columns: 1, terms: 1, rowA: 32, rowB: 16, rowC: 16, add: addNothing}
 			a, b, c := make([]uint16, 16*32), make([]uint32, 16*16), make([]float32, 16*16)

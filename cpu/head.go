@@ -24,7 +24,7 @@ type head struct {
 	totals          model.Totals
 }
 
-// labels are the classes of a batch's samples, of so many.
+// labels holds the class of each sample of a batch, and the number of classes.
 type labels struct {
 	of      []uint8
 	classes int

@@ -6,8 +6,8 @@ package cpu
 type kernels interface {
 	functions
 	name() string
-	hasBF16() bool  // products of bfloat16 are there
-	hasTiles() bool // and products of it in tiles
+	hasBF16() bool  // has products of bfloat16
+	hasTiles() bool // has them in tiles
 }
 
 // flop returns the floating-point operations of a product.

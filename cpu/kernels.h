@@ -1,14 +1,14 @@
-// The CPU's inner loops: the one place that states them. For each there is its formula and its
-// signature in struct kernels below, a plain version in plain.go or plain_tiles.go, and a fast one in
-// C: kernels_body.h and the parts that it includes, compiled once per instruction set.
+// The CPU's inner loops. Each has a formula and a signature in struct kernels below, a plain version in
+// plain.go or plain_tiles.go, and a fast version in C: kernels_body.h and the parts that it includes,
+// compiled once per instruction set.
 //
 // `go generate ./cpu` (tools/cpukernels) writes the rest from this file: the Go interface and structs
 // (kernels_gen.go), the calls through cgo (kernels_cgo_gen.go), the profile's list (profile_gen.go) and
-// the entries of a table (kernels_table_gen.h). It reads these forms alone:
+// the entries of a table (kernels_table_gen.h). It reads only the forms of C in this file and these comments:
 //
 //   //profile NAME[, FLOP]   above a function: Go expressions of its name in a profile and of the
 //                            floating-point operations per call; without the line it is not timed
-//   //needs MACRO            from here on, functions exist where MACRO is defined
+//   //needs MACRO            from here on, functions exist only where MACRO is defined
 //   //needs nothing          from here on, functions always exist
 #ifndef CRNN_KERNELS_H
 #define CRNN_KERNELS_H
@@ -16,12 +16,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// The start of the sum in an element of a matrix product. It is added last: a sum that starts small
-// rounds less.
+// The start value of the sums in a matrix product. It is added last: a sum that starts small rounds
+// less.
 enum {
 	ADD_NOTHING,
 	ADD_BIAS, // the row bias
-	ADD_C,    // the old C: long sums are made of such parts
+	ADD_C,    // the old C: long sums are made in parts
 };
 
 enum {
@@ -69,7 +69,7 @@ struct winograd_shape {
 // The sizes of some samples of a layer.
 struct rnn_shape {
 	int64_t steps, samples;
-	int64_t units, hidden;      // units; the length of a row, which is units padded to LANES
+	int64_t units, hidden;      // units; the length of a row: units padded to LANES
 	int64_t bf16;               // 1: the recurrent product's operands are bfloat16
 	int64_t last_only;          // rnn_backward, 1: only the last step's output has a gradient
 };
@@ -98,9 +98,9 @@ struct tile_pack {
 	int64_t rows, columns, src_row; // src_row: elements between the source's rows
 	int64_t narrow;             // 1: the source is bfloat16 already, two per element
 	int64_t pair_columns;       // 1: the terms of a product lie along a row; 0: along a column
-	int64_t transposed;         // 1: the pairs of a tile change places
+	int64_t transposed;         // 1: each tile of pairs is transposed
 	int64_t zero_rows;          // rows of zeros before the source's; they count as rows
-	int64_t outer;              // elements between tiles that are not neighbours by their terms
+	int64_t outer;              // elements between runs of tiles; a run has all terms of its rows or columns
 	float scale;                // of kept elements
 };
 
@@ -108,8 +108,8 @@ struct tile_pack {
 struct tile_image {
 	int64_t in, height, width;  // without border
 	int64_t border, row;        // pixels before the first; pixels per row, border included
-	int64_t plane;              // elements between channels that lie outside pixels
-	int64_t channels;           // elements between pixels whose channels lie inside
+	int64_t plane;              // channels outside pixels: elements between channels
+	int64_t channels;           // channels inside pixels: elements between pixels
 };
 
 // The sizes of some samples of a layer in tiles.
@@ -161,7 +161,7 @@ struct kernels {
 	                     const float *beta, float *y, float *largest, uint8_t *index);
 
 	// bn_relu_pool_sums computes, per channel of one image of rows windows, sum_g = Σ g and
-	// sum_gz = Σ g (z-mean). There g is ∂loss/∂u: dy at the element that index names, else 0.
+	// sum_gz = Σ g (z-mean). Here g is ∂loss/∂u: dy at the element that index names, else 0.
 	//profile "gradient's sums"
 	void (*bn_relu_pool_sums)(int64_t rows, int64_t channels, const float *largest, const uint8_t *index,
 	                          const float *dy, float *sum_g, float *sum_gz);
@@ -178,8 +178,8 @@ struct kernels {
 
 	// winograd_input computes v = Bᵀ x B for tiles that overlap by 4.
 	//
-	// It and the next ones are the transforms of Winograd's convolutions, for some rows of tiles of an
-	// image and with the matrices of winograd_matrix.go. Frequency 6u+v of tile (r,t) lies at
+	// This and the next functions are the transforms of Winograd's convolutions, for some rows of tiles of
+	// an image, with the matrices of F(2, 5) and F(4, 5) (see winograd.go). Frequency 6u+v of tile (r,t) lies at
 	// s.frequency·(6u+v) + (r·tiles+t)·channels. x and dx point at the first row of the border around
 	// the tiles, z and dz at the first row inside. A tile of outputs has two columns.
 	//profile "Winograd transforms"
@@ -189,8 +189,8 @@ struct kernels {
 	//profile "Winograd transforms"
 	void (*winograd_output)(const struct winograd_shape *s, const float *m, const float *bias, float *z);
 
-	// winograd_output_pool is winograd_output and bn_relu_pool at once. y holds the pooled rows of the
-	// tiles, of which s.pooled_rows are written.
+	// winograd_output_pool is winograd_output followed by bn_relu_pool. It writes the first s.pooled_rows
+	// of the tiles' pooled rows to y.
 	//profile "Winograd transforms"
 	void (*winograd_output_pool)(const struct winograd_shape *s, const float *m, const float *bias, const float *mean,
 	                             const float *scale, const float *beta, float *y);
@@ -219,15 +219,15 @@ struct kernels {
 	//
 	//	h[t] = tanh(h[t] + h[t-1] w)
 	//
-	// w is in panels; with s.bf16, of pairs of rows. Unless keep is nil, the mask of model.RNN becomes
-	// keep (1 or 0), and kept = h ⊙ keep · scale. row holds the offsets of a step's rows; step is
+	// w is in panels; with s.bf16, of pairs of rows. Unless keep is nil, keep becomes the mask of model.RNN
+	// (1 or 0), and kept = h ⊙ keep · scale. row holds the offsets of a step's rows; step is
 	// scratch for one step.
 	//profile precise("recurrence", s.bf16), s.recurrentFLOP()
 	void (*rnn_forward)(const struct rnn_shape *s, const int32_t *row, const float *w, float *h,
 	                    const struct rnn_dropout *dropout, uint8_t *keep, float *kept, float *step);
 
 	// rnn_backward runs a layer back through time. dz holds ∂loss/∂kept, or with keep nil ∂loss/∂h,
-	// from all uses of the layer's output but its own recurrence. It becomes the gradient of the sum
+	// from all uses of the layer's output except its own recurrence. It becomes the gradient of the sum
 	// in the tanh:
 	//
 	//	dz[t] = (dz[t] ⊙ keep[t] · scale + dz[t+1] w) (1 - h[t]²)
@@ -241,8 +241,8 @@ struct kernels {
 	//profile "sum of groups"
 	void (*sum_rows)(float *sum, const float *a, int64_t rows, int64_t stride, int64_t n);
 
-	// multiply_adds makes multiply-adds in registers, some per iteration of n, and returns their
-	// floating-point operations: the most that the processor can do.
+	// multiply_adds runs n iterations of multiply-adds in registers, the fastest arithmetic there is,
+	// and returns their floating-point operations.
 	int64_t (*multiply_adds)(int64_t n);
 
 	// adam updates n elements of p, m and v as model.Backend.Adam says.
@@ -270,35 +270,35 @@ struct kernels {
 	// where the pair of B[t][2k] and B[t][2k+1] at n lies at
 	// (n/TILE_ROWS)·column_b + t·term_b + k·row_b + n%TILE_ROWS. Blocks may overlap unless s.add is ADD_C.
 	//
-	// In images with a border and in left factors every element is a bfloat16, in right factors a pair,
-	// as pair_rows makes them. A left factor from tile_pack is [block][term][TILE_ROWS][TILE_TERMS],
+	// Images with a border and left factors hold bfloat16; right factors hold pairs, as pair_rows makes
+	// them. A left factor from tile_pack is [block][term][TILE_ROWS][TILE_TERMS],
 	// a right one [columns][term][TILE_ROWS] pairs.
 	//profile "matmul, bf16 in tiles", s.flop()
 	void (*tile_product)(const struct tile_shape *s, const int32_t *a_offset, const int32_t *c_offset,
 	                     const int32_t *term_a, const uint16_t *a, const uint32_t *b, const float *bias, float *c);
 
-	// tile_product_pool is tile_product, for blocks that are parts of an image's rows, and bn_relu_pool
-	// at once. z is scratch for two rows of pixels, at the offsets of the first blocks.
+	// tile_product_pool is tile_product followed by bn_relu_pool. Its blocks are parts of an image's rows.
+	// z is scratch for two rows of pixels, at the offsets of the first blocks.
 	//profile "matmul, bf16 in tiles, and pool", s.flop()
 	void (*tile_product_pool)(const struct tile_shape *s, const int32_t *a_offset, const int32_t *c_offset,
 	                          const int32_t *term_a, const uint16_t *a, const uint32_t *b, const float *bias, float *z,
 	                          const struct pool_shape *pool, const float *mean, const float *scale, const float *beta,
 	                          float *y);
 
-	// tile_pack writes src as tiles, padded with zeros. Unless keep is nil, an element counts as scale
-	// times itself where keep is not 0, else as 0. With pair_columns, keep is nil, and zero_rows and
-	// narrow are 0.
+	// tile_pack writes src as tiles, padded with zeros. Unless keep is nil, elements are multiplied by
+	// scale where keep is not 0, and become 0 elsewhere. With pair_columns, keep is nil, and zero_rows
+	// and narrow are 0.
 	//profile "to tiles of bfloat16"
 	void (*tile_pack)(const struct tile_pack *s, uint32_t *dst, const float *src, const uint8_t *keep);
 
 	// tile_image writes x [in][height·width] into images with a border: first has its channels outside,
-	// last inside. It leaves the border as it is. Either may be nil. With last, the missing channels of
-	// the last 16 become 0.
+	// last inside. Either may be nil. The border stays unchanged. In last, channels from in up to a
+	// multiple of 16 become 0.
 	//profile "to images in bfloat16"
 	void (*tile_image)(const struct tile_image *s, const float *x, uint16_t *first, uint16_t *last);
 
-	// tile_pool_backward is bn_relu_pool_backward, but writes dz to last, unless that is nil, and the
-	// pairs of neighbouring pixels of a row to pairs [height·pair_row/2][channels].
+	// tile_pool_backward is bn_relu_pool_backward, but writes dz in bfloat16: to last, unless it is nil,
+	// and as pairs of neighbouring pixels of a row to pairs [height·pair_row/2][channels].
 	//profile "normalise, ReLU, pool"
 	void (*tile_pool_backward)(const struct pool_shape *s, const float *z, const float *mean, const float *scale,
 	                           const uint8_t *index, const float *dy, const float *k_z, const float *k_1, uint16_t *last,

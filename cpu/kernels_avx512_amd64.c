@@ -25,9 +25,10 @@ struct tile_config {
 	uint8_t rows[16];
 };
 
-static inline __attribute__((always_inline, target("avx512f,avx512bw,avx512bf16"))) __m512 pair_bf16(__m512 low, __m512 high) {
-	__m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2,
-	                                 17, 1, 16, 0);
+static inline __attribute__((always_inline, target("avx512f,avx512bw,avx512bf16"))) __m512
+pair_bf16(__m512 low, __m512 high) {
+	__m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,
+	                                 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
 	return (__m512)_mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(high, low));
 }
 
@@ -46,7 +47,8 @@ static inline void tile_rows(int64_t n) {
 #define TILE_RELEASE() __asm__ volatile("tilerelease" : : : "memory")
 #define TILE_ZERO(t) __asm__ volatile("tilezero %%tmm" #t : :)
 #define TILE_LOAD(t, p, n) __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t : : "r"(p), "r"((int64_t)(n)) : "memory")
-#define TILE_STORE(t, p, n) __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" : : "r"(p), "r"((int64_t)(n)) : "memory")
+#define TILE_STORE(t, p, n) \
+	__asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" : : "r"(p), "r"((int64_t)(n)) : "memory")
 #define TILE_DOT(c, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c : :)
 #define RECIPROCAL(v) ((vf)_mm512_rcp14_ps((__m512)(v)))
 #include "kernels_body.h"

@@ -13,15 +13,15 @@
 //	WIDEN(p)   VL bytes at p as 32-bit lanes
 //	NARROW(p,v) writes the low bytes of v's lanes to p
 //
-// The last two are plain vector conversions, which gcc takes apart into bytes. Where there are
-// instructions for bfloat16 (a processor may have the others alone), it also names
+// The last two replace plain vector conversions, which gcc takes apart into bytes. Where there are
+// instructions for bfloat16, which only some processors with the set have, it also names
 //
 //	BF16_TARGET       like TARGET, with them
 //	DOT_BF16(c,a,b)   c + products of the pairs in the 32-bit lanes of a and b
 //	NARROW_BF16(p,v)  writes v as bfloat16 to p
 //	BITS_BF16(v)      v as bfloat16, in the low halves of 32-bit lanes that are zero above
 //
-// and, where there are tiles, what body_amx.h wants.
+// and, where there are tiles, the macros of body_amx.h.
 //
 // Loads and stores need no alignment. Nothing here depends on the number of threads.
 #include "kernels.h"
@@ -94,10 +94,10 @@ KERNEL void NAME(adam)(const struct adam_step *s, float *p, const float *g, floa
 }
 
 KERNEL int64_t NAME(multiply_adds)(int64_t n) {
-	enum { COUNT = 6 * MAX_NV }; // as a register tile has
+	enum { COUNT = 6 * MAX_NV }; // as many as in a register tile
 	vf a[COUNT];
 	const vf half = splat(0.5f), one = splat(1);
-	volatile float different = 0; // or the compiler would see that one sum does for all
+	volatile float different = 0; // otherwise the compiler sees that all sums are equal
 	for (int i = 0; i < COUNT; i++)
 		a[i] = splat(different);
 	for (int64_t k = 0; k < n; k++)

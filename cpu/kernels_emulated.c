@@ -1,7 +1,7 @@
 //go:build emulateamx
 
-// The stand-in for Intel's AMX in tests: six functions with the meaning of the instructions, around
-// which the kernels of body_amx.h run on any processor. No program is built with it.
+// The stand-in for Intel's AMX in tests: six functions that do the work of the instructions, so that the
+// kernels of body_amx.h run on any processor. No program is built with it.
 
 #include <math.h>
 #include <stdint.h>
@@ -36,9 +36,9 @@ void crnn_emulated_store(int t, void *p, int64_t row) {
 		memcpy((char *)p + r * row, unit.tile[t].f[r], 64);
 }
 
-// Denormals count as zero on the way in and out; sums are rounded to nearest even. A product is exact in
-// float64, and a sum that is rounded to float64 first is the same in float32. A sum is a denormal if it is
-// one when it is rounded as if exponents had no end, so the next below 2^-126 is none.
+// Denormal operands and sums count as zero; sums are rounded to nearest even. A product is exact in
+// float64, and rounding a sum to float64 first does not change it in float32. A sum is a denormal if it is
+// below 2^-126 after rounding with unlimited exponents, so a sum just below 2^-126 may round up and be none.
 static float bits(uint32_t u) {
 	float x;
 	u &= u & 0x7f800000 ? 0xffffffff : 0x80000000;
@@ -81,7 +81,8 @@ void crnn_emulated_dot(int c, int a, int b) {
 #define WIDEN(p) ((vi){ (p)[0], (p)[1], (p)[2], (p)[3] })
 #define NARROW(p, v) ((p)[0] = (v)[0], (p)[1] = (v)[1], (p)[2] = (v)[2], (p)[3] = (v)[3])
 #define BF16_TARGET
-#define DOT_BF16(c, a, b) ((c) + (vf)((vi)(a) & -65536) * (vf)((vi)(b) & -65536) + (vf)((vi)(a) << 16) * (vf)((vi)(b) << 16))
+#define DOT_BF16(c, a, b) \
+	((c) + (vf)((vi)(a) & -65536) * (vf)((vi)(b) & -65536) + (vf)((vi)(a) << 16) * (vf)((vi)(b) << 16))
 #define ROUND_BF16(u) (((u) + 0x7fff + ((u) >> 16 & 1)) >> 16 & 0xffff)
 #define BITS_BF16(v) ((((v) != (v)) & (((vi)(v) >> 16 & 0xffff) | 1 << 6)) | (((v) == (v)) & ROUND_BF16((vi)(v))))
 #define NARROW_BF16(p, v)                                 \

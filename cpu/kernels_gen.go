@@ -2,12 +2,12 @@
 
 package cpu
 
-// The start of the sum in an element of a matrix product. It is added last: a sum that starts small
-// rounds less.
+// The start value of the sums in a matrix product. It is added last: a sum that starts small rounds
+// less.
 const (
 	addNothing = 0
 	addBias    = 1 // the row bias
-	addC       = 2 // the old C: long sums are made of such parts
+	addC       = 2 // the old C: long sums are made in parts
 )
 
 const (
@@ -55,7 +55,7 @@ type winogradShape struct {
 // The sizes of some samples of a layer.
 type rnnShape struct {
 	steps, samples int64
-	units, hidden  int64 // units; the length of a row, which is units padded to lanes
+	units, hidden  int64 // units; the length of a row: units padded to lanes
 	bf16           int64 // 1: the recurrent product's operands are bfloat16
 	lastOnly       int64 // rnnBackward, 1: only the last step's output has a gradient
 }
@@ -84,9 +84,9 @@ type tilePack struct {
 	rows, columns, srcRow int64   // srcRow: elements between the source's rows
 	narrow                int64   // 1: the source is bfloat16 already, two per element
 	pairColumns           int64   // 1: the terms of a product lie along a row; 0: along a column
-	transposed            int64   // 1: the pairs of a tile change places
+	transposed            int64   // 1: each tile of pairs is transposed
 	zeroRows              int64   // rows of zeros before the source's; they count as rows
-	outer                 int64   // elements between tiles that are not neighbours by their terms
+	outer                 int64   // elements between runs of tiles; a run has all terms of its rows or columns
 	scale                 float32 // of kept elements
 }
 
@@ -94,8 +94,8 @@ type tilePack struct {
 type tileImage struct {
 	in, height, width int64 // without border
 	border, row       int64 // pixels before the first; pixels per row, border included
-	plane             int64 // elements between channels that lie outside pixels
-	channels          int64 // elements between pixels whose channels lie inside
+	plane             int64 // channels outside pixels: elements between channels
+	channels          int64 // channels inside pixels: elements between pixels
 }
 
 // The sizes of some samples of a layer in tiles.
@@ -139,7 +139,7 @@ type functions interface {
 	bnReluPool(s *poolShape, z, mean, scale, beta, y, largest []float32, index []uint8)
 
 	// bnReluPoolSums computes, per channel of one image of rows windows, sumG = Σ g and
-	// sumGZ = Σ g (z-mean). There g is ∂loss/∂u: dy at the element that index names, else 0.
+	// sumGZ = Σ g (z-mean). Here g is ∂loss/∂u: dy at the element that index names, else 0.
 	bnReluPoolSums(rows, channels int, largest []float32, index []uint8, dy, sumG, sumGZ []float32)
 
 	// bnReluPoolBackward computes, for one image,
@@ -152,8 +152,8 @@ type functions interface {
 
 	// winogradInput computes v = Bᵀ x B for tiles that overlap by 4.
 	//
-	// It and the next ones are the transforms of Winograd's convolutions, for some rows of tiles of an
-	// image and with the matrices of winogradMatrix.go. Frequency 6u+v of tile (r,t) lies at
+	// This and the next functions are the transforms of Winograd's convolutions, for some rows of tiles of
+	// an image, with the matrices of F(2, 5) and F(4, 5) (see winograd.go). Frequency 6u+v of tile (r,t) lies at
 	// s.frequency·(6u+v) + (r·tiles+t)·channels. x and dx point at the first row of the border around
 	// the tiles, z and dz at the first row inside. A tile of outputs has two columns.
 	winogradInput(s *winogradShape, x, v []float32)
@@ -161,8 +161,8 @@ type functions interface {
 	// winogradOutput computes z = Aᵀ m A + bias.
 	winogradOutput(s *winogradShape, m, bias, z []float32)
 
-	// winogradOutputPool is winogradOutput and bnReluPool at once. y holds the pooled rows of the
-	// tiles, of which s.pooledRows are written.
+	// winogradOutputPool is winogradOutput followed by bnReluPool. It writes the first s.pooledRows
+	// of the tiles' pooled rows to y.
 	winogradOutputPool(s *winogradShape, m, bias, mean, scale, beta, y []float32)
 
 	// winogradOutputGradient computes q = A dz Aᵀ, the adjoint of winogradOutput.
@@ -184,14 +184,14 @@ type functions interface {
 	//
 	//	h[t] = tanh(h[t] + h[t-1] w)
 	//
-	// w is in panels; with s.bf16, of pairs of rows. Unless keep is nil, the mask of model.RNN becomes
-	// keep (1 or 0), and kept = h ⊙ keep · scale. row holds the offsets of a step's rows; step is
+	// w is in panels; with s.bf16, of pairs of rows. Unless keep is nil, keep becomes the mask of model.RNN
+	// (1 or 0), and kept = h ⊙ keep · scale. row holds the offsets of a step's rows; step is
 	// scratch for one step.
 	rnnForward(s *rnnShape, row []int32, w, h []float32, dropout *rnnDropout, keep []uint8, kept,
 		step []float32)
 
 	// rnnBackward runs a layer back through time. dz holds ∂loss/∂kept, or with keep nil ∂loss/∂h,
-	// from all uses of the layer's output but its own recurrence. It becomes the gradient of the sum
+	// from all uses of the layer's output except its own recurrence. It becomes the gradient of the sum
 	// in the tanh:
 	//
 	//	dz[t] = (dz[t] ⊙ keep[t] · scale + dz[t+1] w) (1 - h[t]²)
@@ -203,8 +203,8 @@ type functions interface {
 	// sumRows adds rows of a, stride elements apart and n long, to sum, in order.
 	sumRows(sum, a []float32, rows, stride, n int)
 
-	// multiplyAdds makes multiply-adds in registers, some per iteration of n, and returns their
-	// floating-point operations: the most that the processor can do.
+	// multiplyAdds runs n iterations of multiply-adds in registers, the fastest arithmetic there is,
+	// and returns their floating-point operations.
 	multiplyAdds(n int) int64
 
 	// adam updates n elements of p, m and v as model.Backend.Adam says.
@@ -227,32 +227,32 @@ type functions interface {
 	// where the pair of B[t][2k] and B[t][2k+1] at n lies at
 	// (n/tileRows)·columnB + t·termB + k·rowB + n%tileRows. Blocks may overlap unless s.add is addC.
 	//
-	// In images with a border and in left factors every element is a bfloat16, in right factors a pair,
-	// as pairRows makes them. A left factor from tilePack is [block][term][tileRows][tileTerms],
+	// Images with a border and left factors hold bfloat16; right factors hold pairs, as pairRows makes
+	// them. A left factor from tilePack is [block][term][tileRows][tileTerms],
 	// a right one [columns][term][tileRows] pairs.
 	// It needs kernels.hasTiles.
 	tileProduct(s *tileShape, aOffset, cOffset, termA []int32, a []uint16, b []uint32, bias, c []float32)
 
-	// tileProductPool is tileProduct, for blocks that are parts of an image's rows, and bnReluPool
-	// at once. z is scratch for two rows of pixels, at the offsets of the first blocks.
+	// tileProductPool is tileProduct followed by bnReluPool. Its blocks are parts of an image's rows.
+	// z is scratch for two rows of pixels, at the offsets of the first blocks.
 	// It needs kernels.hasTiles.
 	tileProductPool(s *tileShape, aOffset, cOffset, termA []int32, a []uint16, b []uint32, bias,
 		z []float32, pool *poolShape, mean, scale, beta, y []float32)
 
-	// tilePack writes src as tiles, padded with zeros. Unless keep is nil, an element counts as scale
-	// times itself where keep is not 0, else as 0. With pairColumns, keep is nil, and zeroRows and
-	// narrow are 0.
+	// tilePack writes src as tiles, padded with zeros. Unless keep is nil, elements are multiplied by
+	// scale where keep is not 0, and become 0 elsewhere. With pairColumns, keep is nil, and zeroRows
+	// and narrow are 0.
 	// It needs kernels.hasTiles.
 	tilePack(s *tilePack, dst []uint32, src []float32, keep []uint8)
 
 	// tileImage writes x [in][height·width] into images with a border: first has its channels outside,
-	// last inside. It leaves the border as it is. Either may be nil. With last, the missing channels of
-	// the last 16 become 0.
+	// last inside. Either may be nil. The border stays unchanged. In last, channels from in up to a
+	// multiple of 16 become 0.
 	// It needs kernels.hasTiles.
 	tileImage(s *tileImage, x []float32, first, last []uint16)
 
-	// tilePoolBackward is bnReluPoolBackward, but writes dz to last, unless that is nil, and the
-	// pairs of neighbouring pixels of a row to pairs [height·pairRow/2][channels].
+	// tilePoolBackward is bnReluPoolBackward, but writes dz in bfloat16: to last, unless it is nil,
+	// and as pairs of neighbouring pixels of a row to pairs [height·pairRow/2][channels].
 	// It needs kernels.hasTiles.
 	tilePoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1 []float32,
 		last []uint16, pairs []uint32, sumDZ []float32)

@@ -13,9 +13,9 @@ import (
 )
 
 // Every table of kernels must agree with the plain Go version on random sizes and values.
-// Sums differ in rounding only (the C kernels use fused multiply-add and sum in another
-// order), so a result may be off by a few units in the last place of the sum of the terms'
-// absolute values; that sum is what the tolerances below are relative to.
+// Sums differ in rounding only: the C kernels use fused multiply-add and sum in another order. A
+// result may be off by a few units in the last place of the sum of its terms' absolute values. The
+// tolerances below are relative to that sum.
 
 // drawn holds the values of one random case.
 type drawn struct {
@@ -79,7 +79,8 @@ func TestMatmul(t *testing.T) {
 	eachKernels(t, func(d *drawn, k kernels) {
 		s := matmulShape{
 			m: int64(d.size("m", 1, 30)), n: int64(lanes * d.size("n", 1, 9)),
-			add: int64(d.size("add", addNothing, addC)), batch: int64(d.size("batch", 1, 3)), twoSums: int64(d.size("two sums", 0, 1)),
+			add: int64(d.size("add", addNothing, addC)), batch: int64(d.size("batch", 1, 3)),
+			twoSums: int64(d.size("two sums", 0, 1)),
 		}
 		width, spanA := s.n+int64(d.size("gap", 0, 3)), int64(1)
 		terms, rows := 1, int64(1)
@@ -107,19 +108,20 @@ func TestMatmul(t *testing.T) {
 		want := clone(got)
 		k.matmul(&s, aOffset, cOffset, a, b, bias, got)
 		goKernels{}.matmul(&s, aOffset, cOffset, a, b, bias, want)
-		// Each of the sums below terms is rounded once a term.
+		// Partial sums are below terms and are rounded once per term.
 		d.equal("c", got, want, float64(terms*(terms+1))*ulp/2)
 	})
 }
 
-// tanh of every value, by a step of an RNN that has no other.
+// tanh returns tanh of every value, from an RNN with a single step.
 func tanh(k kernels, x []float32) []float32 {
 	y := clone(x)
-	k.rnnForward(&rnnShape{steps: 1, samples: 1, units: int64(len(x)), hidden: int64(len(x))}, []int32{0}, nil, y, nil, nil, nil, nil)
+	s := &rnnShape{steps: 1, samples: 1, units: int64(len(x)), hidden: int64(len(x))}
+	k.rnnForward(s, []int32{0}, nil, y, nil, nil, nil, nil)
 	return y
 }
 
-// The arguments, for exactness in ulp, come from all magnitudes.
+// tanh is exact to 6 ulp for arguments of all magnitudes.
 func TestTanh(t *testing.T) {
 	for _, k := range available() {
 		t.Run(k.name(), func(t *testing.T) {
@@ -128,7 +130,8 @@ func TestTanh(t *testing.T) {
 				v := float32(math.Pow(10, -8+10*float64(i)/20000))
 				x = append(x, v, -v)
 			}
-			x = append(x, 0, 9, 9.01, 9.02, 100, -9.02, math.MaxFloat32, -math.MaxFloat32, float32(math.Inf(1)), float32(math.Inf(-1)))
+			x = append(x, 0, 9, 9.01, 9.02, 100, -9.02, math.MaxFloat32, -math.MaxFloat32,
+				float32(math.Inf(1)), float32(math.Inf(-1)))
 			for len(x)%lanes != 0 {
 				x = append(x, 0)
 			}
@@ -155,7 +158,7 @@ func TestTanh(t *testing.T) {
 	}
 }
 
-// A few steps of a layer, whose errors hardly grow: weights are small.
+// A few steps of a layer. Weights are small, so errors hardly grow.
 func TestRNN(t *testing.T) {
 	eachKernels(t, func(d *drawn, k kernels) {
 		s := &rnnShape{
@@ -167,8 +170,9 @@ func TestRNN(t *testing.T) {
 		}
 		s.hidden = int64(padded(int(s.units)))
 		dropout := &rnnDropout{
-			seed: d.stream.Seed, step: rapid.Uint64().Draw(d.T, "step"), purpose: uint32(rng.Dropout.Sub(d.size("layer", 0, 255))),
-			first: uint64(rapid.Uint32().Draw(d.T, "first")), blocks: uint64(s.units+7) / 8,
+			seed: d.stream.Seed, step: rapid.Uint64().Draw(d.T, "step"),
+			purpose: uint32(rng.Dropout.Sub(d.size("layer", 0, 255))),
+			first:   uint64(rapid.Uint32().Draw(d.T, "first")), blocks: uint64(s.units+7) / 8,
 			threshold: uint64(d.size("threshold", 0, 1<<16)), scale: 1.7,
 		}
 		size := int(s.steps * s.samples * s.hidden)
@@ -201,14 +205,14 @@ func TestRNN(t *testing.T) {
 				d.Fatalf("keep[%d] = %d, want %d", i, gotKeep[i], wantKeep[i])
 			}
 		}
-		// Sums of units terms below 1/units, and a tanh of 6 ulp, in each step; gradients are up to 1.7
-		// large, and the bias has one for every step and sample.
+		// Each step has sums of units terms below 1/units and a tanh of 6 ulp. Gradients are at most 1.7,
+		// and the bias adds one per step and sample.
 		step := (float64(s.units) + 8) * ulp
 		for i, name := range []string{"h", "kept", "dz", "dbias"} {
 			tolerance := 4 * float64(s.steps) * step
 			if s.bf16 != 0 {
-				// A state at the border between two bfloat16 may be rounded to either: 2^-8, times a
-				// weight, and so on in the next step.
+				// A state midway between two bfloat16 may be rounded to either: an error of 2^-8 times a
+				// weight, in every later step.
 				tolerance += 4 * float64(s.steps) / 256 / float64(s.units)
 			}
 			if name == "dbias" {
@@ -219,8 +223,8 @@ func TestRNN(t *testing.T) {
 	})
 }
 
-// Of n units with rate p, the number kept is binomial; five standard deviations are exceeded
-// twice in four million. The seeds are fixed, so this never flickers.
+// The number of units kept, of n with rate p, is binomial. It is off by five standard deviations twice
+// in four million cases. The seed is fixed, so the test never flickers.
 func TestDropoutRate(t *testing.T) {
 	const n = 1 << 20
 	for _, p := range []float64{0, 0.1, 0.4, 0.5, 0.99} {
@@ -249,8 +253,8 @@ func TestTranspose(t *testing.T) {
 	})
 }
 
-// Products of bfloat16 are exact in float32; their sums differ in rounding, and in that the
-// instruction may add the two products of a pair first and take denormals for zero.
+// Products of bfloat16 are exact in float32. Their sums differ in rounding; besides, the instruction may
+// add the two products of a pair first and take denormals for zero.
 func TestBF16Kernels(t *testing.T) {
 	eachKernels(t, func(d *drawn, k kernels) {
 		if !k.hasBF16() {
@@ -258,7 +262,9 @@ func TestBF16Kernels(t *testing.T) {
 		}
 		rows, columns := d.size("rows", 1, 30), lanes*d.size("columns", 1, 5)
 		a := d.floats(rows * columns)
-		special := []float32{0, float32(math.Inf(1)), float32(math.Inf(-1)), math.MaxFloat32, 1 + 1./256, 1 + 3./256, float32(math.NaN())}
+		special := []float32{
+			0, float32(math.Inf(1)), float32(math.Inf(-1)), math.MaxFloat32, 1 + 1./256, 1 + 3./256, float32(math.NaN()),
+		}
 		copy(a, special[:d.size("special", 0, len(special))])
 		words := func(a []float32) (w []uint32) {
 			for _, v := range a {
@@ -282,7 +288,8 @@ func TestBF16Kernels(t *testing.T) {
 		goKernels{}.narrow(pairs, d.floats(rows*columns), rows*columns)
 		goKernels{}.pairRows(right, b, columns, lanes)
 		s := &matmulShape{
-			m: int64(rows), n: lanes, count: [3]int64{1, 1, int64(columns / 2)}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1},
+			m: int64(rows), n: lanes,
+			count: [3]int64{1, 1, int64(columns / 2)}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1},
 			rowB: lanes, batch: 1, bf16: 1, twoSums: int64(d.size("two sums", 0, 1)),
 		}
 		got, want := make([]float32, rows*lanes), make([]float32, rows*lanes)
@@ -334,7 +341,7 @@ func TestChannelMoments(t *testing.T) {
 	})
 }
 
-// A pooled block whose z are few different values has many ties; they are exact in both versions.
+// z has few different values, so pooling has many ties; they are exact in both versions.
 func TestConvBlockKernels(t *testing.T) {
 	eachKernels(t, func(d *drawn, k kernels) {
 		s := &poolShape{
@@ -347,18 +354,20 @@ func TestConvBlockKernels(t *testing.T) {
 		for i := range z {
 			z[i] = float32(d.stream.Below(5)) - 2
 		}
-		// Scale ±0.5 and beta in quarters keep (z-mean)·scale+beta exact, fused or not, so
-		// that both versions choose the same element of every window.
+		// Scales of 0 or ±0.5 and beta in quarters keep (z-mean)·scale+beta exact, fused or not, so that
+		// both versions choose the same element of every window.
 		mean, scale, beta := make([]float32, c), make([]float32, c), make([]float32, c)
 		for i := range c {
-			mean[i], scale[i], beta[i] = float32(d.stream.Below(3))-1, float32(d.stream.Below(3))/2-0.5, float32(d.stream.Below(5))/4-0.5
+			mean[i] = float32(d.stream.Below(3)) - 1
+			scale[i] = float32(d.stream.Below(3))/2 - 0.5
+			beta[i] = float32(d.stream.Below(5))/4 - 0.5
 		}
 		pooled := len(z) / 4
 		dy, kZ, k1 := d.floats(pooled), d.floats(c), d.floats(c)
 		dz := d.floats(int(s.height * s.outRow))
 		run := func(k kernels) ([]uint8, [][]float32) {
-			y, sumG, sumGZ, sumDZ, dz := make([]float32, pooled), make([]float32, c), make([]float32, c), make([]float32, c), clone(dz)
-			largest, index := make([]float32, pooled), make([]uint8, pooled)
+			y, largest, index := make([]float32, pooled), make([]float32, pooled), make([]uint8, pooled)
+			sumG, sumGZ, sumDZ, dz := make([]float32, c), make([]float32, c), make([]float32, c), clone(dz)
 			k.bnReluPool(s, z, mean, scale, beta, y, largest, index)
 			k.bnReluPoolSums(pooled/c, c, largest, index, dy, sumG, sumGZ)
 			k.bnReluPoolBackward(s, z, mean, scale, index, dy, kZ, k1, dz, sumDZ)
@@ -374,17 +383,18 @@ func TestConvBlockKernels(t *testing.T) {
 		}
 		// A sum of n terms below b may be off by n roundings of partial sums below n·b.
 		sum := func(n, b float64) float64 { return n * n * b * ulp / 2 }
-		tolerance := []float64{0, 0, sum(float64(pooled/c), 1), sum(float64(pooled/c), 4), 8 * ulp, sum(float64(4*pooled/c), 5)}
+		windows := float64(pooled / c)
+		tolerance := []float64{0, 0, sum(windows, 1), sum(windows, 4), 8 * ulp, sum(4*windows, 5)}
 		for i, name := range []string{"y", "largest", "sumG", "sumGZ", "dz", "sumDZ"} {
 			d.equal(name, got[i], want[i], tolerance[i])
 		}
 	})
 }
 
-// The transforms of both versions multiply with small numbers, whose absolute values sum to at
-// most 7 in a row of a matrix of F(2, 5), twice, and round after each of at most 12 terms; in a row
-// of F(4, 5) to 20. In B, whose tiles overlap, they sum to 17 in all that is added to a pixel in one
-// direction, but random signs keep the sums as small: their difference is a quarter of this.
+// Both versions transform twice, by matrices of small numbers, and round after each of at most 12
+// terms. The absolute values of a matrix row sum to at most 7 in F(2, 5), to at most 20 in F(4, 5). In
+// B, whose tiles overlap, all terms of a pixel in one direction sum to 17. Random signs make up for it:
+// the differences found are a quarter of the tolerance.
 const (
 	winogradTolerance  = 7 * 7 * 12 * ulp
 	winograd4Tolerance = 20 * 7 * 12 * ulp
@@ -392,26 +402,38 @@ const (
 
 func TestWinogradTransforms(t *testing.T) {
 	eachKernels(t, func(d *drawn, k kernels) {
-		s := &winogradShape{rows: int64(d.size("rows", 1, 4)), tiles: int64(d.size("tiles", 1, 19)), channels: int64(lanes * d.size("channels", 1, 3)), tileHeight: 2}
+		s := &winogradShape{
+			rows: int64(d.size("rows", 1, 4)), tiles: int64(d.size("tiles", 1, 19)),
+			channels: int64(lanes * d.size("channels", 1, 3)), tileHeight: 2,
+		}
 		s.imageRow = (2*s.tiles+4)*s.channels + int64(d.size("gap", 0, 9))
 		s.frequency = s.rows*s.tiles*s.channels + int64(d.size("frequency gap", 0, 9))
 		image, transformed := d.floats(int((2*s.rows+4)*s.imageRow)), d.floats(int(36*s.frequency))
 		bias := d.floats(int(s.channels))
-		each := map[string]func(k kernels) []float32{
-			"input":           func(k kernels) []float32 { v := clone(transformed); k.winogradInput(s, image, v); return v },
-			"output":          func(k kernels) []float32 { z := clone(image); k.winogradOutput(s, transformed, bias, z); return z },
-			"output gradient": func(k kernels) []float32 { q := clone(transformed); k.winogradOutputGradient(s, image, q); return q },
-			"input gradient":  func(k kernels) []float32 { x := clone(image); k.winogradInputGradient(s, transformed, x); return x },
+		each := map[string]struct {
+			start []float32
+			run   func(k kernels, out []float32)
+		}{
+			"input":           {transformed, func(k kernels, v []float32) { k.winogradInput(s, image, v) }},
+			"output":          {image, func(k kernels, z []float32) { k.winogradOutput(s, transformed, bias, z) }},
+			"output gradient": {transformed, func(k kernels, q []float32) { k.winogradOutputGradient(s, image, q) }},
+			"input gradient":  {image, func(k kernels, x []float32) { k.winogradInputGradient(s, transformed, x) }},
 		}
-		for name, f := range each {
-			d.equal(name, f(k), f(goKernels{}), winogradTolerance)
+		for name, of := range each {
+			got, want := clone(of.start), clone(of.start)
+			of.run(k, got)
+			of.run(goKernels{}, want)
+			d.equal(name, got, want, winogradTolerance)
 		}
 	})
 }
 
 func TestWinogradEval(t *testing.T) {
 	eachKernels(t, func(d *drawn, k kernels) {
-		s := &winogradShape{rows: int64(d.size("rows", 1, 3)), tiles: int64(d.size("tiles", 1, 19)), channels: int64(lanes * d.size("channels", 1, 3))}
+		s := &winogradShape{
+			rows: int64(d.size("rows", 1, 3)), tiles: int64(d.size("tiles", 1, 19)),
+			channels: int64(lanes * d.size("channels", 1, 3)),
+		}
 		s.tileHeight = int64(2 * d.size("half of the tile height", 1, 2))
 		s.imageRow = (2*s.tiles+4)*s.channels + int64(d.size("gap", 0, 9))
 		s.frequency = s.rows*s.tiles*s.channels + int64(d.size("frequency gap", 0, 9))
@@ -481,11 +503,14 @@ func TestPoolingKeepsNaN(t *testing.T) {
 				}
 			}
 			for _, tileHeight := range []int{2, 4} {
-				// The last frequency, at ∞, is that of the last output alone.
+				// The last frequency, at ∞, goes into the last output only.
 				frequencies := 6 * (tileHeight + 4)
 				m, y := make([]float32, frequencies*lanes), make([]float32, tileHeight/2*lanes)
 				m[(frequencies-1)*lanes+channel] = nan
-				s := &winogradShape{rows: 1, tiles: 1, channels: lanes, frequency: lanes, tileHeight: int64(tileHeight), pooledRows: int64(tileHeight / 2)}
+				s := &winogradShape{
+					rows: 1, tiles: 1, channels: lanes, frequency: lanes,
+					tileHeight: int64(tileHeight), pooledRows: int64(tileHeight / 2),
+				}
 				k.winogradOutputPool(s, m, zeros, zeros, ones, ones, y)
 				isNaN(t, fmt.Sprint("Winograd, tiles of height ", tileHeight), y, tileHeight/2-1)
 			}
@@ -509,11 +534,14 @@ func TestAdamKernel(t *testing.T) {
 	})
 }
 
-// The plain product against exact arithmetic, so that it is no mere mirror of the C version.
+// The plain product agrees with exact arithmetic, not only with the C version.
 func TestPlainMatmulIsExact(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := draw(t)
-		s := matmulShape{m: 2, n: lanes, count: [3]int64{2, 3, 4}, strideA: [3]int64{12, 4, 1}, strideB: [3]int64{12, 4, 1}, rowB: lanes, batch: 1}
+		s := matmulShape{
+			m: 2, n: lanes, rowB: lanes, batch: 1,
+			count: [3]int64{2, 3, 4}, strideA: [3]int64{12, 4, 1}, strideB: [3]int64{12, 4, 1},
+		}
 		a, b, c := d.floats(48), d.floats(24*lanes), make([]float32, 2*lanes)
 		goKernels{}.matmul(&s, []int32{0, 24}, []int32{lanes, 0}, a, b, nil, c)
 		for m := range 2 {

@@ -62,8 +62,8 @@ func (p *panels) packTransposed(k kernels, a []float32, columns int) {
 	}
 }
 
-// product computes rows of C = add + A·p: row m of A starts at a[aOffset[m]], with its
-// elements next to each other, row m of C at c[cOffset[m]].
+// product computes rows of C = add + A·p. Row m of A starts at a[aOffset[m]], its elements next to each
+// other; row m of C starts at c[cOffset[m]].
 func (p *panels) product(k kernels, aOffset, cOffset []int32, a []float32, add int64, bias, c []float32) {
 	k.matmul(p.shape(len(aOffset), add), aOffset, cOffset, a, p.values, bias, c)
 }

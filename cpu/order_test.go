@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// fileOrder lists the files of this package from the bottom up: a file uses the files before it alone.
+// fileOrder lists the files of this package from the bottom up: a file uses only files before it.
 var fileOrder = []string{
 	"kernels_gen.go", "kernels.go", "arrays.go", "winograd_matrix.go", "plain.go", "plain_tiles.go",
 	"kernels_cgo.go", "kernels_cgo_gen.go", "kernels_nocgo.go",
@@ -58,10 +58,11 @@ func TestFilesUseThoseBelow(t *testing.T) {
 		}
 		uses++
 		if place(object.Pos()) > place(ident.Pos()) {
-			t.Errorf("%v uses %s, which stands above it, in %v", fset.Position(ident.Pos()), ident.Name, fset.Position(object.Pos()))
+			t.Errorf("%v uses %s, which stands above it, in %v",
+				fset.Position(ident.Pos()), ident.Name, fset.Position(object.Pos()))
 		}
 	}
 	if uses < 1000 {
-		t.Errorf("%d names found, too few to have looked", uses)
+		t.Errorf("%d uses of names found, expected at least 1000", uses)
 	}
 }

@@ -7,14 +7,14 @@ import (
 	"crnn/rng"
 )
 
-// goKernels are the plain versions: the definition that the C kernels are tested against,
-// and what runs where cgo is off.
+// goKernels are the plain versions. The C kernels are tested against them, and they run where cgo is
+// off.
 type goKernels struct{}
 
 func (goKernels) name() string  { return "go" }
 func (goKernels) hasBF16() bool { return true }
 
-// hasTiles is false: the plain versions are for tests; products without tiles are faster in Go.
+// hasTiles is false: the plain versions of tiles are for tests. In Go, products without tiles are faster.
 func (goKernels) hasTiles() bool { return false }
 
 func (goKernels) matmul(s *matmulShape, aOffset, cOffset []int32, a, b, bias, c []float32) {
@@ -137,8 +137,8 @@ func (goKernels) channelMoments(z []float32, rows, channels int, mean, m2 []floa
 	}
 }
 
-// windows calls f for every pooling window and channel: at is its first element's offset in
-// z, pooled its offset in y, i and j are its row and column before pooling.
+// windows calls f for every pooling window and channel. at is the offset of its first element in z,
+// pooled its offset in y; i and j are its row and column before pooling.
 func (s *poolShape) windows(f func(at, pooled, c, i, j int64)) {
 	pooled := int64(0)
 	for i := int64(0); i < s.height; i += 2 {
@@ -186,7 +186,8 @@ func (goKernels) bnReluPoolSums(rows, channels int, largest []float32, index []u
 	}
 }
 
-func (goKernels) bnReluPoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1, dz, sumDZ []float32) {
+func (goKernels) bnReluPoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1, dz,
+	sumDZ []float32) {
 	clear(sumDZ)
 	s.windows(func(at, pooled, c, i, j int64) {
 		for k := range int64(4) {
@@ -217,7 +218,7 @@ func (s *winogradShape) pixel(r, t, c int64, i, j int) int64 {
 	return (s.tileHeight*r+int64(i))*s.imageRow + (2*t+int64(j))*s.channels + c
 }
 
-// load returns a tile of that many rows and columns of the image.
+// load returns a tile of the image, with the given rows and columns.
 func (s *winogradShape) load(image []float32, r, t, c int64, rows, columns int) *winogradMatrix {
 	m := winogradMatrix{rows: rows, columns: columns}
 	for i := range rows {
@@ -312,7 +313,8 @@ func (goKernels) winogradFilterGradient(s []float32, channels, frequency, groups
 	}
 }
 
-func (goKernels) rnnForward(s *rnnShape, row []int32, w, h []float32, d *rnnDropout, keep []uint8, kept, step []float32) {
+func (goKernels) rnnForward(s *rnnShape, row []int32, w, h []float32, d *rnnDropout, keep []uint8,
+	kept, step []float32) {
 	size := s.samples * s.hidden
 	for t := range s.steps {
 		now := h[t*size:][:size]
@@ -346,7 +348,7 @@ func (s *rnnShape) recurrent(add int64) *matmulShape {
 	}
 }
 
-// operands returns the rows of a step as operands of its product: as they are, or in bfloat16 in
+// operands returns the rows of a step as operands of its product: unchanged, or as bfloat16, written to
 // step.
 func (s *rnnShape) operands(rows, step []float32) []float32 {
 	if s.bf16 == 0 {
@@ -407,7 +409,8 @@ func (d *rnnDropout) mask(keep []uint8, first uint32) {
 	}
 }
 
-func (goKernels) rnnBackward(s *rnnShape, row []int32, w, h []float32, keep []uint8, scale float32, dz, dbias, step []float32) {
+func (goKernels) rnnBackward(s *rnnShape, row []int32, w, h []float32, keep []uint8, scale float32,
+	dz, dbias, step []float32) {
 	size := s.samples * s.hidden
 	for t := s.steps - 1; t >= 0; t-- {
 		last := t == s.steps-1
@@ -447,7 +450,7 @@ func (goKernels) multiplyAdds(n int) int64 {
 			a[i] = a[i]*0.5 + 1
 		}
 	}
-	runtime.KeepAlive(a) // or it would not be computed
+	runtime.KeepAlive(a) // otherwise it may not be computed
 	return int64(n) * 2 * int64(len(a))
 }
 

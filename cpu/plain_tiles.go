@@ -32,8 +32,8 @@ func (goKernels) tileProduct(s *tileShape, aOffset, cOffset, termA []int32, a []
 	}
 }
 
-func (goKernels) tileProductPool(s *tileShape, aOffset, cOffset, termA []int32, a []uint16, b []uint32, bias, z []float32,
-	pool *poolShape, mean, scale, beta, y []float32) {
+func (goKernels) tileProductPool(s *tileShape, aOffset, cOffset, termA []int32, a []uint16, b []uint32,
+	bias, z []float32, pool *poolShape, mean, scale, beta, y []float32) {
 	two, windows := *s, *pool
 	two.blocks, windows.height = 2*s.blocks/pool.height, 2
 	for i := int64(0); i < s.blocks; i += two.blocks {
@@ -61,7 +61,7 @@ func (goKernels) tilePack(s *tilePack, dst []uint32, src []float32, keep []uint8
 		}
 		return v * s.scale
 	}
-	stepR, stepC := int64(2), int64(1) // what a pair takes of src
+	stepR, stepC := int64(2), int64(1) // rows and columns of src per pair
 	if s.pairColumns != 0 {
 		stepR, stepC = 1, 2
 	}
@@ -134,7 +134,8 @@ func (goKernels) tilePoolBackward(s *poolShape, z, mean, scale []float32, index 
 // rows returns the shape of the product of a step's rows with weights.
 func (s *tileRNN) rows(terms, add int64) *tileShape {
 	return &tileShape{
-		blocks: 1, rows: s.samples, columns: s.hidden / tileRows, terms: terms, rowA: terms * tileTerms, rowB: tileRows, rowC: s.hidden,
+		blocks: 1, rows: s.samples, columns: s.hidden / tileRows, terms: terms,
+		rowA: terms * tileTerms, rowB: tileRows, rowC: s.hidden,
 		termB: tileSize, columnB: terms * tileSize, add: add,
 	}
 }

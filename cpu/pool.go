@@ -8,15 +8,15 @@ import (
 
 // pool runs the parts of an operator on several threads.
 //
-// The threads are the caller's, number 0, and a team of others: goroutines that look out for the
-// next job awake, since it usually follows within microseconds, and end if none comes.
+// Thread 0 is the caller. The others are a team of goroutines. They poll for the next job, since it
+// usually follows within microseconds, and end if none comes.
 type pool struct {
 	threads int
-	chunk   int                 // the most samples that samples takes at once
-	job     atomic.Pointer[job] // at hand
-	awake   []atomic.Bool       // of the team: whether there is a thread of that number
+	chunk   int                 // largest number of samples that samples takes at once
+	job     atomic.Pointer[job] // the current one
+	awake   []atomic.Bool       // per thread of the team: whether its goroutine runs
 
-	// While together runs, the work that is put off: see samples.
+	// While together runs, the work put off: see samples.
 	inTogether bool
 	putOff     []func(thread, lo, hi int)
 	n          int // its samples
@@ -34,10 +34,9 @@ func newPool(threads int) *pool {
 	return p
 }
 
-// run calls f(…, 0) to f(…, n-1), each once, on at most the pool's threads, and returns when
-// all have returned; thread, below the pool's threads, is the number of the one that calls.
-// Threads take the next part as they become free: one that the machine holds up costs the
-// others no more than a part.
+// run calls f(…, 0) to f(…, n-1), each once, on the pool's threads, and returns when all have returned.
+// thread is the number of the calling thread, below the number of threads. A free thread takes the next
+// part: a thread that the machine holds up delays the others by one part at most.
 func (p *pool) run(n int, f func(thread, i int)) {
 	p.flush()
 	if p.threads <= 1 || n <= 1 {
@@ -48,7 +47,7 @@ func (p *pool) run(n int, f func(thread, i int)) {
 	}
 	j := &job{n: n, f: f, finished: make(chan struct{}, 1)}
 	p.job.Store(j)
-	defer p.job.Store(nothing) // or what f holds would stay alive
+	defer p.job.Store(nothing) // otherwise the memory of f would stay alive
 	for thread := 1; thread < min(p.threads, n); thread++ {
 		if p.awake[thread].CompareAndSwap(false, true) {
 			go p.serve(thread)
@@ -71,15 +70,15 @@ func (p *pool) serve(thread int) {
 			continue
 		}
 		p.awake[thread].Store(false)
-		// A job that came before this line counted on the thread: it stays, unless another
-		// has begun in its place.
+		// A job that came before this line counted on this thread: it stays, unless another
+		// goroutine has taken its place.
 		if p.job.Load() == last || !p.awake[thread].CompareAndSwap(false, true) {
 			return
 		}
 	}
 }
 
-// together runs body, inside which samples puts off what it is given.
+// together runs body, inside which samples puts its work off.
 func (p *pool) together(body func()) {
 	if p.inTogether {
 		body()
@@ -91,10 +90,10 @@ func (p *pool) together(body func()) {
 	p.flush()
 }
 
-// samples has f called for chunks [lo, hi) of n samples, each of which needs nothing of the others.
-// Inside together the call is put off until flush, which takes a chunk through all that were put
-// off before the next one begins: what one leaves for the other is then still in the core's
-// cache, and no thread waits for another in between.
+// samples calls f for chunks [lo, hi) of n samples that do not depend on each other. Inside together
+// the work is put off until flush, which takes a chunk through all of it before the next chunk begins.
+// Then an operator finds the results of the one before in the core's cache, and no thread waits for
+// another in between.
 func (p *pool) samples(n int, f func(thread, lo, hi int)) {
 	if n != p.n {
 		p.flush()
@@ -106,8 +105,8 @@ func (p *pool) samples(n int, f func(thread, lo, hi int)) {
 	}
 }
 
-// flush does what is put off. Whoever reads on the host what samples computes calls it first; run
-// does.
+// flush does the work put off. Call it before reading results of samples on the host; run calls it
+// too.
 func (p *pool) flush() {
 	if len(p.putOff) == 0 {
 		return
@@ -128,10 +127,10 @@ func (p *pool) flush() {
 type job struct {
 	n          int
 	f          func(thread, i int)
-	next, done atomic.Int64 // parts begun, parts that returned
+	next, done atomic.Int64 // parts begun, parts returned
 	panicked   atomic.Value
-	sleeps     atomic.Bool   // the caller of run waits for
-	finished   chan struct{} // the last part
+	sleeps     atomic.Bool   // the caller of run sleeps
+	finished   chan struct{} // wakes it after the last part
 }
 
 // nothing is a job without parts.
@@ -147,8 +146,8 @@ func (j *job) work(thread int) {
 	}
 }
 
-// part does part i. A panic would end the program past every recover of the caller, so it is
-// kept for run.
+// part does part i. A panic in a goroutine would end the program despite a recover in the caller, so
+// run panics in its place.
 func (j *job) part(thread, i int) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -172,8 +171,8 @@ func (j *job) wait() {
 	}
 }
 
-// spin waits for a condition awake, for some tens of microseconds, and tells whether it holds.
-// Longer than that would take the processor from whoever needs it.
+// spin polls a condition for some tens of microseconds and reports whether it holds. Polling longer
+// would keep the processor from other work.
 func spin(condition func() bool) bool {
 	for range 200 {
 		for range 50 {
@@ -186,16 +185,16 @@ func spin(condition func() bool) bool {
 	return false
 }
 
-// groups is the number of groups into which n samples are cut for sums over all of them: a
-// sum is made by group, one group on one thread, and then over the groups in order. It depends
-// on n alone, or the bits would depend on the number of threads.
+// groups returns the number of groups for sums over n samples: one thread sums a group, and the sums of
+// the groups are added in order. It depends on n alone, otherwise the bits would depend on the number of
+// threads.
 func groups(n int) int { return min(max(n/6, 1), 16) }
 
 // group returns the samples [lo, hi) of group g of n samples.
 func group(g, n int) (lo, hi int) { return split(g, n, groups(n)) }
 
-// split returns part i of 0 … n, cut into so many parts. The larger ones come first, which lets
-// threads end together.
+// split returns part [lo, hi) of number i when [0, n) is cut into parts. The larger ones come first, so
+// that threads end together.
 func split(i, n, parts int) (lo, hi int) {
 	size, larger := n/parts, n%parts
 	lo = i*size + min(i, larger)

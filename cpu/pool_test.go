@@ -9,9 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Every part runs once, on a thread that no other part has at the same time, and run returns
-// after all of them; alone, and one call after the other in a team, whose threads may have gone to
-// sleep between them.
+// Every part runs once, on a thread that runs no other part at the same time, and run returns after all
+// of them: outside and inside together, and also when the team's threads have ended between two calls.
 func TestPool(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := newPool(rapid.IntRange(1, 9).Draw(t, "threads"))
@@ -44,13 +43,13 @@ func TestPool(t *testing.T) {
 	})
 }
 
-// What samples is given runs for every sample once, after what was given before has run for the same
-// sample, and at the latest when run begins or together returns.
+// Work given to samples runs once per sample, after earlier work on the same sample, and at the latest
+// when run begins or together returns.
 func TestPoolSamples(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := newPool(rapid.IntRange(1, 9).Draw(t, "threads"))
 		const most = 100
-		var seen, want [most]int // of every sample: how many calls have seen it, and should have
+		var seen, want [most]int // per sample, calls that have seen it and that should have
 		add := func(n int) {
 			before := want
 			for b := range n {
@@ -59,7 +58,8 @@ func TestPoolSamples(t *testing.T) {
 			p.samples(n, func(thread, lo, hi int) {
 				for b := lo; b < hi; b++ {
 					if seen[b] != before[b] || thread >= p.threads {
-						t.Errorf("sample %d has seen %d calls, not %d, when the next comes on thread %d of %d", b, seen[b], before[b], thread, p.threads)
+						t.Errorf("sample %d has seen %d calls, not %d, when the next comes on thread %d of %d",
+							b, seen[b], before[b], thread, p.threads)
 					}
 					seen[b]++
 				}
@@ -88,8 +88,7 @@ func TestPoolSamples(t *testing.T) {
 	})
 }
 
-// A panic in a part reaches the caller of run, as every other error of the program does, and
-// leaves the pool in order.
+// A panic in a part reaches the caller of run and leaves the pool usable.
 func TestPoolPanics(t *testing.T) {
 	p := newPool(4)
 	panics := func() (what any) {
@@ -114,7 +113,7 @@ func TestPoolPanics(t *testing.T) {
 	if what := panics(); fmt.Sprint(what) != "part 11" {
 		t.Errorf("panic %v, want part 11", what)
 	}
-	func() { // what was put off when a body panics is forgotten
+	func() { // work put off before a body panics is dropped
 		defer func() { recover() }()
 		p.together(func() {
 			p.samples(1, func(_, _, _ int) { t.Error("work of a body that has panicked was done") })
@@ -124,8 +123,7 @@ func TestPoolPanics(t *testing.T) {
 	p.run(1, func(_, _ int) {})
 }
 
-// Groups depend on nothing but the number of samples, cover them in order, and differ by one
-// sample at the most.
+// Groups depend on the number of samples alone, cover them in order, and differ by at most one sample.
 func TestGroups(t *testing.T) {
 	for n := 1; n < 300; n++ {
 		at, largest, smallest := 0, 0, n

@@ -10,16 +10,16 @@ import (
 // profile adds up the time of the kernels.
 type profile struct {
 	sync.Mutex
-	operator string    // that runs,
-	since    time.Time // and since when
+	operator string    // the current one
+	since    time.Time // when it began
 	threads  int
 	list     []*model.KernelTime
 }
 
-// waiting is what an operator's threads do beside its kernels.
+// waiting names the time of an operator's threads outside its kernels.
 const waiting = "waiting for threads, and between kernels"
 
-// begin says which operator calls kernels from now on. p is nil while nothing is profiled.
+// begin makes operator the current one, which calls kernels from now on. p is nil outside a profile.
 func (p *profile) begin(operator string) {
 	if p != nil {
 		p.end()
@@ -27,8 +27,8 @@ func (p *profile) begin(operator string) {
 	}
 }
 
-// end counts the time of the operator that ends here on every thread, less that of its kernels,
-// which add takes away.
+// end counts the time of the operator that ends here as waiting, on every thread; add subtracts the time
+// of its kernels.
 func (p *profile) end() {
 	if now := time.Now(); p.operator != "" {
 		p.entry(waiting).Time += time.Duration(p.threads) * now.Sub(p.since)
@@ -38,7 +38,7 @@ func (p *profile) end() {
 	}
 }
 
-// entry returns the entry of a kernel of the operator that runs.
+// entry returns the entry of a kernel of the current operator.
 func (p *profile) entry(kernel string) *model.KernelTime {
 	for _, k := range p.list {
 		if k.Operator == p.operator && k.Name == kernel {

@@ -9,8 +9,8 @@ import (
 	"crnn/model"
 )
 
-// What reserve counts is what a network has after a training step and an evaluation: not less, or
-// a batch would be let in that does not fit, and not much more.
+// reserve counts the memory that a network has after a training step and an evaluation: not less, which
+// would accept a batch that does not fit, and not much more.
 func TestReserveCountsWhatIsAllocated(t *testing.T) {
 	wide := model.Default()
 	wide.InputSize, wide.HiddenSize, wide.NumLayers = 28, 256, 3
@@ -45,7 +45,9 @@ func TestReserveCountsWhatIsAllocated(t *testing.T) {
 		if testing.Short() && (c.batch > 50 || c.config.HiddenSize > 512) {
 			continue // minutes, in an emulator
 		}
-		t.Run(fmt.Sprintf("channels=%d/kernel=%d/hidden=%d/batch=%d/threads=%d/bf16=%v", c.config.Channels[0], c.config.Kernel, c.config.HiddenSize, c.batch, c.threads, c.bf16), func(t *testing.T) {
+		name := fmt.Sprintf("channels=%d/kernel=%d/hidden=%d/batch=%d/threads=%d/bf16=%v",
+			c.config.Channels[0], c.config.Kernel, c.config.HiddenSize, c.batch, c.threads, c.bf16)
+		t.Run(name, func(t *testing.T) {
 			be, err := New(Options{Threads: c.threads, BF16: c.bf16})
 			if errors.Is(err, ErrNoBF16) {
 				t.Skip(err) // there is nothing to count
@@ -53,7 +55,8 @@ func TestReserveCountsWhatIsAllocated(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			images, err := be.NewImages(make([]uint8, c.batch*c.config.ImageHeight*c.config.ImageWidth), make([]uint8, c.batch), c.config.ImageHeight, c.config.ImageWidth)
+			height, width := c.config.ImageHeight, c.config.ImageWidth
+			images, err := be.NewImages(make([]uint8, c.batch*height*width), make([]uint8, c.batch), height, width)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -69,8 +72,8 @@ func TestReserveCountsWhatIsAllocated(t *testing.T) {
 			allocated := alive() - before
 			runtime.KeepAlive(net)
 			t.Logf("reserved %.1f MB, allocated %.1f MB", float64(be.reserved)/1e6, float64(allocated)/1e6)
-			// Offsets and vectors of a channel or unit are not worth counting. A thread has scratch once
-			// it has had work, and of 16 not all have.
+			// reserve leaves out offsets, and vectors of one element per channel or unit. A thread has
+			// scratch only after its first work, and not all of 16 threads get work.
 			if be.reserved < allocated*98/100 || c.threads <= 2 && be.reserved > allocated*5/4 {
 				t.Errorf("reserved %d bytes, allocated %d", be.reserved, allocated)
 			}
@@ -81,7 +84,7 @@ func TestReserveCountsWhatIsAllocated(t *testing.T) {
 // alive returns the bytes of the heap that are in use.
 func alive() int64 {
 	runtime.GC()
-	runtime.GC() // what a finaliser kept
+	runtime.GC() // memory that a finaliser kept
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)

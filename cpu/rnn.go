@@ -7,25 +7,25 @@ import (
 	"crnn/rng"
 )
 
-// rnn is what both ways of computing the unrolled tanh RNN share: panelRNN and tiledRNN.
+// rnn is the common part of panelRNN and tiledRNN, the two ways of computing the unrolled tanh RNN.
 //
-// A thread takes a chunk of samples through all layers and time steps, so that no thread waits
-// for another at a step. The rows of a chunk lie together, with time outermost: row t·m+b holds
-// step t of its sample b of m, padded to lanes. Only what Backward needs is kept beyond a chunk.
+// A thread takes a chunk of samples through all layers and time steps, so that no thread waits for
+// another at a step. The rows of a chunk lie together, with time outermost: of m samples, row t·m+b
+// holds step t of sample b, padded. Only data for Backward is kept after a chunk.
 type rnn struct {
 	be *Backend
 	model.RNNSpec
 
 	hiddenP, inP int // Hidden and In, padded
 	layers       []rnnLayer
-	packed       int64     // the version of the parameters whose weights are packed
+	packed       int64     // version of the packed weights: see Backend.weights
 	threshold    uint32    // a 16-bit word below it drops a unit
 	keepScale    float32   // of kept units
 	sums         []float32 // gradients per group
-	groupSize    int       // elements of one group's
+	groupSize    int       // elements of a group's gradients
 }
 
-// rnnLayer is a layer with what both ways keep of it.
+// rnnLayer is a layer and the data that both ways keep for it.
 type rnnLayer struct {
 	model.RNNLayer
 	width, widthP   int       // units of its input, and padded
@@ -35,7 +35,7 @@ type rnnLayer struct {
 	dIH, dHH, dBias int       // offsets in a group's gradients
 }
 
-// newRNN returns the RNN without the parts of either way.
+// newRNN returns the common part of the RNN.
 func newRNN(be *Backend, spec model.RNNSpec) (*rnn, error) {
 	if err := spec.Check(); err != nil {
 		return nil, err
@@ -67,7 +67,8 @@ func newRNN(be *Backend, spec model.RNNSpec) (*rnn, error) {
 	return r, nil
 }
 
-// makeBackward allocates what training needs, for a number of groups, and reports whether it was missing.
+// makeBackward allocates the memory of training, given the number of groups. It reports whether that was
+// missing.
 func (r *rnn) makeBackward(groups int) bool {
 	if r.sums != nil {
 		return false
@@ -85,11 +86,11 @@ func (r *rnn) makeBackward(groups int) bool {
 	return true
 }
 
-// drops says whether layer i has dropout.
+// drops reports whether layer i has dropout.
 func (r *rnn) drops(i int) bool { return r.threshold > 0 && i < len(r.layers)-1 }
 
-// stale says whether the parameters have changed since the weights were packed. They count as packed
-// from then on, and the biases are added.
+// stale reports whether the parameters have changed since the weights were packed. If so, it adds up the
+// biases, and the caller packs the weights.
 func (r *rnn) stale() bool {
 	if r.packed == r.be.weights {
 		return false
@@ -104,7 +105,7 @@ func (r *rnn) stale() bool {
 	return true
 }
 
-// dropout returns what the masks of layer i are made of, for samples from number lo of the pass on.
+// dropout returns the parameters of layer i's masks, for samples from number lo of the pass on.
 func (r *rnn) dropout(i int, p model.Pass, lo int) *rnnDropout {
 	return &rnnDropout{
 		seed: r.Seed, step: p.Step, purpose: uint32(rng.Dropout.Sub(i)), first: uint64(p.First + lo),
@@ -158,7 +159,7 @@ func (r *rnn) biasGradient(i int, sums []float32, begin bool) []float32 {
 	return dBias
 }
 
-// sumGradients computes the gradients of all parameters from those of all groups.
+// sumGradients adds up the gradients of all groups and writes them to the gradients of the parameters.
 func (r *rnn) sumGradients(groups int) {
 	total := r.be.sumGroups(r.sums, r.groupSize, groups)
 	r.be.pool.run(2*len(r.layers), func(_, i int) {

@@ -6,7 +6,7 @@ import "crnn/model"
 // so that they stay in a core's cache while all of its tiles pass over them.
 const gradientRows = 128
 
-// panelRNN is the RNN with weights in panels. The input's part of all steps is one product.
+// panelRNN is the RNN with weights in panels. One product computes the input's part of all steps.
 type panelRNN struct {
 	*rnn
 	weights    []panelLayer
@@ -27,7 +27,7 @@ type panelLayer struct {
 	kept           []float32 // the next layer's input, of training
 }
 
-// panelScratch is what one thread works in: rows of a chunk.
+// panelScratch is the working memory of one thread: rows of a chunk.
 type panelScratch struct {
 	x0   []float32    // in eval mode, layer 0's input
 	h    [2][]float32 // in eval mode, outputs: of a layer, and of the one below
@@ -36,7 +36,7 @@ type panelScratch struct {
 	bf16 [2][]float32 // operands in bfloat16
 }
 
-// newPanelRNN completes an RNN.
+// newPanelRNN completes base.
 func newPanelRNN(base *rnn) (*panelRNN, error) {
 	r := &panelRNN{rnn: base, threads: make([]panelScratch, base.be.pool.threads)}
 	rows, chunk := r.TimeSteps*r.MaxBatch, min(chunkSamples, r.MaxBatch)*r.TimeSteps
@@ -58,7 +58,7 @@ func newPanelRNN(base *rnn) (*panelRNN, error) {
 	return r, nil
 }
 
-// prepareTraining allocates what training needs.
+// prepareTraining allocates the memory of training.
 func (r *panelRNN) prepareTraining() {
 	if !r.makeBackward(groups(r.MaxBatch)) {
 		return
@@ -100,7 +100,7 @@ func (r *panelRNN) pack() {
 	})
 }
 
-// panelChunk is a chunk of samples in the hands of a thread.
+// panelChunk is a chunk of samples on one thread.
 type panelChunk struct {
 	*panelRNN
 	lo, hi  int // samples
@@ -140,7 +140,7 @@ func (c *panelChunk) h(i int) []float32 {
 	return c.own(&c.scratch.h[i%2], c.hiddenP)
 }
 
-// kept returns the mask of layer i and its outputs after dropout, or nil and its outputs.
+// kept returns the mask of layer i and its outputs after dropout; without dropout, nil and its outputs.
 func (c *panelChunk) kept(i int) (keep []uint8, kept []float32) {
 	if c.train && c.drops(i) {
 		return rowsOf(c, c.layers[i].keep, c.hiddenP), rowsOf(c, c.weights[i].kept, c.hiddenP)
@@ -160,7 +160,7 @@ func (c *panelChunk) input(i int) (in []float32, width int) {
 	return c.own(&c.scratch.x0, c.inP), c.inP
 }
 
-// offsets returns those of rows of that length.
+// offsets returns the offsets of rows of width elements.
 func (c *panelChunk) offsets(width int) []int32 {
 	if width == c.hiddenP {
 		return c.row[:c.rows()]
@@ -173,14 +173,16 @@ func (c *panelChunk) dz(i int) []float32 { return c.own(&c.scratch.dz[(i+1)%2], 
 
 // shape returns the sizes of a chunk.
 func (c *panelChunk) shape() *rnnShape {
-	s := &rnnShape{steps: int64(c.TimeSteps), samples: int64(c.hi - c.lo), units: int64(c.Hidden), hidden: int64(c.hiddenP)}
+	s := &rnnShape{
+		steps: int64(c.TimeSteps), samples: int64(c.hi - c.lo), units: int64(c.Hidden), hidden: int64(c.hiddenP),
+	}
 	if c.be.bf16 {
 		s.bf16 = 1
 	}
 	return s
 }
 
-// recurrent returns recurrent weights as rnnForward and rnnBackward want them.
+// recurrent returns recurrent weights as rnnForward and rnnBackward take them.
 func (c *panelChunk) recurrent(p *panels) []float32 {
 	if c.be.bf16 {
 		return p.bf16.values
@@ -270,7 +272,7 @@ func (r *panelRNN) Backward(p model.Pass) {
 //
 //	DWeightIH = Σ dzᵀ in,  DWeightHH = Σ dz[t]ᵀ h[t-1],  DBiasIH = DBiasHH = Σ dz
 //
-// to sums while all of these are still in the core's cache, or begins them.
+// to sums or, with begin, starts the sums. All operands are still in the core's cache then.
 func (c *panelChunk) backward(i int, sums []float32, begin bool) {
 	l, w, h, dz, m := &c.layers[i], &c.weights[i], c.h(i), c.dz(i), c.hi-c.lo
 	shape := c.shape()
@@ -278,7 +280,8 @@ func (c *panelChunk) backward(i int, sums []float32, begin bool) {
 		shape.lastOnly = 1
 	}
 	keep, _ := c.kept(i)
-	c.be.rnnBackward(shape, c.row, c.recurrent(w.hhBack), h, keep, c.keepScale, dz, c.biasGradient(i, sums, begin), c.step())
+	c.be.rnnBackward(shape, c.row, c.recurrent(w.hhBack), h, keep, c.keepScale, dz,
+		c.biasGradient(i, sums, begin), c.step())
 
 	in, width := c.input(i)
 	c.addOuterProducts(sums[l.dIH:], dz, in, c.rows(), width, begin)
@@ -286,7 +289,8 @@ func (c *panelChunk) backward(i int, sums []float32, begin bool) {
 	c.product(dz, c.hiddenP, width, w.ihBack, addNothing, nil, c.dz(i-1))
 }
 
-// addOuterProducts adds dzᵀ in, of so many rows, to sum [Hidden][width], or begins it.
+// addOuterProducts adds dzᵀ in, over the given number of rows, to sum [Hidden][width] or, with begin,
+// starts the sum.
 func (c *panelChunk) addOuterProducts(sum, dz, in []float32, rows, width int, begin bool) {
 	sumRow := c.hiddenUnit
 	if width != c.hiddenP {

@@ -4,10 +4,10 @@ import (
 	"crnn/model"
 )
 
-// tiledRNN is the RNN by products in tiles of bfloat16. It differs from panelRNN in three things. A chunk
+// tiledRNN is the RNN with products in tiles of bfloat16. It differs from panelRNN in three ways. A chunk
 // has up to tileRows samples, which take hardly longer than half as many. The product with a layer's
-// input is part of the recurrence, since its sum lies in the tiles then. And training keeps of a layer
-// its outputs in float32 and the mask alone: Backward makes its operands from them.
+// input is part of the recurrence, where it runs between the vectors' work on tanh. And training keeps
+// only a layer's outputs in float32 and the mask: Backward makes its operands from them.
 type tiledRNN struct {
 	*rnn
 	weights  []tiledLayer
@@ -19,10 +19,10 @@ type tiledRNN struct {
 // tiledLayer holds a layer's weights as right factors: for Forward, and for Backward.
 type tiledLayer struct{ ih, hh, ihBack, hhBack []uint32 }
 
-// tiledRNNScratch is what one thread works in: rows of a chunk.
+// tiledRNNScratch is the working memory of one thread: rows of a chunk.
 type tiledRNNScratch struct {
 	x0          []float32    // layer 0's input
-	in, out     []uint16     // a layer's input in bfloat16, and its output; dz
+	in, out     []uint16     // a layer's input in bfloat16, and its output; in Backward, out is dz
 	state       []uint16     // of a step
 	h           []float32    // of a step, in eval mode
 	dy          [2][]float32 // gradients of outputs: of a layer and of the one below
@@ -50,11 +50,11 @@ func newTiledRNN(base *rnn) (*tiledRNN, error) {
 	return r, nil
 }
 
-// groups returns a number of groups, larger ones than the pool's: a sample more in a chunk costs less than
-// a chunk.
+// groups returns the number of groups. They are larger than the pool's: one more sample in a chunk costs
+// less than one more chunk.
 func (r *tiledRNN) groups(n int) int { return min(max(n/12, 1), 16) }
 
-// prepareTraining allocates what training needs.
+// prepareTraining allocates the memory of training.
 func (r *tiledRNN) prepareTraining() {
 	if !r.makeBackward(r.groups(r.MaxBatch)) {
 		return
@@ -90,7 +90,7 @@ func (r *tiledRNN) pack() {
 	})
 }
 
-// tiledChunk is a chunk of samples in the hands of a thread.
+// tiledChunk is a chunk of samples on one thread.
 type tiledChunk struct {
 	*tiledRNN
 	lo, hi int // samples
@@ -199,7 +199,7 @@ func (r *tiledRNN) Backward(p model.Pass) {
 	n, top := p.Samples, len(r.layers)-1
 	count := r.groups(n)
 	r.be.pool.run(count, func(thread, i int) {
-		// First those groups that Forward came to last: their outputs may still be in the core's cache.
+		// It begins with the groups that Forward ended with: their outputs may still be in the core's cache.
 		g := (i + max(count-r.be.pool.threads, 0)) % count
 		sums := part(r.sums, g, r.groupSize)
 		r.chunks(thread, g, n, func(c *tiledChunk, begin bool) {
@@ -214,7 +214,7 @@ func (r *tiledRNN) Backward(p model.Pass) {
 	r.sumGradients(r.groups(n))
 }
 
-// backward goes back through layer i, as panelChunk's does.
+// backward computes the gradients of layer i and of its input, like panelChunk.backward.
 func (c *tiledChunk) backward(i int, sums []float32, begin bool) {
 	l, w, own := &c.layers[i], &c.weights[i], c.own
 	h, rows := tiledOf(c, l.h), int64(c.rows())
@@ -227,7 +227,9 @@ func (c *tiledChunk) backward(i int, sums []float32, begin bool) {
 		own.dy[i%2], dz, own.dy[(i+1)%2], c.biasGradient(i, sums, begin), own.step)
 
 	terms := (rows + tileTerms - 1) / tileTerms
-	pack := tilePack{rows: rows, columns: int64(c.hiddenP), srcRow: int64(c.hiddenP), outer: terms * tileSize, scale: c.keepScale}
+	pack := tilePack{
+		rows: rows, columns: int64(c.hiddenP), srcRow: int64(c.hiddenP), outer: terms * tileSize, scale: c.keepScale,
+	}
 	left := pack
 	left.narrow, left.transposed = 1, 1
 	c.be.tilePack(&left, own.left, floatsOf(dz), nil)
@@ -248,7 +250,8 @@ func (c *tiledChunk) backward(i int, sums []float32, begin bool) {
 	c.addOuterProducts(sums[l.dHH:], terms, c.hiddenP, begin)
 }
 
-// addOuterProducts adds the product of the left and the right factor to sum [hiddenP][width], or begins it.
+// addOuterProducts adds the product of the left and the right factor to sum [hiddenP][width] or, with
+// begin, starts the sum.
 func (c *tiledChunk) addOuterProducts(sum []float32, terms int64, width int, begin bool) {
 	s := &tileShape{
 		blocks: int64(c.hiddenP / tileRows), rows: tileRows, columns: int64(width / tileRows), terms: terms,
@@ -257,8 +260,8 @@ func (c *tiledChunk) addOuterProducts(sum []float32, terms int64, width int, beg
 	if begin {
 		s.add = addNothing
 	}
-	c.be.tileProduct(s, steps(c.hiddenP/tileRows, int(terms)*2*tileSize), steps(c.hiddenP/tileRows, tileRows*width), c.gradTerm,
-		halvesOf(c.own.left), c.own.right, nil, sum)
+	c.be.tileProduct(s, steps(c.hiddenP/tileRows, int(terms)*2*tileSize), steps(c.hiddenP/tileRows, tileRows*width),
+		c.gradTerm, halvesOf(c.own.left), c.own.right, nil, sum)
 }
 
 var _ model.RNN = (*tiledRNN)(nil)

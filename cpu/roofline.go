@@ -6,11 +6,11 @@ import (
 	"crnn/model"
 )
 
-// profileSteps is how often Profile runs its body: one step alone is as noisy as the machine.
+// profileSteps is the number of times that Profile runs its body: a single step is as noisy as the machine.
 const profileSteps = 20
 
-// Profile implements model.Profiler. The time of a kernel is the mean over some steps, and
-// over the threads: what all of them spent in it, divided by their number.
+// Profile implements model.Profiler. The time of a kernel is the mean over some steps and over the
+// threads: the sum of all threads, divided by their number.
 func (be *Backend) Profile(body func()) ([]model.KernelTime, error) {
 	plain := be.kernels
 	be.peak = be.measurePeak()
@@ -33,10 +33,10 @@ func (be *Backend) Profile(body func()) ([]model.KernelTime, error) {
 	return times, be.err
 }
 
-// Peak implements model.Profiler: the best before and after the last Profile.
+// Peak implements model.Profiler: the best of the measurements before and after the last Profile.
 func (be *Backend) Peak() float64 { return be.peak }
 
-// measurePeak returns how many floating-point operations a second all threads make together, by
+// measurePeak returns the floating-point operations per second of all threads together, measured by
 // multiply-adds in registers.
 func (be *Backend) measurePeak() float64 {
 	const rounds, iterations = 5, 1 << 20

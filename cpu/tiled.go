@@ -1,8 +1,9 @@
 package cpu
 
-// tiled is a convolution of any size as one sum of products in tiles of bfloat16. The rows of a tile are
-// neighbouring pixels of a row, and its terms lie next to each other in the padded image: with many input
-// channels the channels of a pixel (channels inside), with few a row of the filter (channels outside).
+// tiled computes a convolution of any size by products in tiles of bfloat16. The rows of a tile are
+// neighbouring pixels of a row, and its terms lie next to each other in the padded image. With many input
+// channels, the terms are the channels of a pixel (channels inside); with few, the pixels under a row of
+// the filter (channels outside).
 type tiled struct {
 	be *Backend
 	convSizes
@@ -15,7 +16,7 @@ type tiled struct {
 	gradA, gradC  []int32
 	gradTerm      []int32
 	rows          []float32 // the filters as [In·K·K][outP]
-	sums          []float32 // of every group, their gradient in the same order
+	sums          []float32 // per group, their gradient in the same order
 	threads       []tiledScratch
 }
 
@@ -26,7 +27,7 @@ type tiledProduct struct {
 	filters          []uint32
 }
 
-// tiledScratch is what one thread works in.
+// tiledScratch is the working memory of one thread.
 type tiledScratch struct {
 	first, last []uint16 // x with channels outside and inside
 	dz          []uint16 // channels inside
@@ -60,13 +61,14 @@ func newTiled(be *Backend, sizes convSizes) *tiled {
 
 	d.gradient = tileShape{
 		rows: tileRows, columns: int64(d.outP / tileRows), terms: int64(terms),
-		rowA: d.image.plane, rowB: int64(d.outP), rowC: int64(k * k * d.outP), termB: int64(tileRows * d.outP), columnB: tileRows,
+		rowA: d.image.plane, rowB: int64(d.outP), rowC: int64(k * k * d.outP),
+		termB: int64(tileRows * d.outP), columnB: tileRows,
 	}
 	d.gradTerm = steps(terms, tileTerms)
 	if d.fewInputs { // the rows of a tile are the elements of a filter's row
 		d.gradient.rows, d.gradient.rowA, d.gradient.rowC = int64(k), 1, int64(d.outP)
 		d.gradA, d.gradC = d.forward.term, steps(d.in*k, k*d.outP)
-	} else { // input channels
+	} else { // they are input channels
 		for c := 0; c < d.in; c += tileRows {
 			for tap := range k * k {
 				d.gradA = append(d.gradA, int32(c*int(d.image.plane)+tap/k*row+tap%k))
@@ -89,9 +91,9 @@ func (p *tiledProduct) taps(s *convSizes, channels int) {
 	}
 }
 
-// init sets everything else: pixel is the distance of pixels in the padded image, out in the other.
+// init sets everything else. pixel is the distance between pixels in the padded image, out in the result.
 func (p *tiledProduct) init(s *convSizes, pixel, out int) {
-	parts := (s.width + tileRows - 1) / tileRows // of a row; the last one may overlap with that before it
+	parts := (s.width + tileRows - 1) / tileRows // of a row; the last one may overlap the one before
 	rows := (s.width + parts - 1) / parts
 	for i := range s.height {
 		for j := range parts {

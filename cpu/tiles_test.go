@@ -42,7 +42,7 @@ func (d *drawn) halves(n int) []uint16 {
 	return a
 }
 
-// pairs returns n pairs of them.
+// pairs returns n pairs of such numbers.
 func (d *drawn) pairs(n int) []uint32 {
 	a := make([]uint32, n)
 	for i := range a {
@@ -64,7 +64,8 @@ type tileCase struct {
 func drawTiles(d *drawn) *tileCase {
 	s := &tileCase{tileShape: tileShape{
 		blocks: int64(d.size("blocks", 1, 5)), rows: int64(d.size("rows", 1, tileRows)),
-		columns: int64(d.size("columns", 1, 5)), terms: int64(d.size("terms", 1, 4)), add: int64(d.size("add", addNothing, addC)),
+		columns: int64(d.size("columns", 1, 5)), terms: int64(d.size("terms", 1, 4)),
+		add: int64(d.size("add", addNothing, addC)),
 	}}
 	s.rowA = int64(d.size("rowA", 0, 70)) // rows may overlap
 	s.rowB = tileRows + int64(d.size("gap of B", 0, 9))
@@ -84,7 +85,7 @@ func drawTiles(d *drawn) *tileCase {
 	return s
 }
 
-// The terms are below 1, and each of the sums below their number is rounded once a term at most.
+// The terms are below 1. Partial sums are below the number of terms and are rounded at most once per term.
 func (s *tileCase) tolerance() float64 {
 	n := float64(s.terms*tileTerms + 1)
 	return n * n * ulp / 2
@@ -143,7 +144,8 @@ func TestTilePack(t *testing.T) {
 		}
 		s.outer = inner*tileSize + int64(d.size("outer gap", 0, 9))
 		src := d.floats(int(s.rows * s.srcRow))
-		copy(src, []float32{float32(math.Inf(1)), math.MaxFloat32, 1 + 1./256, 1 + 3./256, float32(math.NaN())}[:min(5, len(src))])
+		special := []float32{float32(math.Inf(1)), math.MaxFloat32, 1 + 1./256, 1 + 3./256, float32(math.NaN())}
+		copy(src, special[:min(5, len(src))])
 		var keep []uint8
 		if s.pairColumns == 0 {
 			s.zeroRows = int64(d.size("zero rows", 0, int(s.rows)))
@@ -159,7 +161,7 @@ func TestTilePack(t *testing.T) {
 				for i := range keep {
 					keep[i] = uint8(d.stream.Below(2))
 				}
-				// Infinite and NaN, dropped: 0.
+				// A dropped infinity or NaN becomes 0.
 			}
 		}
 		run := func(k kernels) []uint32 {
@@ -198,7 +200,8 @@ func TestTileImage(t *testing.T) {
 func TestTilePoolBackward(t *testing.T) {
 	eachTiles(t, func(d *drawn, k kernels) {
 		s := &poolShape{
-			height: int64(2 * d.size("height", 1, 4)), width: int64(2 * d.size("width", 1, 5)), channels: int64(lanes * d.size("channels", 1, 3)),
+			height: int64(2 * d.size("height", 1, 4)), width: int64(2 * d.size("width", 1, 5)),
+			channels: int64(lanes * d.size("channels", 1, 3)),
 		}
 		s.outPixel = s.channels + int64(d.size("pixel gap", 0, 9))
 		s.outRow = s.width*s.outPixel + int64(d.size("row gap", 0, 9))
@@ -238,12 +241,14 @@ func TestTilePoolBackward(t *testing.T) {
 func TestTileRNN(t *testing.T) {
 	eachTiles(t, func(d *drawn, k kernels) {
 		s := &tileRNN{
-			steps: int64(d.size("steps", 1, 5)), samples: int64(d.size("samples", 1, tileRows)), lastOnly: int64(d.size("last only", 0, 1)),
-			hidden: int64(tileTerms * d.size("hidden", 1, 5)), in: int64(tileTerms * d.size("in", 1, 5)),
+			steps: int64(d.size("steps", 1, 5)), samples: int64(d.size("samples", 1, tileRows)),
+			lastOnly: int64(d.size("last only", 0, 1)),
+			hidden:   int64(tileTerms * d.size("hidden", 1, 5)), in: int64(tileTerms * d.size("in", 1, 5)),
 		}
 		dropout := &rnnDropout{
-			seed: d.stream.Seed, step: rapid.Uint64().Draw(d.T, "step"), purpose: uint32(rng.Dropout.Sub(d.size("layer", 0, 255))),
-			first: uint64(rapid.Uint32().Draw(d.T, "first")), blocks: uint64(s.hidden) / 8,
+			seed: d.stream.Seed, step: rapid.Uint64().Draw(d.T, "step"),
+			purpose: uint32(rng.Dropout.Sub(d.size("layer", 0, 255))),
+			first:   uint64(rapid.Uint32().Draw(d.T, "first")), blocks: uint64(s.hidden) / 8,
 			threshold: uint64(d.size("threshold", 0, 1<<16)), scale: 1.7,
 		}
 		size, rows := int(s.samples*s.hidden), int(s.steps*s.samples)
@@ -279,7 +284,8 @@ func TestTileRNN(t *testing.T) {
 			h, out := make([]float32, rows*int(s.hidden)), make([]uint16, rows*int(s.hidden))
 			dz := make([]uint16, rows*int(s.hidden))
 			dx, last := make([]float32, rows*int(s.in)), make([]float32, size)
-			k.tileRNNForward(&s, term, wIH, wHH, bias, in, last, clone(out), state, step, dropout, keep) // a step's room for all
+			// First with room for the outputs of one step only.
+			k.tileRNNForward(&s, term, wIH, wHH, bias, in, last, clone(out), state, step, dropout, keep)
 			s.hStep = int64(size)
 			k.tileRNNForward(&s, term, wIH, wHH, bias, in, h, out, state, step, dropout, keep)
 			d.equal("last", last, h[(int(s.steps)-1)*size:], 0)
@@ -291,7 +297,8 @@ func TestTileRNN(t *testing.T) {
 		if diff := cmp.Diff(wantKeep, gotKeep); diff != "" {
 			d.Fatalf("keep (-want +got):\n%s", diff)
 		}
-		// As in TestRNN; what is in bfloat16 may be rounded to either of two besides, which are below 4 and 2^-6 apart.
+		// As in TestRNN. Besides, values in bfloat16 may be rounded to either of two neighbours, which are
+		// below 4 and so 2^-6 apart.
 		n := float64(s.hidden + s.in)
 		for i, name := range []string{"h", "out", "dz", "dx", "dbias"} {
 			tolerance := 4 * float64(s.steps) * ((n+8)*ulp + 1/(256*float64(min(s.hidden, s.in))))
@@ -308,7 +315,7 @@ func TestTileRNN(t *testing.T) {
 	})
 }
 
-// The tanh of tiles has a reciprocal in place of a division, and is as exact. The arguments are a bias.
+// The tanh of tiles has a reciprocal in place of a division and is as exact. The bias holds the arguments.
 func TestTileTanh(t *testing.T) {
 	for _, k := range slices.Concat(forTests, available()) {
 		if !k.hasTiles() {
@@ -350,8 +357,8 @@ func TestTileTanh(t *testing.T) {
 	}
 }
 
-// A convolution of any size, and its gradients, of operands that are exact in bfloat16, against float64:
-// what is left is the rounding of sums in float32.
+// A convolution of any size and its gradients agree with float64. Operands are exact in bfloat16, so only
+// the sums in float32 round.
 func TestTiledConvolution(t *testing.T) {
 	eachTiles(t, func(d *drawn, k kernels) {
 		s := convSizes{
@@ -390,10 +397,10 @@ func TestTiledConvolution(t *testing.T) {
 			image := part(x, b, s.in*pixels)
 			c.convolvePool(0, image, zeros, &normalisation{zeros, ones, zeros}, part(y, b, pixels/4*s.outP))
 			c.convolve(0, image, zeros, part(z, b, pixels*s.outP))
-			// dz = kZ z, for a z that is dz and kZ = 1
+			// dz is kZ z here: it is given as z, with kZ = 1.
 			c.poolGradient(0, &poolGradient{
-				normalisation{zeros, zeros, zeros}, part(dz, b, pixels*s.outP), make([]uint8, pixels/4*s.outP), make([]float32, pixels/4*s.outP),
-				ones, zeros, make([]float32, s.outP), true,
+				normalisation{zeros, zeros, zeros}, part(dz, b, pixels*s.outP), make([]uint8, pixels/4*s.outP),
+				make([]float32, pixels/4*s.outP), ones, zeros, make([]float32, s.outP), true,
 			})
 			c.gradients(0, 0, b == 0, image, part(dx, b, s.in*pixels))
 		}
@@ -403,9 +410,11 @@ func TestTiledConvolution(t *testing.T) {
 			got   []float32
 			exact []float64
 		}{{"z", z, exact.z}, {"y", y, exact.y}, {"dx", dx, exact.dx}, {"dw", dw, exact.dw}} {
+			// The terms are below 1 and have random signs: partial sums of n terms are of the order of √n, and
+			// so n random roundings of them add up to n ulp.
+			tolerance := float64(s.kernel*s.kernel*max(s.in, s.out)+n*pixels) * ulp
 			for i, want := range of.exact {
-				// Sums of so many terms below 1, whose signs are random, each rounded where it is of the order of its root.
-				if terms := float64(s.kernel*s.kernel*max(s.in, s.out) + n*pixels); !(math.Abs(float64(of.got[i])-want) <= terms*ulp) {
+				if !(math.Abs(float64(of.got[i])-want) <= tolerance) {
 					d.Fatalf("%s[%d] = %v, want %v", of.name, i, of.got[i], want)
 				}
 			}

@@ -4,22 +4,22 @@ package cpu
 // Computations", 1980; Lavin and Gray: "Fast Algorithms for Convolutional Neural Networks", 2016).
 // For the 6x6 inputs d around a tile of 2x2 outputs and a filter g,
 //
-//	Y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A,
+//	Y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A.
 //
-// and summed over input channels the product inside is a matrix product for each of 36
-// frequencies: 36 multiplications in place of 100. The matrices of F(2, 5) evaluate and interpolate
-// polynomials at 0, 1, -1, 2, -1/2 and ∞. Of the points with small numbers these round
-// least: the error of outputs is 2.4 times that of a plain sum in float32, of inputs' gradients
-// twice, of filters' gradients five times (TestWinogradError).
+// Summed over input channels, the product inside is one matrix product for each of 36 frequencies: 36
+// multiplications in place of 100. The matrices of F(2, 5) evaluate and interpolate polynomials at 0, 1,
+// -1, 2, -1/2 and ∞. Among points with small numbers these round least. Relative to a plain sum in
+// float32, the error of outputs is 2.4 times as large, of inputs' gradients twice, of filters' gradients
+// five times (TestWinogradError).
 //
-// Gradients are the adjoint of the same: with q = A dz Aᵀ, that of the input is
-// B [ (G g Gᵀ) ⊙ q ] Bᵀ, that of the filter Gᵀ [ (Bᵀ d B) ⊙ q ] G.
+// Gradients are adjoints of the same formula. With q = A dz Aᵀ, the input's gradient is
+// B [ (G g Gᵀ) ⊙ q ] Bᵀ, the filter's Gᵀ [ (Bᵀ d B) ⊙ q ] G.
 //
-// In eval mode a tile has 4x2 outputs, and its matrices on the left are those of F(4, 5), with the
-// points 0, ±1, ±2, ±1/2 and ∞: 48 multiplications in place of 200. It rounds more, and half of
-// that is made good by two sums that take turns at the channels: behind the pooling, the error is
-// three times that of a plain sum. Training does without: its gradients would err more, and the
-// pooling's gradient goes to another element wherever the error exchanges two that are nearly equal.
+// In eval mode in fp32 a tile has 4x2 outputs. Its matrices on the left belong to F(4, 5), with the
+// points 0, ±1, ±2, ±1/2 and ∞: 48 multiplications in place of 200. This rounds more; two sums that take
+// the channels in turn halve the additional error. After pooling, the error is three times that of a
+// plain sum. Training keeps the smaller tiles: larger ones would make gradients less accurate, and the
+// pooling's gradient goes to another element wherever the error exchanges two nearly equal ones.
 
 // winogradPixelRows is the largest number of rows of pixels whose tiles are transformed at once, so that
 // the transformed arrays of both sides stay in a core's cache.
@@ -34,7 +34,7 @@ type winograd struct {
 	inSize, outSize int             // elements of the transformed arrays, of the larger tiling
 	rows            []float32       // the filters, or their gradients, as [In·25][outP]
 	backward        winogradFilters // [36][outP][inP]
-	sums            []float32       // of every group, like the filters of train
+	sums            []float32       // per group, in the order of train's filters
 	channel, sumRow []int32         // offsets of input channels in a tile, and in sums
 	threads         []winogradScratch
 }
@@ -61,7 +61,10 @@ type winogradSide struct {
 type winogradFilters struct{ values, bf16 []float32 }
 
 func newWinogradTiling(s *convSizes, tileHeight int) *winogradTiling {
-	t := &winogradTiling{tileHeight: tileHeight, rows: (s.height + tileHeight - 1) / tileHeight, tiles: s.width / 2, frequencies: 6 * (tileHeight + 4)}
+	t := &winogradTiling{
+		tileHeight: tileHeight, rows: (s.height + tileHeight - 1) / tileHeight, tiles: s.width / 2,
+		frequencies: 6 * (tileHeight + 4),
+	}
 	most := min(winogradPixelRows/tileHeight, t.rows) * t.tiles
 	t.input, t.output = newWinogradSide(most, s.inP), newWinogradSide(most, s.outP)
 	return t
@@ -72,7 +75,7 @@ func newWinogradSide(tiles, channels int) winogradSide {
 	return winogradSide{channels, tiles*channels + lanes, steps(tiles, channels), steps(tiles, channels/2)}
 }
 
-// winogradScratch is what one thread works in.
+// winogradScratch is the working memory of one thread.
 type winogradScratch struct {
 	x, dx []float32 // padded images
 	image []float32 // without border
@@ -85,7 +88,7 @@ func newWinograd(be *Backend, sizes convSizes) *winograd {
 	w := &winograd{be: be, convSizes: sizes, threads: make([]winogradScratch, be.pool.threads)}
 	w.train = newWinogradTiling(&sizes, 2)
 	w.eval = w.train
-	if !be.bf16 { // whose error of 1.3 % the larger tile would make 2 %
+	if !be.bf16 { // the larger tile would raise the error of bfloat16 from 1.3 % to 2 %
 		w.eval = newWinogradTiling(&sizes, 4)
 		w.eval.twoSums = 1
 	}
@@ -99,7 +102,7 @@ func newWinograd(be *Backend, sizes convSizes) *winograd {
 
 func (w *winograd) filterSize() int { return w.inP * w.outP }
 
-// xSize returns the elements of a padded image below which the last tiles of any tiling find zeros.
+// xSize returns the elements of a padded image with zeros below it for the last tiles of any tiling.
 func (w *winograd) xSize() int { return (w.eval.rows*w.eval.tileHeight + 4) * w.paddedRow(w.inP) }
 
 func (w *winograd) memory(n int) int {
@@ -118,7 +121,7 @@ func (w *winograd) pack(weight []float32, train bool) {
 	}
 	w.rows = grow(w.rows, taps*w.outP)
 	if w.outP > w.out {
-		clear(w.rows) // of the padding, where the gradient's was
+		clear(w.rows) // the padding may hold an old gradient
 	}
 	be.transpose(w.rows, weight, w.out, taps, w.outP, taps)
 	t.filters.values = grow(t.filters.values, t.frequencies*w.filterSize())
@@ -128,7 +131,8 @@ func (w *winograd) pack(weight []float32, train bool) {
 	if train {
 		w.backward.values = grow(w.backward.values, 36*w.filterSize())
 		be.pool.run(36, func(_, f int) {
-			be.transpose(part(w.backward.values, f, w.filterSize()), part(t.filters.values, f, w.filterSize()), w.inP, w.outP, w.inP, w.outP)
+			be.transpose(part(w.backward.values, f, w.filterSize()), part(t.filters.values, f, w.filterSize()),
+				w.inP, w.outP, w.inP, w.outP)
 		})
 	}
 	if be.bf16 {
@@ -162,11 +166,13 @@ func (w *winograd) blocks(t *winogradTiling, f func(first int, in, out *winograd
 }
 
 // product computes c = a · filters at all frequencies of the tiles of a shape.
-func (w *winograd) product(s *winogradScratch, t *winogradTiling, tiles *winogradShape, from *winogradSide, a []float32, filters *winogradFilters, to *winogradSide, c []float32) {
+func (w *winograd) product(s *winogradScratch, t *winogradTiling, tiles *winogradShape, from *winogradSide, a []float32,
+	filters *winogradFilters, to *winogradSide, c []float32) {
 	shape := &matmulShape{
 		m: tiles.rows * tiles.tiles, n: int64(to.channels),
-		count: [3]int64{1, 1, int64(from.channels)}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1}, rowB: int64(to.channels),
-		twoSums: t.twoSums, batch: int64(t.frequencies), batchA: int64(from.frequency), batchB: int64(w.filterSize()), batchC: int64(to.frequency),
+		count: [3]int64{1, 1, int64(from.channels)}, strideA: [3]int64{2: 1}, strideB: [3]int64{2: 1},
+		rowB: int64(to.channels), twoSums: t.twoSums, batch: int64(t.frequencies),
+		batchA: int64(from.frequency), batchB: int64(w.filterSize()), batchC: int64(to.frequency),
 	}
 	if !w.be.bf16 {
 		w.be.matmul(shape, from.tile, to.tile, a, filters.values, nil, c)
@@ -189,8 +195,9 @@ func (w *winograd) scratch(thread int) *winogradScratch {
 	return s
 }
 
-// outputs calls f for some rows of tiles at a time, m being their products.
-func (w *winograd) outputs(thread int, t *winogradTiling, x []float32, f func(first int, out *winogradShape, m []float32)) {
+// outputs calls f for some rows of tiles at a time, with their products m.
+func (w *winograd) outputs(thread int, t *winogradTiling, x []float32,
+	f func(first int, out *winogradShape, m []float32)) {
 	be, s := w.be, w.scratch(thread)
 	w.pad(be, s.x, s.image, x, w.inP)
 	w.blocks(t, func(first int, in, out *winogradShape) {
@@ -238,7 +245,8 @@ func (w *winograd) gradients(thread, group int, begin bool, x, dx []float32) {
 		be.winogradInput(in, s.x[first*w.paddedRow(w.inP):], s.in)
 		be.matmul(&matmulShape{
 			m: int64(w.inP), n: int64(w.outP), add: add,
-			count: [3]int64{1, 1, in.rows * in.tiles}, strideA: [3]int64{2: int64(w.inP)}, strideB: [3]int64{2: 1}, rowB: int64(w.outP),
+			count:   [3]int64{1, 1, in.rows * in.tiles},
+			strideA: [3]int64{2: int64(w.inP)}, strideB: [3]int64{2: 1}, rowB: int64(w.outP),
 			batch: 36, batchA: int64(t.input.frequency), batchB: int64(t.output.frequency), batchC: int64(w.filterSize()),
 		}, w.channel, w.sumRow, s.in, s.out, nil, sums)
 		add = addC
@@ -257,7 +265,8 @@ func (w *winograd) prepare(n int) { w.sums = grow(w.sums, 36*groups(n)*w.filterS
 
 func (w *winograd) weightGradient(dw []float32, n int) {
 	w.be.pool.run(w.in, func(_, i int) {
-		w.be.winogradFilterGradient(w.sums[i*w.outP:], w.outP, w.filterSize(), groups(n), 36*w.filterSize(), w.rows[25*i*w.outP:])
+		w.be.winogradFilterGradient(w.sums[i*w.outP:], w.outP, w.filterSize(), groups(n), 36*w.filterSize(),
+			w.rows[25*i*w.outP:])
 	})
 	taps := 25 * w.in
 	w.be.transpose(dw, w.rows, taps, w.out, taps, w.outP)

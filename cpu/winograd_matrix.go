@@ -8,7 +8,7 @@ type winogradMatrix struct {
 	v             [8][8]float32
 }
 
-// winogradMatrices are those of F(m, 5): of the input, the filter and the output, and their transposes.
+// winogradMatrices are the matrices of F(m, 5) for input, filter and output, and their transposes.
 type winogradMatrices struct{ bt, g, at, b, gt, a winogradMatrix }
 
 var (
@@ -87,7 +87,7 @@ func winogradOf(m int) *winogradMatrices {
 	return winograd2
 }
 
-// transform returns l m rᵀ. What is multiplied by 0 does not count, not even NaN.
+// transform returns l m rᵀ. Elements multiplied by 0 do not count, not even NaN.
 func (m *winogradMatrix) transform(l, r *winogradMatrix) *winogradMatrix {
 	var half [8][8]float32
 	out := winogradMatrix{rows: l.rows, columns: r.rows}

@@ -7,15 +7,17 @@ import (
 	"crnn/rng"
 )
 
-// exactConvolution computes a convolution and its gradients in float64.
+// exactConvolution is a convolution and its gradients in float64.
 type exactConvolution struct {
 	convSizes
-	z, dx, dw, y []float64 // y is z through ReLU, pooled
+	z, dx, dw, y []float64 // y is z after ReLU and pooling
 }
 
 func newExact(s convSizes, n int, x, w, dz []float32) *exactConvolution {
 	pixels, taps := s.height*s.width, s.kernel*s.kernel
-	e := &exactConvolution{s, make([]float64, n*pixels*s.outP), make([]float64, n*s.in*pixels), make([]float64, len(w)), nil}
+	e := &exactConvolution{
+		s, make([]float64, n*pixels*s.outP), make([]float64, n*s.in*pixels), make([]float64, len(w)), nil,
+	}
 	for b := range n {
 		for o := range s.out {
 			for c := range s.in {
@@ -48,7 +50,7 @@ func newExact(s convSizes, n int, x, w, dz []float32) *exactConvolution {
 	return e
 }
 
-// rmsError returns the root of the mean square of a - exact, relative to that of exact.
+// rmsError returns the root mean square of a - exact, divided by the root mean square of exact.
 func rmsError(a []float32, exact []float64) float64 {
 	var off, size float64
 	for i, v := range exact {
@@ -58,11 +60,11 @@ func rmsError(a []float32, exact []float64) float64 {
 	return math.Sqrt(off / size)
 }
 
-// The error of Winograd's convolution against float64, beside that of the plain sum in float32,
-// for the recipe's second convolution behind a ReLU. Of the outputs and the inputs' gradient it
-// is twice as large, of the filters' gradient five times: there the plain sum adds up image by
-// image, which rounds little; of the larger tiles in eval mode, behind the pooling, three times.
-// Other kernels than today's may round a little more.
+// The error of Winograd's convolution against float64 has limits, relative to the error of the plain sum
+// in float32, for the recipe's second convolution behind a ReLU. For the outputs and the inputs' gradient
+// it is twice as large. For the filters' gradient it is five times as large: there the plain sum adds up
+// image by image, which rounds little. For the larger tiles of eval mode, after pooling, it is three
+// times as large. The limits leave room for kernels that round a little more.
 func TestWinogradError(t *testing.T) {
 	const n = 6
 	s := convSizes{in: 32, out: 64, height: 14, width: 14, kernel: 5, inP: 32, outP: 64}

@@ -29,13 +29,13 @@ func camel(name string) string {
 	return strings.Join(words, "")
 }
 
-// snakes matches names of C in comments: a_name and A_CONSTANT.
-var snakes = regexp.MustCompile(`\b(?:[A-Za-z]\w*_\w+|LANES)\b`)
+// snakes matches names of C in comments, a_name and A_CONSTANT, and names of files, a_name.go.
+var snakes = regexp.MustCompile(`\b(?:[A-Za-z]\w*_\w+|LANES)\b(?:\.(?:go|h)\b)?`)
 
 // goComment is a comment with Go's names in it.
 func goComment(comment string) string {
 	return snakes.ReplaceAllStringFunc(comment, func(name string) string {
-		if strings.HasSuffix(name, "_go") {
+		if strings.Contains(name, ".") {
 			return name
 		}
 		return camel(name)

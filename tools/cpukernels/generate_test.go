@@ -33,13 +33,15 @@ func TestGeneratedFilesAreUpToDate(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	for from, want := range map[string]string{
-		"matmul": "matmul", "tile_rnn_forward": "tileRNNForward", "w_ih": "wIH", "k_1": "k1", "sum_gz": "sumGZ", "ADD_BIAS": "addBias",
+		"matmul": "matmul", "tile_rnn_forward": "tileRNNForward", "w_ih": "wIH", "k_1": "k1", "sum_gz": "sumGZ",
+		"ADD_BIAS": "addBias",
 	} {
 		if got := camel(from); got != want {
 			t.Errorf("camel(%q) = %q, want %q", from, got, want)
 		}
 	}
-	if got, want := goComment(" see b_c and x.go, a_matrix_go, TILE_ROWS"), " see bC and x.go, a_matrix_go, tileRows"; got != want {
+	want := " see bC and x.go, a_matrix.go, tileRows"
+	if got := goComment(" see b_c and x.go, a_matrix.go, TILE_ROWS"); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
@@ -50,8 +52,14 @@ func TestMistakes(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
 		{"a type that is not known", "\tint64_t steps, samples;\n", "\tstruct other *o;\n", "not a form that is read here"},
 		{"a value", "\tADD_NOTHING,", "\tADD_NOTHING = x,", "not a form that is read here"},
-		{"a parameter", "float *dst, const float *src, int64_t n);", "float dst[3], const float *src, int64_t n);", "narrow: not a parameter"},
-		{"no formula", "\t// transpose writes", "\n\tint64_t (*bare)(int64_t n);\n\t// transpose writes", "no formula above bare"},
+		{
+			"a parameter", "float *dst, const float *src, int64_t n);", "float dst[3], const float *src, int64_t n);",
+			"narrow: not a parameter",
+		},
+		{
+			"no formula", "\t// transpose writes", "\n\tint64_t (*bare)(int64_t n);\n\t// transpose writes",
+			"no formula above bare",
+		},
 		{"a statement", "#endif\n", "int x = 3;\n", "not a form that is read here"},
 	} {
 		broken := strings.Replace(text, c.old, c.new, 1)

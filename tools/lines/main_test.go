@@ -18,7 +18,10 @@ func TestTooLong(t *testing.T) {
 		{"kernels_gen.go", code + "x", nil},
 		{"a.ptx", code + "x", nil},
 		{"a.md", text + "\n" + text + "x\n", []string{"a.md:2: 101 characters, at most 100"}},
-		{"a.md", "| " + text + "\n[a](" + text + ")\n    " + text + "\n```\n" + text + "x\n```\n" + text + "xy", []string{"a.md:7: 102 characters, at most 100"}},
+		{
+			"a.md", "| " + text + "\n[a](" + text + ")\n    " + text + "\n```\n" + text + "x\n```\n" + text + "xy",
+			[]string{"a.md:7: 102 characters, at most 100"},
+		},
 	} {
 		if diff := cmp.Diff(c.want, tooLong(c.path, strings.NewReader(c.text))); diff != "" {
 			t.Errorf("%s %q (-want +got):\n%s", c.path, c.text, diff)
