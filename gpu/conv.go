@@ -276,7 +276,8 @@ func (c *convBlock) backwardConvolution(n int) {
 	across, down := c.weightTiles()
 	share, weightShares := c.weightShares(n)
 	_, biasShares := c.shares(n)
-	c.be.launch(c.outKernels.toWeight(f32(c.X), c.dz, c.taps, c.partials, count, in, out, height, width, kernel, int32(share)),
+	c.be.launch(c.outKernels.toWeight(f32(c.X), c.dz, c.taps, c.partials,
+		count, in, out, height, width, kernel, int32(share)),
 		grid{across, down, weightShares})
 	weights := c.Out * c.In * c.Kernel * c.Kernel
 	c.be.launch(kernels.ConvBackwardWeightSum(c.partials, c.dzSums, f32(c.DWeight), f32(c.DBias),

@@ -58,7 +58,9 @@ func runRNN(t *testing.T, be model.Backend, s rnnSize, change func(model.RNN)) [
 		return a
 	}
 	bound := 1 / math.Sqrt(float64(s.hidden))
-	spec := model.RNNSpec{MaxBatch: s.n, TimeSteps: s.steps, In: s.in, Hidden: s.hidden, Dropout: s.dropout, Seed: 1<<40 + 3}
+	spec := model.RNNSpec{
+		MaxBatch: s.n, TimeSteps: s.steps, In: s.in, Hidden: s.hidden, Dropout: s.dropout, Seed: 1<<40 + 3,
+	}
 	x, dy := array(1, s.n, s.steps, s.in), array(1, s.n, s.hidden)
 	y, dx := array(0, s.n, s.hidden), array(0, s.n, s.steps, s.in)
 	spec.X, spec.Y, spec.DX, spec.DY = x, y, dx, dy

@@ -101,8 +101,9 @@ func TestSetStateRefusesOtherSizes(t *testing.T) {
 
 func TestOptimizerState(t *testing.T) {
 	net := newHostNetwork(t, Default())
-	want := OptimizerState{"adam_m": make([]float32, net.Layout().ParamLen), "adam_v": make([]float32, net.Layout().ParamLen)}
-	for i := range net.Layout().ParamLen {
+	n := net.Layout().ParamLen
+	want := OptimizerState{"adam_m": make([]float32, n), "adam_v": make([]float32, n)}
+	for i := range n {
 		want["adam_m"][i], want["adam_v"][i] = float32(i), float32(-i)
 	}
 	if err := net.SetOptimizerState(want); err != nil {

@@ -1,3 +1,5 @@
+// Package train is the recipe: settings, learning rate schedule, epochs, best model, checkpoints. A run
+// reports events; it prints nothing.
 package train
 
 import (
