@@ -17,8 +17,8 @@ package cpu
 //
 // In eval mode in fp32 a tile has 4x2 outputs. Its matrices on the left belong to F(4, 5), with the
 // points 0, ±1, ±2, ±1/2 and ∞: 48 multiplications in place of 200. This rounds more; two sums that take
-// the channels in turn halve the additional error. After pooling, the error is three times that of a
-// plain sum. Training keeps the smaller tiles: larger ones would make gradients less accurate, and the
+// the channels in turn halve the additional error. After pooling, the error is three times a plain
+// sum's. Training keeps the smaller tiles: larger ones would make gradients less accurate, and the
 // pooling's gradient goes to another element wherever the error exchanges two nearly equal ones.
 
 // winogradPixelRows is the largest number of rows of pixels whose tiles are transformed at once, so that

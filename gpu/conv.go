@@ -42,8 +42,8 @@ const (
 	maxSide    = 1 << 13 // height and width of an image: see inside in kernels/conv.cuh
 	outside    = -(0x2000 << 16)
 
-	// A convolution's weight gradient is cut into shares of the pixels, so many that there is a
-	// block for each of an H100's 132 multiprocessors. Shares are multiples of shareStep. The
+	// A convolution's weight gradient is cut into shares of the pixels: one block for
+	// each of an H100's 132 multiprocessors. Shares are multiples of shareStep. The
 	// numbers are the same on every card, and so are the sums.
 	weightBlocks = 132
 	shareStep    = 64

@@ -27,7 +27,7 @@ func TestError(t *testing.T) {
 	}
 }
 
-// The names are those of NVIDIA's cuda.h, which scripts/with-cuda provides.
+// The names stand in NVIDIA's cuda.h, which scripts/with-cuda provides.
 func TestErrorNames(t *testing.T) {
 	include := regexp.MustCompile(`'-I([^']+)'`).FindStringSubmatch(os.Getenv("CGO_CFLAGS"))
 	if include == nil {

@@ -82,8 +82,8 @@ const (
 
 	// Pieces of the weight gradients, as kernels/rnn_gradients.cuh cuts them.
 	pieceRows, pieceColumns = 128, 64
-	// The rows of the sequences are cut into parts, so many that there are two blocks for each of
-	// an H100's 132 multiprocessors. A part has at least minPartRows rows. The numbers are the same
+	// The rows of the sequences are cut into parts: two blocks for each of an H100's 132
+	// multiprocessors. A part has at least minPartRows rows. The numbers are the same
 	// on every card, and so are the sums.
 	gradientBlocks = 264
 	minPartRows    = 64

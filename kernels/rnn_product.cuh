@@ -119,7 +119,7 @@ struct Fp32 {
     }
 
     // exchange adds values of this thread and of the thread whose number differs in bit. The thread
-    // without the bit gets the sum of the low values, the thread with it that of the high values.
+    // without the bit gets the sum of the low values, the other thread the sum of the high values.
     static __device__ __forceinline__ float exchange(float low, float high, int tid, int bit) {
         bool upper = tid & bit;
         return (upper ? high : low) + __shfl_xor_sync(~0u, upper ? low : high, bit);

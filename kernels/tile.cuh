@@ -41,7 +41,7 @@ template <class Math, int BM> struct Tile {
     // registers (load) and copy it from there into shared memory (store).
     //
     // With LOADS_PAST_END they also load the step beyond the end, which reads nothing. With a branch
-    // around the loads, the assembler puts those of conv_forward and conv_backward_data in fp32 after
+    // around the loads, the assembler puts the loads of conv_forward and conv_backward_data, in fp32, after
     // the products, where nothing hides their latency. Without the branch, the code for sm_80, sm_90
     // and sm_120 has them before the products or among the first half. Only the taps (conv.cuh) may
     // come last.

@@ -35,7 +35,7 @@ func (c Config) Features() int {
 // SeqLen returns the number of time steps, Features/InputSize.
 func (c Config) SeqLen() int { return c.Features() / c.InputSize }
 
-// Limits on sizes, far above those of a network that trains in a day. They keep a mistyped or
+// Limits on sizes, far above the sizes of a network that trains in a day. They keep a mistyped or
 // forged size from asking for all of the machine's memory.
 const (
 	maxChannels = 8192
