@@ -1,7 +1,7 @@
 // Products of bfloat16 in tiles of Intel's AMX, and the functions around them: part of kernels_body.h.
 // The including file names the instructions:
 //
-//	TILE_ROWS(n)         configures the tiles: C and A have n rows, of 16 float32 and of 32 bfloat16;
+//	TILE_CONFIGURE(n)    configures the tiles: C and A have n rows, of 16 float32 and of 32 bfloat16;
 //	                     B has 16 rows, of 16 pairs
 //	TILE_RELEASE()       releases them: the configuration is a thread's own, and Go changes threads between calls
 //	TILE_ZERO(t)         sets tile t to 0
@@ -16,6 +16,8 @@
 //
 // Tiles 0 to 3 are C, 4 and 5 A, 6 and 7 B.
 #ifdef TILE_DOT
+
+_Static_assert(TILE_ROWS == 16 && TILE_TERMS == 32 && TILE_SIZE == 256, "the tiles of AMX, as written out below");
 
 #define BF16_KERNEL static BF16_TARGET
 #define BF16_INLINE BF16_KERNEL inline __attribute__((always_inline))
@@ -144,7 +146,7 @@ INLINE void tiles_all(const struct tile_shape *s, const int32_t *a_offset, const
 
 KERNEL void NAME(tile_product)(const struct tile_shape *s, const int32_t *a_offset, const int32_t *c_offset,
 		const int32_t *term_a, const uint16_t *a, const uint32_t *b, const float *bias, float *c) {
-	TILE_ROWS(s->rows);
+	TILE_CONFIGURE(s->rows);
 	tiles_all(s, a_offset, c_offset, term_a, a, b, bias, c);
 	TILE_RELEASE();
 }
@@ -157,7 +159,7 @@ KERNEL void NAME(tile_product_pool)(const struct tile_shape *s, const int32_t *a
 	struct pool_shape windows = *pool;
 	two.blocks = 2 * s->blocks / pool->height;
 	windows.height = 2;
-	TILE_ROWS(s->rows);
+	TILE_CONFIGURE(s->rows);
 	for (int64_t i = 0; i < s->blocks; i += two.blocks, y += pool->width / 2 * pool->channels) {
 		tiles_all(&two, a_offset + i, c_offset, term_a, a, b, bias, z);
 		NAME(bn_relu_pool)(&windows, z, mean, scale, beta, y, 0, 0);
@@ -460,7 +462,7 @@ BF16_KERNEL void NAME(tile_rnn_forward)(const struct tile_rnn *s, const int32_t 
 	const int64_t vectors = l.size / VL, columns = s->hidden / 16, terms = s->hidden / 32;
 	if (keep)
 		dropout_begin(dropout, &l.masks);
-	TILE_ROWS(s->samples);
+	TILE_CONFIGURE(s->samples);
 	NAME(tile_step)(WORK_NONE, &l, 0, ADD_BIAS, bias, columns, s->in / 32, in, w_ih, step);
 	for (; l.t < s->steps; l.t++) {
 		// One half of step holds the sums of this step, the other half those that begin the next.
@@ -496,7 +498,7 @@ BF16_KERNEL void NAME(tile_rnn_backward)(const struct tile_rnn *s, const int32_t
 		.dbias = dbias, .dz = dz,
 	};
 	const int64_t vectors = l.size / VL, terms = s->hidden / 32, in = s->samples * s->in;
-	TILE_ROWS(s->samples);
+	TILE_CONFIGURE(s->samples);
 	l.t = s->steps - 1;
 	NAME(tile_work)(WORK_GRADIENT, &l, 0, vectors);
 	for (l.from_next = step; --l.t >= 0;) {

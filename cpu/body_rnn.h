@@ -47,9 +47,9 @@ INLINE void dropout_begin(const struct rnn_dropout *d, struct NAME(masks) *m) {
 // Sets the bytes of a row's mask by Philox 4x32-10, VL/2 blocks at a time, one per 64-bit lane. Only
 // the low half of a lane counts: MUL32 reads no more, so the bits that xor leaves above do no harm.
 INLINE void dropout_row(const struct rnn_dropout *d, const struct NAME(masks) *m, uint32_t first_block, uint8_t *keep) {
-	enum { LANES = VL / 2 };
+	enum { BLOCKS = VL / 2 };
 	const vu m0 = (vu){} + 0xD2511F53u, m1 = (vu){} + 0xCD9E8D57u, low = (vu){} + 0xffff;
-	for (int64_t i = 0; i < d->blocks; i += LANES) {
+	for (int64_t i = 0; i < d->blocks; i += BLOCKS) {
 		vu c0 = m->lane + (uint32_t)(first_block + i); // a carry above the low half does no harm
 		vu c1 = m->purpose, c2 = m->step_low, c3 = m->step_high;
 #pragma GCC unroll 10
@@ -67,7 +67,7 @@ INLINE void dropout_row(const struct rnn_dropout *d, const struct NAME(masks) *m
 		            ((vu)((vh)odd > m->threshold) & 0x0100010001000100u));
 		if (d->threshold == 0)
 			bytes = (vu){} + 0x0101010101010101u;
-		if (d->blocks - i >= LANES)
+		if (d->blocks - i >= BLOCKS)
 			memcpy(keep + 8 * i, &bytes, sizeof bytes);
 		else
 			memcpy(keep + 8 * i, &bytes, 8 * (d->blocks - i));

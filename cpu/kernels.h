@@ -16,8 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// The start value of the sums in a matrix product. It is added last: a sum that starts small rounds
-// less.
+// The addend of a product's sums. matmul adds it last, since a sum that starts small rounds less;
+// tiles begin with it.
 enum {
 	ADD_NOTHING,
 	ADD_BIAS, // the row bias
@@ -128,7 +128,9 @@ struct adam_step {
 	float eps;
 };
 
-// The inner loops of one instruction set. Arrays do not overlap unless their function says so.
+// The inner loops of one instruction set. Each runs on the calling thread. An element of a result never
+// depends on how the work is cut into calls. Images are [height·width][channels], channels innermost
+// and padded, unless their function says otherwise. Arrays do not overlap unless their function says so.
 struct kernels {
 	const char *name;
 

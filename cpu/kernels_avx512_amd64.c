@@ -43,7 +43,7 @@ static inline void tile_rows(int64_t n) {
 #define WIDEN_HALVES(p) ((vi)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(p))))
 #define PAIR_BF16(low, high) pair_bf16((__m512)(low), (__m512)(high))
 #define LOAD_SOME(p, n) ((vf)_mm512_maskz_loadu_ps((1u << (n)) - 1, p))
-#define TILE_ROWS(n) tile_rows(n)
+#define TILE_CONFIGURE(n) tile_rows(n)
 #define TILE_RELEASE() __asm__ volatile("tilerelease" : : : "memory")
 #define TILE_ZERO(t) __asm__ volatile("tilezero %%tmm" #t : :)
 #define TILE_LOAD(t, p, n) __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t : : "r"(p), "r"((int64_t)(n)) : "memory")

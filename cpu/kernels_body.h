@@ -66,6 +66,8 @@ INLINE int32_t word(const void *p) {
 INLINE vf splat(float x) { return x - (vf){}; }
 INLINE vf choose(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
 
+_Static_assert(LANES % VL == 0, "the padding fills vectors");
+
 #include "body_bf16.h"
 #include "body_matmul.h"
 #include "body_conv.h"

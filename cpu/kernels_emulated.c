@@ -93,7 +93,7 @@ void crnn_emulated_dot(int c, int a, int b) {
 	} while (0)
 #define WIDEN_HALVES(p) ((vi){ (p)[0], (p)[1], (p)[2], (p)[3] })
 #define PAIR_BF16(low, high) (BITS_BF16(low) | BITS_BF16(high) << 16)
-#define TILE_ROWS(n) crnn_emulated_rows(n)
+#define TILE_CONFIGURE(n) crnn_emulated_rows(n)
 #define TILE_RELEASE() crnn_emulated_release()
 #define TILE_ZERO(t) crnn_emulated_zero(t)
 #define TILE_LOAD(t, p, n) crnn_emulated_load(t, p, n)

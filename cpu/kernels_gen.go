@@ -2,8 +2,8 @@
 
 package cpu
 
-// The start value of the sums in a matrix product. It is added last: a sum that starts small rounds
-// less.
+// The addend of a product's sums. matmul adds it last, since a sum that starts small rounds less;
+// tiles begin with it.
 const (
 	addNothing = 0
 	addBias    = 1 // the row bias

@@ -19,10 +19,12 @@ var fileOrder = []string{
 	"available_amd64.go", "available_arm64.go", "available_other.go", "available_notiles.go", "choose.go", "emulated.go",
 	"pool.go", "profile.go", "profile_gen.go", "backend.go", "roofline.go", "matrix.go",
 	"images.go", "optimizer.go", "convolution.go", "direct.go", "winograd.go", "tiled.go", "conv.go",
-	"rnn.go", "rnn_panels.go", "rnn_tiled.go", "head.go", "operators.go",
+	"rnn.go", "rnn_panels.go", "rnn_tiled.go", "rnn_new.go", "head.go",
 }
 
-// noImports is a types.Importer without packages: names of this package are found without them.
+// noImports is a types.Importer without packages. Names of this package are found without them, unless
+// they are selected from a value whose type another package has; of a name in several builds, the
+// first declaration counts.
 type noImports struct{}
 
 func (noImports) Import(string) (*types.Package, error) { return nil, errors.New("not loaded") }

@@ -89,7 +89,7 @@ type KernelTime struct {
 
 // Images is a data set on the device.
 type Images interface {
-	// Set returns the size of the set.
+	// Set returns the number and size of the images, and the number of classes.
 	Set() ImageSet
 	// Gather writes the images of the given indices into x [n,1,H,W] as pixel/255 and their labels
 	// into labels. Inside Together, indices must not change until Together returns. An index beyond

@@ -30,7 +30,7 @@ func camel(name string) string {
 }
 
 // snakes matches names of C in comments, a_name and A_CONSTANT, and names of files, a_name.go.
-var snakes = regexp.MustCompile(`\b(?:[A-Za-z]\w*_\w+|LANES)\b(?:\.(?:go|h)\b)?`)
+var snakes = regexp.MustCompile(`\b(?:[A-Za-z]\w*_\w+|LANES)\b(?:\.[a-z]+\b)?`)
 
 // goComment is a comment with Go's names in it.
 func goComment(comment string) string {
@@ -111,15 +111,11 @@ func (h *header) goInterface() string {
 		doc(&b, s.comment)
 		fmt.Fprintf(&b, "type %s struct {\n", camel(s.name))
 		for _, f := range s.fields {
-			kind, names := goTypes[f.ctype], make([]string, len(f.names))
+			names := make([]string, len(f.names))
 			for i, name := range f.names {
-				name, length, _ := strings.Cut(name, "[")
-				if length != "" {
-					kind = "[" + strings.TrimSuffix(length, "]") + "]" + goTypes[f.ctype]
-				}
 				names[i] = camel(name)
 			}
-			fmt.Fprintf(&b, "%s %s", strings.Join(names, ", "), kind)
+			fmt.Fprintf(&b, "%s %s%s", strings.Join(names, ", "), f.array, goTypes[f.ctype])
 			lineComment(&b, f.comment)
 		}
 		b.WriteString("}\n")
@@ -131,9 +127,7 @@ func (h *header) goInterface() string {
 		}
 		doc(&b, f.comment)
 		if f.needs != "" {
-			fmt.Fprintf(&b, "// It needs kernels.%s.\n", map[string]string{
-				"BF16_TARGET": "hasBF16", "TILE_DOT": "hasTiles",
-			}[f.needs])
+			fmt.Fprintf(&b, "// It needs kernels.%s.\n", macros[f.needs])
 		}
 		b.WriteString(f.signature() + "\n")
 	}
@@ -265,12 +259,8 @@ func (h *header) profile() string {
 		if f.profile == "" {
 			continue
 		}
-		what := f.profile
-		if strings.HasSuffix(what, `"`) || !strings.Contains(what, "FLOP()") && !strings.Contains(what, "flop()") {
-			what += ", 0"
-		}
 		fmt.Fprintf(&b, "\nfunc (k profiled) %s {\ndefer k.p.add(time.Now(), %s)\nk.kernels.%s(%s)\n}\n",
-			f.signature(), what, camel(f.name), f.arguments())
+			f.signature(), f.profile, camel(f.name), f.arguments())
 	}
 	return b.String()
 }

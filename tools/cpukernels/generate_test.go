@@ -50,7 +50,25 @@ func TestNames(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	text := headerText(t)
 	for _, c := range []struct{ name, old, new, want string }{
-		{"a type that is not known", "\tint64_t steps, samples;\n", "\tstruct other *o;\n", "not a form that is read here"},
+		{"a pointer in a struct", "\tint64_t steps, samples;\n", "\tstruct other *o;\n", "not a form that is read here"},
+		{"a type that is not known", "\tint64_t steps, samples;\n", "\tdouble steps;\n", "not a form that is read here"},
+		{"an array beside a number", "\tint64_t count[3]; ", "\tint64_t count[3], other; ", "not a form that is read here"},
+		{
+			"a struct that is not known", "(*adam)(const struct adam_step *s,", "(*adam)(const struct other *s,",
+			"adam: not a parameter",
+		},
+		{
+			"a parameter of unknown type", "(float *dst, const float *src, int64_t n);", "(double *dst, int64_t n);",
+			"narrow: not a parameter",
+		},
+		{
+			"a profile of nothing", "\t//profile \"transpose\"\n", "\t//profile \"transpose\"\n\n",
+			"not a pointer to a function",
+		},
+		{"a condition", "\t//needs BF16_TARGET\n", "#ifdef BF16_TARGET\n", "not a pointer to a function"},
+		{"a macro that is not known", "\t//needs BF16_TARGET\n", "\t//needs OTHER\n", "not a form that is read here"},
+		{"a profile of three", "\t//profile \"transpose\"\n", "\t//profile \"transpose\", 1, 2\n", "not NAME[, FLOP]"},
+		{"a profile that is not Go", "\t//profile \"transpose\"\n", "\t//profile \"transpose\n", "not expressions of Go"},
 		{"a value", "\tADD_NOTHING,", "\tADD_NOTHING = x,", "not a form that is read here"},
 		{
 			"a parameter", "float *dst, const float *src, int64_t n);", "float dst[3], const float *src, int64_t n);",
@@ -70,6 +88,11 @@ func TestMistakes(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "kernels.h:") {
 			t.Errorf("%s: error %v, want kernels.h:LINE … %s", c.name, err, c.want)
 		}
+	}
+	counted := strings.Replace(text, "\t//profile \"transpose\"\n", "\t//profile \"transpose\", int64(2*rows)\n", 1)
+	files, err := generate(counted)
+	if err != nil || !strings.Contains(string(files["profile_gen.go"]), `"transpose", int64(2*rows))`) {
+		t.Errorf("operations that are an expression: error %v, and they are not counted", err)
 	}
 	if _, err := generate(""); err == nil {
 		t.Error("an empty header is no error")

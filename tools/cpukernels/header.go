@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -26,15 +29,16 @@ type structure struct {
 	fields  []field
 }
 
-// field is a line of a struct: one or more names of a type.
+// field is a line of a struct: one or more names of a type, or one array.
 type field struct {
 	ctype, comment string
-	names          []string // in C, as in count[3]
+	names          []string
+	array          string // "[3]", or empty
 }
 
 type function struct {
 	comment    []string
-	profile    string // Go expressions of name and FLOP; empty: it is not timed
+	profile    string // Go expressions of name and FLOP, "a, b"; empty: it is not timed
 	needs      string // the macro that it needs; empty: none
 	result     string // C type; empty: void
 	name       string
@@ -49,7 +53,7 @@ type parameter struct {
 
 var (
 	structLine    = regexp.MustCompile(`^struct (\w+) \{$`)
-	fieldLine     = regexp.MustCompile(`^\t(\w+) ([\w\[\], ]+);(?:\s+// (.*))?$`)
+	fieldLine     = regexp.MustCompile(`^\t(\w+) (\w+(?:, \w+)*)(\[\d+\])?;(?:\s+// (.*))?$`)
 	enumValueLine = regexp.MustCompile(`^\t(\w+)(?: = (\d+))?,(?:\s+// (.*))?$`)
 	functionText  = regexp.MustCompile(`^(void|int64_t) \(\*(\w+)\)\((.*)\);$`)
 	parameterText = regexp.MustCompile(`^(?:const )?(?:struct )?(\w+) (\*?)(\w+)$`)
@@ -67,14 +71,21 @@ func parse(text string) (*header, error) {
 		trimmed := strings.TrimSpace(line)
 		unknown := func() error { return fmt.Errorf("kernels.h:%d: not a form that is read here: %s", i+1, trimmed) }
 		switch {
-		case trimmed == "" || strings.HasPrefix(trimmed, "#"):
-			comment, profile = nil, ""
+		case in == "" && strings.HasPrefix(trimmed, "#"):
+			comment = nil
+		case trimmed == "" && profile == "":
+			comment = nil
 		case strings.HasPrefix(trimmed, "//profile "):
-			profile = strings.TrimPrefix(trimmed, "//profile ")
+			var err error
+			if profile, err = profileOf(strings.TrimPrefix(trimmed, "//profile ")); err != nil {
+				return nil, fmt.Errorf("kernels.h:%d: %w", i+1, err)
+			}
 		case strings.HasPrefix(trimmed, "//needs "):
 			needs = strings.TrimPrefix(trimmed, "//needs ")
 			if needs == "nothing" {
 				needs = ""
+			} else if macros[needs] == "" {
+				return nil, unknown()
 			}
 		case strings.HasPrefix(trimmed, "//"):
 			comment = append(comment, strings.TrimPrefix(trimmed, "//"))
@@ -98,11 +109,11 @@ func parse(text string) (*header, error) {
 			e.values = append(e.values, enumValue{match[1], match[2], match[3]})
 		case in == "struct":
 			match := fieldLine.FindStringSubmatch(line)
-			if match == nil {
+			if match == nil || goTypes[match[1]] == "" || match[3] != "" && strings.Contains(match[2], ",") {
 				return nil, unknown()
 			}
 			s := &h.structs[len(h.structs)-1]
-			s.fields = append(s.fields, field{match[1], match[3], strings.Split(match[2], ", ")})
+			s.fields = append(s.fields, field{match[1], match[4], strings.Split(match[2], ", "), match[3]})
 		case in == "kernels" && trimmed == "const char *name;":
 		case in == "kernels":
 			whole := trimmed
@@ -110,7 +121,7 @@ func parse(text string) (*header, error) {
 				i++
 				whole += " " + strings.TrimSpace(lines[i])
 			}
-			f, err := parseFunction(whole)
+			f, err := h.parseFunction(whole)
 			if err != nil {
 				return nil, fmt.Errorf("kernels.h:%d: %w", i+1, err)
 			}
@@ -130,7 +141,33 @@ func parse(text string) (*header, error) {
 	return h, nil
 }
 
-func parseFunction(text string) (function, error) {
+// macros are the macros that functions may need, and the method of Go's kernels that says so.
+var macros = map[string]string{"BF16_TARGET": "hasBF16", "TILE_DOT": "hasTiles"}
+
+// profileOf returns the Go expressions NAME, FLOP of a //profile, whose FLOP may be missing.
+func profileOf(text string) (string, error) {
+	call, err := parser.ParseExpr("f(" + text + ")")
+	if err != nil {
+		return "", fmt.Errorf("//profile %s: not expressions of Go: %w", text, err)
+	}
+	switch len(call.(*ast.CallExpr).Args) {
+	case 1:
+		return text + ", 0", nil
+	case 2:
+		return text, nil
+	}
+	return "", fmt.Errorf("//profile %s: not NAME[, FLOP]", text)
+}
+
+// known says whether a type is one of C's in goTypes or, behind a pointer, a struct above.
+func (h *header) known(ctype string, pointer bool) bool {
+	if goTypes[ctype] != "" {
+		return true
+	}
+	return pointer && slices.ContainsFunc(h.structs, func(s structure) bool { return s.name == ctype })
+}
+
+func (h *header) parseFunction(text string) (function, error) {
 	match := functionText.FindStringSubmatch(text)
 	if match == nil {
 		return function{}, fmt.Errorf("not a pointer to a function: %s", text)
@@ -141,7 +178,7 @@ func parseFunction(text string) (function, error) {
 	}
 	for _, text := range strings.Split(match[3], ", ") {
 		p := parameterText.FindStringSubmatch(text)
-		if p == nil {
+		if p == nil || !h.known(p[1], p[2] == "*") {
 			return function{}, fmt.Errorf("%s: not a parameter: %s", f.name, text)
 		}
 		f.parameters = append(f.parameters, parameter{p[1], p[2] == "*", p[3]})

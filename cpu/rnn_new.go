@@ -9,7 +9,15 @@ func (be *Backend) NewRNN(spec model.RNNSpec) (model.RNN, error) {
 		return nil, err
 	}
 	if be.tiles {
-		return newTiledRNN(r)
+		t, err := newTiledRNN(r)
+		if err != nil {
+			return nil, err
+		}
+		return t, nil
 	}
-	return newPanelRNN(r)
+	p, err := newPanelRNN(r)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
 }
