@@ -14,10 +14,11 @@ type convBlock struct {
 	convSizes
 	convolution
 
-	name                string    // for a profile
-	trainPack, evalPack int64     // versions of the packed filters: see Backend.weights
-	z                   []float32 // of training
-	pooled              []float32 // per thread, an image after pooling
+	name                string     // for a profile
+	lastPass            model.Pass // of Forward
+	trainPack, evalPack int64      // versions of the packed filters: see Backend.weights
+	z                   []float32  // of training
+	pooled              []float32  // per thread, an image after pooling
 	dPooled             []float32
 	largest             []float32 // per pooling window, and its index: see bnReluPool
 	index               []uint8
@@ -71,6 +72,7 @@ func (c *convBlock) Forward(p model.Pass) {
 	if !be.begin(c.name+" forward", p.Check(c.spec.MaxBatch)) {
 		return
 	}
+	c.lastPass = p
 	packed := &c.evalPack
 	if p.Train {
 		packed = &c.trainPack
@@ -153,7 +155,7 @@ func (c *convBlock) normaliseByBatch(n int) {
 // Backward implements model.ConvBlock.
 func (c *convBlock) Backward(p model.Pass) {
 	be, xv, dyv, n := c.be, values(c.spec.X), values(c.spec.DY), p.Samples
-	if !be.begin(c.name+" backward", p.CheckBackward(c.spec.MaxBatch)) {
+	if !be.begin(c.name+" backward", p.CheckBackward(c.spec.MaxBatch), p.CheckAfter(c.lastPass)) {
 		return
 	}
 	for _, a := range []*[]float32{&c.sumG, &c.sumGZ, &c.sumDZ} {

@@ -18,11 +18,12 @@ type rnn struct {
 
 	hiddenP, inP int // Hidden and In, padded
 	layers       []rnnLayer
-	packed       int64     // version of the packed weights: see Backend.weights
-	threshold    uint32    // a 16-bit word below it drops a unit
-	keepScale    float32   // of kept units
-	sums         []float32 // gradients per group
-	groupSize    int       // elements of a group's gradients
+	packed       int64      // version of the packed weights: see Backend.weights
+	threshold    uint32     // a 16-bit word below it drops a unit
+	keepScale    float32    // of kept units
+	lastPass     model.Pass // of Forward
+	sums         []float32  // gradients per group
+	groupSize    int        // elements of a group's gradients
 }
 
 // rnnLayer is a layer and the data that both ways keep for it.

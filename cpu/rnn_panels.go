@@ -218,6 +218,7 @@ func (r *panelRNN) Forward(p model.Pass) {
 	if !r.be.begin("RNN forward", p.Check(r.MaxBatch)) {
 		return
 	}
+	r.lastPass = p
 	if p.Train {
 		r.prepareTraining()
 	}
@@ -250,7 +251,7 @@ func (c *panelChunk) forward(i int, p model.Pass) {
 
 // Backward implements model.RNN.
 func (r *panelRNN) Backward(p model.Pass) {
-	if !r.be.begin("RNN backward", p.CheckBackward(r.MaxBatch)) {
+	if !r.be.begin("RNN backward", p.CheckBackward(r.MaxBatch), p.CheckAfter(r.lastPass)) {
 		return
 	}
 	n, top := p.Samples, len(r.layers)-1

@@ -155,6 +155,7 @@ func (r *tiledRNN) Forward(p model.Pass) {
 	if !r.be.begin("RNN forward", p.Check(r.MaxBatch)) {
 		return
 	}
+	r.lastPass = p
 	if p.Train {
 		r.prepareTraining()
 	}
@@ -193,7 +194,7 @@ func (c *tiledChunk) forward(i int, p model.Pass) []float32 {
 
 // Backward implements model.RNN.
 func (r *tiledRNN) Backward(p model.Pass) {
-	if !r.be.begin("RNN backward", p.CheckBackward(r.MaxBatch)) {
+	if !r.be.begin("RNN backward", p.CheckBackward(r.MaxBatch), p.CheckAfter(r.lastPass)) {
 		return
 	}
 	n, top := p.Samples, len(r.layers)-1

@@ -16,6 +16,7 @@ type convBlock struct {
 	be *Backend
 	model.ConvBlockSpec
 	outKernels, inKernels convolution // for products with Out and with In channels
+	lastPass              model.Pass  // of Forward
 
 	taps, turnedTaps kernels.Ptr // tables of tap: for P(x) and for P(dz)
 	z, dz            kernels.F32 // [n,Out,H,W]
@@ -227,6 +228,7 @@ func (c *convBlock) Forward(p model.Pass) {
 	if !c.be.begin(c.name()+" forward", p.Check(c.MaxBatch)) {
 		return
 	}
+	c.lastPass = p
 	n := p.Samples
 	count, in, out, height, width, kernel := c.sizes(n)
 	c.be.launch(c.outKernels.forward(f32(c.X), f32(c.Weight), f32(c.Bias), c.taps, c.z, c.moments,
@@ -246,7 +248,7 @@ func (c *convBlock) Forward(p model.Pass) {
 
 // Backward implements model.ConvBlock.
 func (c *convBlock) Backward(p model.Pass) {
-	if !c.be.begin(c.name()+" backward", p.CheckBackward(c.MaxBatch)) {
+	if !c.be.begin(c.name()+" backward", p.CheckBackward(c.MaxBatch), p.CheckAfter(c.lastPass)) {
 		return
 	}
 	c.backwardNorm(p.Samples)

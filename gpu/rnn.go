@@ -26,7 +26,8 @@ type rnn struct {
 
 	threshold uint32 // a unit is dropped if its 16-bit word is below it
 	keepScale float32
-	dropping  uint32 // threshold of the last Forward: 0 if it dropped nothing
+	dropping  uint32     // threshold of the last Forward: 0 if it dropped nothing
+	lastPass  model.Pass // of Forward
 }
 
 // deviceLayer is the struct RNNLayer of kernels/rnn.cuh.
@@ -203,6 +204,7 @@ func (r *rnn) Forward(p model.Pass) {
 	if !r.be.begin("RNN forward", p.Check(r.MaxBatch)) {
 		return
 	}
+	r.lastPass = p
 	n := p.Samples
 	r.dropping = 0
 	if p.Train {
@@ -232,7 +234,7 @@ func (r *rnn) clusterForward(x, y kernels.F32, n int) kernels.Call {
 
 // Backward implements model.RNN.
 func (r *rnn) Backward(p model.Pass) {
-	if !r.be.begin("RNN backward", p.CheckBackward(r.MaxBatch)) {
+	if !r.be.begin("RNN backward", p.CheckBackward(r.MaxBatch), p.CheckAfter(r.lastPass)) {
 		return
 	}
 	r.setMasks(p)

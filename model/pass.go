@@ -39,6 +39,27 @@ func (p Pass) CheckBackward(maxBatch int) error {
 	return p.Check(maxBatch)
 }
 
+// CheckAfter returns an error unless the operator's last Forward, whose results its Backward uses, ran
+// for p. forward is the zero Pass before the first.
+func (p Pass) CheckAfter(forward Pass) error {
+	if p == forward {
+		return nil
+	}
+	return fmt.Errorf("of %v, expected the pass of the last forward: %v", p, forward)
+}
+
+// String names the samples, and whether they are trained on.
+func (p Pass) String() string {
+	if p.Samples == 0 {
+		return "none"
+	}
+	text := fmt.Sprintf("samples %d to %d of a batch of %d", p.First, p.First+p.Samples-1, p.Whole)
+	if p.Train {
+		text += fmt.Sprintf(" in training after %d steps", p.Step)
+	}
+	return text
+}
+
 // CheckLabels returns an error if an operator for a number of classes cannot run for p with labels.
 func (p Pass) CheckLabels(labels Labels, classes int) error {
 	if labels.Len() < p.Samples {

@@ -246,7 +246,7 @@ func TestCUDALaterFaults(t *testing.T) {
 		{"cuGraphLaunch:CUDA_ERROR_ECC_UNCORRECTABLE:1:async",
 			": CUDA_ERROR_ECC_UNCORRECTABLE: the GPU's memory has an error that it cannot correct: restart the machine"},
 		{"cuGraphLaunch:CUDA_ERROR_LAUNCH_TIMEOUT:18:async",
-			": CUDA_ERROR_LAUNCH_TIMEOUT: a kernel took longer than a card with a screen may: "},
+			": CUDA_ERROR_LAUNCH_TIMEOUT: a kernel took longer than a card with a screen allows: "},
 		{"cuGraphLaunch:717:9:async", ": CUDA_ERROR_INVALID_ADDRESS_SPACE: a kernel failed: "},
 	} {
 		t.Run(c.fault, func(t *testing.T) {

@@ -247,6 +247,18 @@ func whatDoesNotFit(t *testing.T, open Device) {
 			o.conv.Backward(eval)
 		},
 		"RNN forward of 4 samples": func(o operators) { o.rnn.Forward(most) },
+		"convolution block 1→3 backward of samples 0 to 0 of a batch of 1 in training after 0 steps, " +
+			"expected the pass of the last forward: samples 0 to 2 of a batch of 3 in training": func(o operators) {
+			o.conv.Forward(pass(n, true))
+			o.conv.Backward(one)
+		},
+		"convolution block 1→3 backward of samples 0 to 0 of a batch of 1 in training after 0 steps, " +
+			"expected the pass of the last forward: none": func(o operators) { o.conv.Backward(one) },
+		"RNN backward of samples 0 to 0 of a batch of 1 in training after 0 steps, " +
+			"expected the pass of the last forward: samples 0 to 0 of a batch of 2": func(o operators) {
+			o.rnn.Forward(model.Pass{Samples: 1, Whole: 2, Train: true})
+			o.rnn.Backward(one)
+		},
 		"RNN backward of 4 samples": func(o operators) {
 			o.rnn.Forward(one)
 			o.rnn.Backward(most)
