@@ -32,7 +32,7 @@ func BenchmarkStep(b *testing.B) {
 				for i := range indices {
 					indices[i] = int32(i)
 				}
-				images, err := be.NewImages(pixels, make([]uint8, n), 28, 28)
+				images, err := be.NewImages(pixels, make([]uint8, n), 1, 28, 28)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -160,7 +160,7 @@ KERNEL void NAME(tile_product_pool)(const struct tile_shape *s, const int32_t *a
 	two.blocks = 2 * s->blocks / pool->height;
 	windows.height = 2;
 	TILE_CONFIGURE(s->rows);
-	for (int64_t i = 0; i < s->blocks; i += two.blocks, y += pool->width / 2 * pool->channels) {
+	for (int64_t i = 0; i + two.blocks <= s->blocks; i += two.blocks, y += pool->width / 2 * pool->channels) {
 		tiles_all(&two, a_offset + i, c_offset, term_a, a, b, bias, z);
 		NAME(bn_relu_pool)(&windows, z, mean, scale, beta, y, 0, 0);
 	}
@@ -317,8 +317,8 @@ BF16_KERNEL void NAME(tile_pool_backward)(const struct pool_shape *s, const floa
 	const int64_t pixel = s->channels, row = s->width * pixel;
 	for (int64_t c = 0; c < s->channels; c += VL)
 		store(sum_dz + c, (vf){});
-	for (int64_t i = 0; i < s->height; i += 2)
-		for (int64_t j = 0; j < s->width; j += 2)
+	for (int64_t i = 0; i + 1 < s->height; i += 2)
+		for (int64_t j = 0; j + 1 < s->width; j += 2)
 			for (int64_t c = 0; c < s->channels; c += VL) {
 				const vf mu = load(mean + c), kz = load(k_z + c), k1 = load(k_1 + c);
 				const float *at = z + i * row + j * pixel + c;
@@ -340,6 +340,18 @@ BF16_KERNEL void NAME(tile_pool_backward)(const struct pool_shape *s, const floa
 				}
 				store(sum_dz + c, load(sum_dz + c) + sum);
 			}
+	POOL_EACH_REST (s, i, j, c) {
+		const vf mu = load(mean + c), kz = load(k_z + c), k1 = load(k_1 + c);
+		const float *at = z + i * row + j * pixel + c;
+		const vf d = kz * (load(at) - mu) + k1;
+		if (last)
+			NARROW_BF16(last + i * s->out_row + j * s->out_pixel + c, d);
+		if (j % 2 == 0) {
+			const vf right = j + 1 < s->width ? kz * (load(at + pixel) - mu) + k1 : (vf){};
+			store((float *)pairs + (i * s->pair_row + j) / 2 * pixel + c, (vf)PAIR_BF16(d, right));
+		}
+		store(sum_dz + c, load(sum_dz + c) + d);
+	}
 }
 
 // tanh with the reciprocal in place of the division, which would take as long as all the rest.

@@ -57,6 +57,12 @@ KERNEL void NAME(channel_moments)(const float *z, int64_t rows, int64_t channels
 	}
 }
 
+// Each pixel and vector of channels in no window of 2x2: those of a last odd row or column.
+#define POOL_EACH_REST(s, i, j, c)                                                                              \
+	for (int64_t i = 0; i < (s)->height; i++)                                                               \
+		for (int64_t j = i < ((s)->height & ~1) ? (s)->width & ~1 : 0; j < (s)->width; j++)             \
+			for (int64_t c = 0; c < (s)->channels; c += VL)
+
 // Whether u replaces the largest value so far. NaN counts as largest, as in PyTorch: a network that
 // has diverged must not look healthy.
 INLINE vi larger(vf u, vf best) { return (u > best) | (u != u); }
@@ -64,8 +70,8 @@ INLINE vi larger(vf u, vf best) { return (u > best) | (u != u); }
 KERNEL void NAME(bn_relu_pool)(const struct pool_shape *s, const float *z, const float *mean, const float *scale,
                                const float *beta, float *y, float *largest, uint8_t *index) {
 	const int64_t pixel = s->channels, row = s->width * pixel;
-	for (int64_t i = 0; i < s->height; i += 2)
-		for (int64_t j = 0; j < s->width; j += 2)
+	for (int64_t i = 0; i + 1 < s->height; i += 2)
+		for (int64_t j = 0; j + 1 < s->width; j += 2)
 			for (int64_t c = 0; c < s->channels; c += VL) {
 				const float *at = z + i * row + j * pixel + c;
 				const vf mu = load(mean + c), sc = load(scale + c), be = load(beta + c);
@@ -110,8 +116,8 @@ KERNEL void NAME(bn_relu_pool_backward)(const struct pool_shape *s, const float 
 	const int64_t pixel = s->channels, row = s->width * pixel;
 	for (int64_t c = 0; c < s->channels; c += VL)
 		store(sum_dz + c, (vf){});
-	for (int64_t i = 0; i < s->height; i += 2)
-		for (int64_t j = 0; j < s->width; j += 2)
+	for (int64_t i = 0; i + 1 < s->height; i += 2)
+		for (int64_t j = 0; j + 1 < s->width; j += 2)
 			for (int64_t c = 0; c < s->channels; c += VL) {
 				const vf mu = load(mean + c), kz = load(k_z + c), k1 = load(k_1 + c);
 				const float *at = z + i * row + j * pixel + c;
@@ -127,4 +133,9 @@ KERNEL void NAME(bn_relu_pool_backward)(const struct pool_shape *s, const float 
 				}
 				store(sum_dz + c, load(sum_dz + c) + ((d[0] + d[1]) + (d[2] + d[3])));
 			}
+	POOL_EACH_REST (s, i, j, c) {
+		const vf d = load(k_z + c) * (load(z + i * row + j * pixel + c) - load(mean + c)) + load(k_1 + c);
+		store(dz + i * s->out_row + j * pixel + c, d);
+		store(sum_dz + c, load(sum_dz + c) + d);
+	}
 }

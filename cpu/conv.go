@@ -37,7 +37,7 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 	if err := spec.Check(); err != nil {
 		return nil, err
 	}
-	sizes := convSizes{spec.In, spec.Out, spec.Height, spec.Width, spec.Kernel, padded(spec.In), padded(spec.Out)}
+	sizes := newConvSizes(spec.In, spec.Out, spec.Height, spec.Width, spec.Kernel)
 	c := &convBlock{
 		be: be, spec: spec, convSizes: sizes, trainPack: -1, evalPack: -1,
 		name: fmt.Sprintf("convolution block %d→%d", spec.In, spec.Out),
@@ -64,7 +64,7 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 
 // imageSize and pooledSize return the elements of an image before and after pooling.
 func (c *convBlock) imageSize() int  { return c.height * c.width * c.outP }
-func (c *convBlock) pooledSize() int { return c.imageSize() / 4 }
+func (c *convBlock) pooledSize() int { return c.pools() * c.outP }
 
 // Forward implements model.ConvBlock.
 func (c *convBlock) Forward(p model.Pass) {
@@ -83,7 +83,7 @@ func (c *convBlock) Forward(p model.Pass) {
 	}
 	copy(c.bias, values(c.spec.Bias))
 	copy(c.norm.beta, values(c.spec.Beta))
-	inSize, pixels := c.in*c.height*c.width, c.height*c.width/4
+	inSize, pixels := c.in*c.height*c.width, c.pools()
 
 	finish := func(pooled []float32, b int) { // with channels outermost, as in y
 		be.transpose(yv[b*c.out*pixels:], pooled, pixels, c.out, pixels, c.outP)
@@ -162,7 +162,7 @@ func (c *convBlock) Backward(p model.Pass) {
 		*a = grow(*a, n*c.outP)
 	}
 	c.dPooled = grow(c.dPooled, n*c.pooledSize())
-	inSize, pixels := c.in*c.height*c.width, c.height*c.width/4
+	inSize, pixels := c.in*c.height*c.width, c.pools()
 	be.pool.run(n, func(_, b int) {
 		d := part(c.dPooled, b, c.pooledSize())
 		be.transpose(d, dyv[b*c.out*pixels:], c.out, pixels, c.outP, pixels)

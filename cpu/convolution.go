@@ -2,7 +2,7 @@ package cpu
 
 // convolution computes and differentiates z = w * x + bias, image by image. Images x and dx are
 // [in][height·width], as in other operators. z and dz are [height·width][outP], channels innermost;
-// so is y, with a quarter of the pixels.
+// so is y, with a pixel per window of 2x2.
 type convolution interface {
 	// memory returns the 4-byte elements that batches of n images take.
 	memory(n int) int
@@ -48,13 +48,22 @@ func (g *poolGradient) compute(k kernels, s *convSizes, dz []float32, row int) {
 type convSizes struct {
 	in, out, height, width, kernel int
 	inP, outP                      int // channels, padded to lanes
+	evenHeight, evenWidth          int // height and width, rounded up to a multiple of 2
 }
 
+func newConvSizes(in, out, height, width, kernel int) convSizes {
+	return convSizes{in, out, height, width, kernel, padded(in), padded(out), height + height%2, width + width%2}
+}
+
+// pools returns the windows of 2x2 of an image: a last odd row or column belongs to none.
+func (c *convSizes) pools() int { return c.height / 2 * (c.width / 2) }
+
 // paddedRow and paddedSize return the elements of a row and of a whole image with a border of zeros all
-// around, as wide as a filter reaches. border returns the elements before its first pixel inside.
-func (c *convSizes) paddedRow(channels int) int { return (c.width + c.kernel - 1) * channels }
+// around, as wide as a filter reaches, and with even sides. border returns the elements before its
+// first pixel inside.
+func (c *convSizes) paddedRow(channels int) int { return (c.evenWidth + c.kernel - 1) * channels }
 func (c *convSizes) paddedSize(channels int) int {
-	return (c.height + c.kernel - 1) * c.paddedRow(channels)
+	return (c.evenHeight + c.kernel - 1) * c.paddedRow(channels)
 }
 func (c *convSizes) border(channels int) int {
 	return c.kernel / 2 * (c.paddedRow(channels) + channels)

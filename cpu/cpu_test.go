@@ -168,7 +168,7 @@ func TestProfile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			images, err := be.NewImages(make([]uint8, 28*28), make([]uint8, 1), 28, 28)
+			images, err := be.NewImages(make([]uint8, 28*28), make([]uint8, 1), 1, 28, 28)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -227,7 +227,7 @@ func TestProfileComputesTheSame(t *testing.T) {
 					if err := net.Init(1); err != nil {
 						t.Fatal(err)
 					}
-					images, err := be.NewImages(pixels, []uint8{0, 1, 2}, 28, 28)
+					images, err := be.NewImages(pixels, []uint8{0, 1, 2}, 1, 28, 28)
 					if err != nil {
 						t.Fatal(err)
 					}

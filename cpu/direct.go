@@ -131,7 +131,7 @@ func (d *direct) gradients(thread, group int, begin bool, x, dx []float32) {
 		m: int64(len(d.patch)), n: int64(d.outP), add: addC,
 		count:   [3]int64{1, int64(d.height), int64(d.width)},
 		strideA: [3]int64{0, int64(d.paddedRow(d.in)), int64(d.in)},
-		strideB: [3]int64{0, int64(d.width + d.kernel - 1), 1}, rowB: int64(d.outP), batch: 1,
+		strideB: [3]int64{0, int64(d.paddedRow(1)), 1}, rowB: int64(d.outP), batch: 1,
 	}
 	if begin {
 		shape.add = addNothing

@@ -49,7 +49,7 @@ struct matmul_shape {
 
 // The sizes of one image in a convolution block.
 struct pool_shape {
-	int64_t height, width;      // before pooling, even
+	int64_t height, width;      // before pooling; windows leave out a last odd row or column
 	int64_t channels;           // a multiple of LANES
 	int64_t out_row;            // bn_relu_pool_backward, tile_pool_backward: elements between rows of dz
 	int64_t out_pixel;          // tile_pool_backward: elements between its pixels
@@ -172,7 +172,7 @@ struct kernels {
 	//
 	//	dz = scale·g + k_z (z-mean) + k_1
 	//
-	// and, per channel, sum_dz = Σ dz.
+	// and, per channel, sum_dz = Σ dz. Outside of all windows g is 0.
 	//profile "normalise, ReLU, pool"
 	void (*bn_relu_pool_backward)(const struct pool_shape *s, const float *z, const float *mean, const float *scale,
 	                              const uint8_t *index, const float *dy, const float *k_z, const float *k_1,
@@ -280,6 +280,7 @@ struct kernels {
 	                     const int32_t *term_a, const uint16_t *a, const uint32_t *b, const float *bias, float *c);
 
 	// tile_product_pool is tile_product followed by bn_relu_pool. Its blocks are parts of an image's rows.
+	// A last odd row is left out.
 	// z is scratch for two rows of pixels, at the offsets of the first blocks.
 	//profile "matmul, bf16 in tiles, and pool", s.flop()
 	void (*tile_product_pool)(const struct tile_shape *s, const int32_t *a_offset, const int32_t *c_offset,
@@ -300,7 +301,8 @@ struct kernels {
 	void (*tile_image)(const struct tile_image *s, const float *x, uint16_t *first, uint16_t *last);
 
 	// tile_pool_backward is bn_relu_pool_backward, but writes dz in bfloat16: to last, unless it is nil,
-	// and as pairs of neighbouring pixels of a row to pairs [height·pair_row/2][channels].
+	// and as pairs of neighbouring pixels of a row to pairs [height·pair_row/2][channels]. Beside a last odd
+	// pixel is 0.
 	//profile "normalise, ReLU, pool"
 	void (*tile_pool_backward)(const struct pool_shape *s, const float *z, const float *mean, const float *scale,
 	                           const uint8_t *index, const float *dy, const float *k_z, const float *k_1, uint16_t *last,

@@ -35,7 +35,7 @@ type matmulShape struct {
 
 // The sizes of one image in a convolution block.
 type poolShape struct {
-	height, width int64 // before pooling, even
+	height, width int64 // before pooling; windows leave out a last odd row or column
 	channels      int64 // a multiple of lanes
 	outRow        int64 // bnReluPoolBackward, tilePoolBackward: elements between rows of dz
 	outPixel      int64 // tilePoolBackward: elements between its pixels
@@ -146,7 +146,7 @@ type functions interface {
 	//
 	//	dz = scale·g + kZ (z-mean) + k1
 	//
-	// and, per channel, sumDZ = Σ dz.
+	// and, per channel, sumDZ = Σ dz. Outside of all windows g is 0.
 	bnReluPoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1, dz,
 		sumDZ []float32)
 
@@ -234,6 +234,7 @@ type functions interface {
 	tileProduct(s *tileShape, aOffset, cOffset, termA []int32, a []uint16, b []uint32, bias, c []float32)
 
 	// tileProductPool is tileProduct followed by bnReluPool. Its blocks are parts of an image's rows.
+	// A last odd row is left out.
 	// z is scratch for two rows of pixels, at the offsets of the first blocks.
 	// It needs kernels.hasTiles.
 	tileProductPool(s *tileShape, aOffset, cOffset, termA []int32, a []uint16, b []uint32, bias,
@@ -252,7 +253,8 @@ type functions interface {
 	tileImage(s *tileImage, x []float32, first, last []uint16)
 
 	// tilePoolBackward is bnReluPoolBackward, but writes dz in bfloat16: to last, unless it is nil,
-	// and as pairs of neighbouring pixels of a row to pairs [height·pairRow/2][channels].
+	// and as pairs of neighbouring pixels of a row to pairs [height·pairRow/2][channels]. Beside a last odd
+	// pixel is 0.
 	// It needs kernels.hasTiles.
 	tilePoolBackward(s *poolShape, z, mean, scale []float32, index []uint8, dy, kZ, k1 []float32,
 		last []uint16, pairs []uint32, sumDZ []float32)

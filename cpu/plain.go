@@ -141,8 +141,8 @@ func (goKernels) channelMoments(z []float32, rows, channels int, mean, m2 []floa
 // pooled its offset in y; i and j are its row and column before pooling.
 func (s *poolShape) windows(f func(at, pooled, c, i, j int64)) {
 	pooled := int64(0)
-	for i := int64(0); i < s.height; i += 2 {
-		for j := int64(0); j < s.width; j += 2 {
+	for i := int64(0); i+1 < s.height; i += 2 {
+		for j := int64(0); j+1 < s.width; j += 2 {
 			for c := range s.channels {
 				f((i*s.width+j)*s.channels+c, pooled, c, i, j)
 				pooled++
@@ -200,6 +200,18 @@ func (goKernels) bnReluPoolBackward(s *poolShape, z, mean, scale []float32, inde
 			sumDZ[c] += d
 		}
 	})
+	for i := range s.height {
+		for j := range s.width {
+			if i < s.height/2*2 && j < s.width/2*2 {
+				continue // in a window
+			}
+			for c := range s.channels {
+				d := kZ[c]*(z[(i*s.width+j)*s.channels+c]-mean[c]) + k1[c]
+				dz[i*s.outRow+j*s.channels+c] = d
+				sumDZ[c] += d
+			}
+		}
+	}
 }
 
 // each calls f for every tile (r,t) and channel c; tile is the offset of its frequency 0.

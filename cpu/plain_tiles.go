@@ -36,7 +36,7 @@ func (goKernels) tileProductPool(s *tileShape, aOffset, cOffset, termA []int32, 
 	bias, z []float32, pool *poolShape, mean, scale, beta, y []float32) {
 	two, windows := *s, *pool
 	two.blocks, windows.height = 2*s.blocks/pool.height, 2
-	for i := int64(0); i < s.blocks; i += two.blocks {
+	for i := int64(0); i+two.blocks <= s.blocks; i += two.blocks {
 		goKernels{}.tileProduct(&two, aOffset[i:], cOffset, termA, a, b, bias, z)
 		goKernels{}.bnReluPool(&windows, z, mean, scale, beta, y, nil, nil)
 		y = y[pool.width/2*pool.channels:]

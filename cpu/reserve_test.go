@@ -22,6 +22,9 @@ func TestReserveCountsWhatIsAllocated(t *testing.T) {
 	widening := filters3 // few channels become many, on large images
 	widening.ImageHeight, widening.ImageWidth, widening.Channels = 64, 64, [2]int{4, 512}
 	widening.InputSize = 1024
+	odd := filters // colours, and sides that no pool divides
+	odd.ImageHeight, odd.ImageWidth, odd.ImageChannels = 15, 15, 3
+	odd.InputSize = 256
 	deep := model.Default()
 	deep.HiddenSize, deep.NumLayers = 1024, 3
 	for _, c := range []struct {
@@ -39,14 +42,16 @@ func TestReserveCountsWhatIsAllocated(t *testing.T) {
 		{filters, 4, 1, false},
 		{filters, 4, 1, true},
 		{filters3, 4, 1, false},
+		{odd, 4, 1, false},
+		{odd, 4, 1, true},
 		{widening, 1, 1, true},
 		{deep, 50, 2, true},
 	} {
 		if testing.Short() && (c.batch > 50 || c.config.HiddenSize > 512) {
 			continue // minutes, in an emulator
 		}
-		name := fmt.Sprintf("channels=%d/kernel=%d/hidden=%d/batch=%d/threads=%d/bf16=%v",
-			c.config.Channels[0], c.config.Kernel, c.config.HiddenSize, c.batch, c.threads, c.bf16)
+		name := fmt.Sprintf("height=%d/channels=%d/kernel=%d/hidden=%d/batch=%d/threads=%d/bf16=%v",
+			c.config.ImageHeight, c.config.Channels[0], c.config.Kernel, c.config.HiddenSize, c.batch, c.threads, c.bf16)
 		t.Run(name, func(t *testing.T) {
 			be, err := New(Options{Threads: c.threads, BF16: c.bf16})
 			if errors.Is(err, ErrNoBF16) {
@@ -55,8 +60,9 @@ func TestReserveCountsWhatIsAllocated(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			height, width := c.config.ImageHeight, c.config.ImageWidth
-			images, err := be.NewImages(make([]uint8, c.batch*height*width), make([]uint8, c.batch), height, width)
+			channels, height, width := c.config.ImageChannels, c.config.ImageHeight, c.config.ImageWidth
+			pixels, labels := make([]uint8, c.batch*channels*height*width), make([]uint8, c.batch)
+			images, err := be.NewImages(pixels, labels, channels, height, width)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -37,7 +37,7 @@ type tiledScratch struct {
 
 func newTiled(be *Backend, sizes convSizes) *tiled {
 	d := &tiled{be: be, convSizes: sizes, threads: make([]tiledScratch, be.pool.threads), dzPixel: inTiles(sizes.outP)}
-	k, row := d.kernel, d.width+d.kernel-1
+	k, row := d.kernel, d.paddedRow(1)
 	d.fewInputs = d.in <= k && k <= tileRows
 	terms := (d.height*row + tileTerms - 1) / tileTerms // of the filters' gradient
 	d.image = tileImage{

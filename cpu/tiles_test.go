@@ -109,14 +109,15 @@ func TestTileProductPool(t *testing.T) {
 		s.add, s.rowC = addBias, tileRows*s.columns
 		s.rows = (s.rows + 1) / 2 * 2
 		parts, pairs := int64(d.size("parts of a row", 1, 2)), int64(d.size("pairs of rows", 1, 3))
-		s.blocks = 2 * parts * pairs
+		odd := int64(d.size("a row more", 0, 1))
+		s.blocks = parts * (2*pairs + odd)
 		s.aOffset, s.cOffset = nil, nil
 		for i := range s.blocks {
 			s.aOffset = append(s.aOffset, int32(d.size("offset", 0, 90)))
 			s.cOffset = append(s.cOffset, int32(i*s.rows*s.rowC))
 		}
 		s.a = d.halves(90 + 200 + int(s.rows*s.rowA) + tileTerms)
-		pool := &poolShape{height: 2 * pairs, width: parts * s.rows, channels: s.rowC}
+		pool := &poolShape{height: 2*pairs + odd, width: parts * s.rows, channels: s.rowC}
 		c := int(s.rowC)
 		mean, scale, beta := d.floats(c), d.floats(c), d.floats(c)
 		run := func(k kernels) []float32 {
@@ -200,12 +201,12 @@ func TestTileImage(t *testing.T) {
 func TestTilePoolBackward(t *testing.T) {
 	eachTiles(t, func(d *drawn, k kernels) {
 		s := &poolShape{
-			height: int64(2 * d.size("height", 1, 4)), width: int64(2 * d.size("width", 1, 5)),
+			height: int64(d.size("height", 2, 9)), width: int64(d.size("width", 2, 11)),
 			channels: int64(lanes * d.size("channels", 1, 3)),
 		}
 		s.outPixel = s.channels + int64(d.size("pixel gap", 0, 9))
 		s.outRow = s.width*s.outPixel + int64(d.size("row gap", 0, 9))
-		s.pairRow = s.width + int64(2*d.size("pair gap", 0, 3))
+		s.pairRow = s.width + s.width%2 + int64(2*d.size("pair gap", 0, 3))
 		exact := func(n int) []float32 {
 			a := make([]float32, n)
 			for i := range a {
@@ -214,7 +215,8 @@ func TestTilePoolBackward(t *testing.T) {
 			return a
 		}
 		c, pixels := int(s.channels), int(s.height*s.width)
-		z, dy, index := exact(pixels*c), exact(pixels/4*c), make([]uint8, pixels/4*c)
+		windows := int(s.height / 2 * (s.width / 2))
+		z, dy, index := exact(pixels*c), exact(windows*c), make([]uint8, windows*c)
 		for i := range index {
 			index[i] = uint8(d.stream.Below(5))
 		}
@@ -361,14 +363,11 @@ func TestTileTanh(t *testing.T) {
 // the sums in float32 round.
 func TestTiledConvolution(t *testing.T) {
 	eachTiles(t, func(d *drawn, k kernels) {
-		s := convSizes{
-			in: d.size("in", 1, 40), out: d.size("out", 1, 40), kernel: 2*d.size("half of the filter", 0, 9) + 1,
-			height: 2 * d.size("half of the height", 1, 4), width: 2 * d.size("half of the width", 1, 20),
-		}
+		in, kernel := d.size("in", 1, 40), 2*d.size("half of the filter", 0, 9)+1
 		if d.size("few channels", 0, 1) == 1 {
-			s.in = min(s.in, s.kernel)
+			in = min(in, kernel)
 		}
-		s.inP, s.outP = padded(s.in), padded(s.out)
+		s := newConvSizes(in, d.size("out", 1, 40), d.size("height", 2, 9), d.size("width", 2, 41), kernel)
 		n, pixels := d.size("images", 1, 3), s.height*s.width
 		rounded := func(n int) []float32 {
 			a := d.floats(n)
@@ -390,17 +389,18 @@ func TestTiledConvolution(t *testing.T) {
 		for i := range ones {
 			ones[i] = 1
 		}
-		z, dx, dw, y := make([]float32, len(dz)), make([]float32, len(x)), make([]float32, len(w)), make([]float32, len(dz)/4)
+		z, dx, dw := make([]float32, len(dz)), make([]float32, len(x)), make([]float32, len(w))
+		y := make([]float32, n*s.pools()*s.outP)
 		c.pack(w, true)
 		c.prepare(n)
 		for b := range n {
 			image := part(x, b, s.in*pixels)
-			c.convolvePool(0, image, zeros, &normalisation{zeros, ones, zeros}, part(y, b, pixels/4*s.outP))
+			c.convolvePool(0, image, zeros, &normalisation{zeros, ones, zeros}, part(y, b, s.pools()*s.outP))
 			c.convolve(0, image, zeros, part(z, b, pixels*s.outP))
 			// dz is kZ z here: it is given as z, with kZ = 1.
 			c.poolGradient(0, &poolGradient{
-				normalisation{zeros, zeros, zeros}, part(dz, b, pixels*s.outP), make([]uint8, pixels/4*s.outP),
-				make([]float32, pixels/4*s.outP), ones, zeros, make([]float32, s.outP), true,
+				normalisation{zeros, zeros, zeros}, part(dz, b, pixels*s.outP), make([]uint8, s.pools()*s.outP),
+				make([]float32, s.pools()*s.outP), ones, zeros, make([]float32, s.outP), true,
 			})
 			c.gradients(0, 0, b == 0, image, part(dx, b, s.in*pixels))
 		}

@@ -30,7 +30,7 @@ type winograd struct {
 	be *Backend
 	convSizes
 
-	train, eval     *winogradTiling
+	train, eval     *winogradTiling // all of the image in tiles; what is pooled in tiles
 	inSize, outSize int             // elements of the transformed arrays, of the larger tiling
 	rows            []float32       // the filters, or their gradients, as [In·25][outP]
 	backward        winogradFilters // [36][outP][inP]
@@ -60,9 +60,9 @@ type winogradSide struct {
 // winogradFilters holds transformed filters, in bf16 also as pairs of rows.
 type winogradFilters struct{ values, bf16 []float32 }
 
-func newWinogradTiling(s *convSizes, tileHeight int) *winogradTiling {
+func newWinogradTiling(s *convSizes, height, width, tileHeight int) *winogradTiling {
 	t := &winogradTiling{
-		tileHeight: tileHeight, rows: (s.height + tileHeight - 1) / tileHeight, tiles: s.width / 2,
+		tileHeight: tileHeight, rows: (height + tileHeight - 1) / tileHeight, tiles: width / 2,
 		frequencies: 6 * (tileHeight + 4),
 	}
 	most := min(winogradPixelRows/tileHeight, t.rows) * t.tiles
@@ -86,11 +86,16 @@ type winogradScratch struct {
 
 func newWinograd(be *Backend, sizes convSizes) *winograd {
 	w := &winograd{be: be, convSizes: sizes, threads: make([]winogradScratch, be.pool.threads)}
-	w.train = newWinogradTiling(&sizes, 2)
-	w.eval = w.train
-	if !be.bf16 { // the larger tile would raise the error of bfloat16 from 1.3 % to 2 %
-		w.eval = newWinogradTiling(&sizes, 4)
+	w.train = newWinogradTiling(&sizes, sizes.evenHeight, sizes.evenWidth, 2)
+	pooledHeight, pooledWidth := sizes.height/2*2, sizes.width/2*2
+	switch {
+	case !be.bf16:
+		w.eval = newWinogradTiling(&sizes, pooledHeight, pooledWidth, 4)
 		w.eval.twoSums = 1
+	case w.odd(): // with larger tiles the error of bfloat16 would be 2 % instead of 1.3 %
+		w.eval = newWinogradTiling(&sizes, pooledHeight, pooledWidth, 2)
+	default:
+		w.eval = w.train
 	}
 	for _, t := range []*winogradTiling{w.train, w.eval} {
 		w.inSize = max(w.inSize, t.frequencies*t.input.frequency)
@@ -103,14 +108,31 @@ func newWinograd(be *Backend, sizes convSizes) *winograd {
 func (w *winograd) filterSize() int { return w.inP * w.outP }
 
 // xSize returns the elements of a padded image with zeros below it for the last tiles of any tiling.
-func (w *winograd) xSize() int { return (w.eval.rows*w.eval.tileHeight + 4) * w.paddedRow(w.inP) }
+func (w *winograd) xSize() int {
+	return (max(w.train.rows*w.train.tileHeight, w.eval.rows*w.eval.tileHeight) + 4) * w.paddedRow(w.inP)
+}
+
+// imageSize returns the elements of an image without border, but with even sides.
+func (w *winograd) imageSize(channels int) int { return w.evenHeight * w.evenWidth * channels }
+
+// odd reports whether some tiles reach beyond the image.
+func (w *winograd) odd() bool { return w.height != w.evenHeight || w.width != w.evenWidth }
 
 func (w *winograd) memory(n int) int {
-	scratch := w.xSize() + w.paddedSize(w.inP) + w.height*w.width*max(w.inP, w.outP) + w.inSize + w.outSize
+	scratch := w.xSize() + w.paddedSize(w.inP) + w.imageSize(max(w.inP, w.outP)) + w.inSize + w.outSize
 	if w.be.bf16 {
 		scratch += max(w.inSize, w.outSize) / 2
 	}
-	filters := w.eval.frequencies + 36*(2+groups(n))
+	filters := 36 * (2 + groups(n)) // with the sums
+	if w.eval != w.train {
+		filters += w.eval.frequencies
+	}
+	if w.be.bf16 { // pairs
+		filters += 36
+		if w.eval != w.train {
+			filters += w.eval.frequencies / 2
+		}
+	}
 	return len(w.threads)*scratch + filters*w.filterSize() + 25*w.in*w.outP
 }
 
@@ -159,7 +181,7 @@ func (w *winograd) blocks(t *winogradTiling, f func(first int, in, out *winograd
 			channels: int64(w.inP), imageRow: int64(w.paddedRow(w.inP)), frequency: int64(t.input.frequency),
 		}
 		out := *in
-		out.channels, out.imageRow, out.frequency = int64(w.outP), int64(w.width*w.outP), int64(t.output.frequency)
+		out.channels, out.imageRow, out.frequency = int64(w.outP), int64(w.evenWidth*w.outP), int64(t.output.frequency)
 		out.pooledRows = int64((min(hi*t.tileHeight, w.height) - lo*t.tileHeight) / 2)
 		f(lo*t.tileHeight, in, &out)
 	}
@@ -190,7 +212,7 @@ func (w *winograd) product(s *winogradScratch, t *winogradTiling, tiles *winogra
 func (w *winograd) scratch(thread int) *winogradScratch {
 	s := &w.threads[thread]
 	s.x = grow(s.x, w.xSize())
-	s.image = grow(s.image, w.height*w.width*max(w.inP, w.outP))
+	s.image = grow(s.image, w.imageSize(max(w.inP, w.outP)))
 	s.in, s.out = grow(s.in, w.inSize), grow(s.out, w.outSize)
 	return s
 }
@@ -208,9 +230,19 @@ func (w *winograd) outputs(thread int, t *winogradTiling, x []float32,
 }
 
 func (w *winograd) convolve(thread int, x, bias, z []float32) {
+	to := z
+	if w.odd() { // by now the outputs' scratch is free
+		to = w.scratch(thread).image
+	}
+	row := w.evenWidth * w.outP
 	w.outputs(thread, w.train, x, func(first int, out *winogradShape, m []float32) {
-		w.be.winogradOutput(out, m, bias, z[first*w.width*w.outP:])
+		w.be.winogradOutput(out, m, bias, to[first*row:])
 	})
+	if w.odd() {
+		for i := range w.height {
+			copy(z[i*w.width*w.outP:][:w.width*w.outP], to[i*row:])
+		}
+	}
 }
 
 func (w *winograd) convolvePool(thread int, x, bias []float32, norm *normalisation, y []float32) {
@@ -222,7 +254,11 @@ func (w *winograd) convolvePool(thread int, x, bias []float32, norm *normalisati
 // gradientImage returns where a thread writes dz, whose rows are row elements apart.
 func (w *winograd) gradientImage(thread int) (dz []float32, row int) {
 	s := w.scratch(thread)
-	return s.image[:w.height*w.width*w.outP], w.width * w.outP
+	dz, row = s.image[:w.imageSize(w.outP)], w.evenWidth*w.outP
+	if w.odd() { // the scratch may hold old values beyond the image
+		clear(dz)
+	}
+	return dz, row
 }
 
 func (w *winograd) poolGradient(thread int, g *poolGradient) {
@@ -241,7 +277,7 @@ func (w *winograd) gradients(thread, group int, begin bool, x, dx []float32) {
 		add = addNothing
 	}
 	w.blocks(t, func(first int, in, out *winogradShape) {
-		be.winogradOutputGradient(out, s.image[first*w.width*w.outP:], s.out)
+		be.winogradOutputGradient(out, s.image[first*w.evenWidth*w.outP:], s.out)
 		be.winogradInput(in, s.x[first*w.paddedRow(w.inP):], s.in)
 		be.matmul(&matmulShape{
 			m: int64(w.inP), n: int64(w.outP), add: add,

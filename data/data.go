@@ -1,34 +1,30 @@
-// Package data finds, downloads, checks and reads Fashion-MNIST, or another data set
-// in its format: four IDX files with 28x28 images and their labels, compressed with
-// gzip or not. It also splits and orders the images for training, and reads pictures.
+// Package data finds, downloads, checks and reads sets of labelled images, in all forms in which
+// people keep them: IDX files as MNIST's, folders of pictures, CIFAR's files, CSV. It also splits and
+// orders the images for training.
 package data
 
-import "sync"
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
 
-// Sizes of every data set that this package reads.
-const (
-	imageHeight = 28
-	imageWidth  = 28
-	imageSize   = imageHeight * imageWidth
-	numClasses  = 10
+	"crnn/data/imageset"
+	"crnn/data/picture"
+	"crnn/internal/osfile"
 )
 
-// ClassNames are the names of Fashion-MNIST's labels 0 to 9.
-var ClassNames = [numClasses]string{
-	"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
-	"Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-}
-
-// Set is a set of labelled gray images.
+// Set is a set of labelled images.
 type Set struct {
-	Images               []uint8 // [Count,Height,Width], row-major; 0 is black
-	Labels               []uint8 // [Count], indices into ClassNames
-	Count, Height, Width int
+	imageset.Description
+	Images []uint8 // [Count,Channels,Height,Width], row-major; 0 is black
+	Labels []uint8 // [Count], indices into Classes
+	Count  int
 }
 
-// Image returns the Height*Width pixels of image i, sharing the set's memory.
+// Image returns the bytes of image i, [Channels,Height,Width], sharing the set's memory.
 func (s *Set) Image(i int) []uint8 {
-	n := s.Height * s.Width
+	n := s.Bytes()
 	return s.Images[i*n : (i+1)*n : (i+1)*n]
 }
 
@@ -36,7 +32,7 @@ func (s *Set) Image(i int) []uint8 {
 // on, in ascending order. A class without an image has no index.
 func FirstOfEachClass(set *Set, from int) []int {
 	var first []int
-	var seen [numClasses]bool
+	var seen [imageset.MaxClasses]bool
 	for i := from; i < set.Count; i++ {
 		if class := set.Labels[i]; !seen[class] {
 			seen[class] = true
@@ -46,15 +42,19 @@ func FirstOfEachClass(set *Set, from int) []int {
 	return first
 }
 
-// Dataset is the training set and the test set of one directory.
+// Dataset is a training set and a test set.
 type Dataset struct {
-	Dir         string
-	Train, Test *Set
+	Dir         string // or file
+	Form        Form
+	Train, Test *Set            // of the same description
+	Val         []int32         // indices of the training set's images that the data sets apart for validation, ascending; else nil
+	Stratified  bool            // what is set apart is a part of each class
+	Notes       []string        // lines about what was done to the data, for the user
 	warnings    func() []string // nil: none
 }
 
-// Warnings returns one line per file that is in order but not Fashion-MNIST's. It may wait for
-// checksums, which are computed while the data set is already in use.
+// Warnings returns lines about files that are not what they seem. It may wait for checksums, which are
+// computed while the data set is already in use.
 func (d *Dataset) Warnings() []string {
 	if d.warnings == nil { // made by hand
 		return nil
@@ -62,51 +62,136 @@ func (d *Dataset) Warnings() []string {
 	return d.warnings()
 }
 
-// Load reads and checks the four files of dir, as NAME.gz or NAME. The error is about the first
-// missing or damaged file. A file that is in order but not Fashion-MNIST's only causes a warning,
-// so that people can train on their own images.
-func Load(dir string) (*Dataset, error) { return fashionMNIST.load(dir) }
-
-func (c catalog) load(dir string) (*Dataset, error) {
-	if err := checkDir(dir); err != nil {
-		return nil, err
-	}
-	contents, status := c.read(dir)
-	for _, s := range status {
-		if s.Err != nil {
-			return nil, s.Err
-		}
-	}
-	set := func(images, labels *content) *Set {
-		return &Set{Images: images.items, Labels: labels.items, Count: images.count, Height: imageHeight, Width: imageWidth}
-	}
-	return &Dataset{
-		Dir: dir, Train: set(contents[0], contents[1]), Test: set(contents[2], contents[3]),
-		warnings: sync.OnceValue(func() (warnings []string) {
-			for _, s := range c.identify(contents, status) {
-				if s.State == Differs {
-					warnings = append(warnings, c.warning(s))
-				}
-			}
-			return warnings
-		}),
-	}, nil
+// setClasses gives both sets the names of the classes.
+func (d *Dataset) setClasses(names []string) {
+	d.Train.Classes = slices.Clip(slices.Clone(names))
+	d.Test.Classes = d.Train.Classes
 }
 
-// read reads the files in dir, training and test set at the same time. A missing or damaged file
-// has no content.
-func (c catalog) read(dir string) (contents [4]*content, status [4]FileStatus) {
-	half := func(images, labels int) {
-		// Read the labels first: their number bounds the memory that a file of images can ask for.
-		contents[labels], status[labels] = c[labels].read(dir, nil)
-		contents[images], status[images] = c[images].read(dir, contents[labels])
+// describePixels says how pictures are prepared to be like the images of arrays, whose pictures are
+// unknown: proportions are kept and, where the images show bright things on black, a light background
+// turns dark.
+func (d *Dataset) describePixels() {
+	d.Train.Pixels = imageset.Pixels{Resize: imageset.Fit, Invert: d.Train.onBlack(), Background: imageset.Contrast}
+	d.Test.Pixels = d.Train.Pixels
+}
+
+// onBlack reports whether gray images show things on black: at most one in a hundred has a border whose
+// mean is above the middle. Of Fashion-MNIST and MNIST none has.
+func (s *Set) onBlack() bool {
+	if s.Channels != 1 {
+		return false
 	}
-	done := make(chan struct{})
-	go func() {
-		half(2, 3)
-		close(done)
-	}()
-	half(0, 1)
-	<-done
-	return contents, status
+	const looked = 2000 // images; more would only cost time
+	light, n := 0, min(s.Count, looked)
+	for i := range n {
+		if picture.BorderMean(s.Image(i), s.Width) > 127.5 {
+			light++
+		}
+	}
+	return 100*light <= n
+}
+
+// Form is a form of data on the disk.
+type Form string
+
+// The forms.
+const (
+	FormIDX    Form = "idx"
+	FormFolder Form = "folder"
+	FormCIFAR  Form = "cifar"
+	FormCSV    Form = "csv"
+)
+
+// Options say how a data set is read.
+type Options struct {
+	Height, Width int  // of the images; 0: as the data has them
+	Gray          bool // colours become gray
+	// Parts of the pictures of each class that are set apart in a folder that has no such part.
+	ValFraction, TestFraction float64
+	Seed                      uint64 // of what is set apart
+	Background                imageset.Background
+	// Like, if not nil, describes images that the pictures of a folder are prepared to be like, where
+	// the size is not given.
+	Like *imageset.Description
+	// Progress, if not nil, is called as pictures are read, from one goroutine at a time.
+	Progress func(done, total int)
+}
+
+// Load is Read with the data's own size, for data without pictures.
+func Load(path string) (*Dataset, error) {
+	return Read(context.Background(), path, Options{TestFraction: 0.1})
+}
+
+// Read reads the data set at path, whose form it finds by looking. An error names the file that is
+// missing, damaged or does not fit, and the remedy.
+func Read(ctx context.Context, path string, o Options) (*Dataset, error) {
+	s, err := find(path)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.read(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if s.form != FormFolder { // whose pictures are scaled as they are read
+		d.convert(o)
+	}
+	return d, nil
+}
+
+// source is a data set on the disk that was found but not read.
+type source struct {
+	form Form
+	read func(context.Context, Options) (*Dataset, error)
+	// missing is an error about a file that the data set lacks; nil: it is complete.
+	missing error
+}
+
+// find tells the form of the data at path.
+func find(path string) (source, error) {
+	files, prefix, found, err := findIDX(path)
+	if err != nil {
+		return source{}, err
+	}
+	if found {
+		return source{FormIDX, func(context.Context, Options) (*Dataset, error) { return readIDXSet(files, prefix) },
+			files.check(prefix, adviceFor(files.dir()))}, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return source{}, checkDir(path)
+	}
+	if train, test, found, err := findCSV(path, info); err != nil {
+		return source{}, err
+	} else if found {
+		return source{FormCSV, func(ctx context.Context, o Options) (*Dataset, error) {
+			return readCSVSet(ctx, path, train, test, o)
+		}, nil}, nil
+	}
+	if !info.IsDir() {
+		return source{}, fmt.Errorf("%s: not a directory, expected the one that holds the data set%s", path, unpack(path))
+	}
+	if c, found := findCIFAR(path); found {
+		return source{FormCIFAR, func(context.Context, Options) (*Dataset, error) { return c.read() }, c.missing()}, nil
+	}
+	tree, err := findFolder(path)
+	if err != nil {
+		return source{}, err
+	}
+	return source{FormFolder, tree.read, nil}, nil
+}
+
+// unpack returns the advice for an archive.
+func unpack(path string) string {
+	f, _, err := osfile.Open(path, "a file")
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	start := make([]byte, 2)
+	if n, _ := f.Read(start); n == 2 && (string(start) == "PK" || string(start) == "\x1f\x8b") {
+		return "; it is an archive: unpack it first"
+	}
+	return ""
 }

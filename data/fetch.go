@@ -132,9 +132,7 @@ func (f *fetcher) fetch(ctx context.Context) error {
 func (f *fetcher) missing() ([]dataFile, error) {
 	var missing []dataFile
 	for _, file := range f.catalog {
-		content, status := file.read(f.dir, nil)
-		file.identify(content, &status)
-		switch status.State {
+		switch status := file.read(f.dir); status.State {
 		case Match:
 		case Differs:
 			return nil, fmt.Errorf("%s: in order, but not the file of Fashion-MNIST: move it away, "+

@@ -40,16 +40,14 @@ func (f dataFile) find(dir string) (string, error) {
 			return "", fmt.Errorf("%s: %w", path, osfile.Cause(err))
 		}
 	}
-	return "", notFoundError(fmt.Sprintf(
-		"%s holds neither %s.gz nor %[2]s; crnn data fetch gets Fashion-MNIST", dir, f.name))
+	return "", notFoundError(fmt.Sprintf("%s holds neither %s.gz nor %[2]s", dir, f.name))
 }
 
 // checkDir returns an error unless dir is a directory.
 func checkDir(dir string) error {
 	switch info, err := os.Stat(dir); {
 	case errors.Is(err, fs.ErrNotExist):
-		return notFoundError(fmt.Sprintf(
-			"there is no directory %s, expected the one that holds the data set; crnn data fetch gets Fashion-MNIST", dir))
+		return notFoundError(fmt.Sprintf("there is no directory %s, expected the one that holds the data set; crnn data fetch gets Fashion-MNIST", dir))
 	case err != nil:
 		return fmt.Errorf("%s: %w", dir, osfile.Cause(err))
 	case !info.IsDir():

@@ -46,6 +46,14 @@ func idx(magic uint32, dims []uint32, body []byte) []byte {
 	return append(b, body...)
 }
 
+// The sizes of the images that the tests make.
+const (
+	imageHeight = 28
+	imageWidth  = 28
+	imageSize   = imageHeight * imageWidth
+	numClasses  = 10
+)
+
 func idxImages(pixels []byte) []byte {
 	return idx(0x803, []uint32{uint32(len(pixels) / imageSize), imageHeight, imageWidth}, pixels)
 }

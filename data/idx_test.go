@@ -13,12 +13,12 @@ func TestReadsPlainAndCompressed(t *testing.T) {
 	pixels := noise(3*imageSize, 1)
 	labels := []byte{9, 0, 4}
 	for _, pack := range []func([]byte) []byte{bytes.Clone, zip} {
-		got, n, err := ReadImages(bytes.NewReader(pack(idxImages(pixels))))
-		if err != nil || n != 3 || !bytes.Equal(got, pixels) {
-			t.Errorf("ReadImages: %d images, error %v", n, err)
+		images, err := ReadImages(bytes.NewReader(pack(idxImages(pixels))))
+		if err != nil || images.Count != 3 || images.Size() != "28x28x1" || !bytes.Equal(images.Images, pixels) {
+			t.Errorf("ReadImages: %+v, error %v", images, err)
 		}
 		// One byte per read, as from a slow disk or pipe.
-		got, err = ReadLabels(iotest.OneByteReader(bytes.NewReader(pack(idxLabels(labels...)))))
+		got, err := ReadLabels(iotest.OneByteReader(bytes.NewReader(pack(idxLabels(labels...)))))
 		if err != nil || !bytes.Equal(got, labels) {
 			t.Errorf("ReadLabels: %v, error %v", got, err)
 		}
@@ -28,9 +28,13 @@ func TestReadsPlainAndCompressed(t *testing.T) {
 // The buffer grows more than once.
 func TestReadsManyImages(t *testing.T) {
 	pixels := noise(5000*imageSize, 1)
-	got, n, err := ReadImages(bytes.NewReader(idxImages(pixels)))
-	if err != nil || n != 5000 || !bytes.Equal(got, pixels) {
-		t.Errorf("%d images, error %v", n, err)
+	set, err := ReadImages(bytes.NewReader(idxImages(pixels)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := set.Images
+	if set.Count != 5000 || !bytes.Equal(got, pixels) {
+		t.Errorf("%d images", set.Count)
 	}
 	if cap(got) != len(got) {
 		t.Errorf("the images lie in %d bytes, want %d", cap(got), len(got))
@@ -76,11 +80,14 @@ func TestDamagedFiles(t *testing.T) {
 		{"cut in the magic number", good[:3], 3, "ends within the header, which has 16 bytes"},
 		{"cut in the header", good[:15], 15, "ends within the header"},
 		{"labels", idxLabels(1, 2, 3), 0, "a file of labels, expected one of images: are the two swapped?"},
-		{"float elements", idx(0xd03, []uint32{1, 28, 28}, image), 0, "begins with 0x00000d03, expected 0x00000803"},
+		{"float elements", idx(0xd03, []uint32{1, 28, 28}, image), 0,
+			"elements are float32, expected unsigned bytes: it begins with 0x00000d03, expected 0x00000803"},
 		{"text", []byte("<html>no such file</html>"), 0, "not an IDX file"},
 		{"no images", idx(0x803, []uint32{0, 28, 28}, nil), 4, "holds no images"},
-		{"height", idx(0x803, []uint32{1, 32, 28}, make([]byte, 32*28)), 8, "height is 32, expected 28"},
-		{"width", idx(0x803, []uint32{1, 28, 27}, make([]byte, 28*27)), 12, "width is 27, expected 28"},
+		{"height", idx(0x803, []uint32{1, 0, 28}, nil), 8, "height is 0, expected from 1 to 4096"},
+		{"width", idx(0x803, []uint32{1, 28, 4097}, nil), 12, "width is 4097, expected from 1 to 4096"},
+		{"channels", idx(0x804, []uint32{1, 28, 28, 2}, nil), 16, "have 2 channels, expected 1 (gray) or 3 (colours)"},
+		{"cut in the channels", idx(0x804, []uint32{1, 28, 28}, nil), 16, "ends within the header, which has 20 bytes"},
 		{"truncated", good[:1000], 1000, "promises 2 images, which make 1584 bytes"},
 		{"truncated between images", good[:16+imageSize], 16 + imageSize, "the file ends"},
 		{"no pixels", good[:16], 16, "the file ends"},
@@ -98,7 +105,7 @@ func TestDamagedFiles(t *testing.T) {
 		{"gzip of too many", zip(append(bytes.Clone(good), 0)), 1584, "goes on"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, _, err := ReadImages(bytes.NewReader(test.file))
+			_, err := ReadImages(bytes.NewReader(test.file))
 			wantError(t, err, test.want)
 			var format *FormatError
 			if !errors.As(err, &format) {
@@ -115,7 +122,7 @@ func TestDamagedFiles(t *testing.T) {
 func TestEveryCutIsNoticed(t *testing.T) {
 	file := zip(idxImages(noise(imageSize, 3)))
 	for n := range file {
-		if _, _, err := ReadImages(bytes.NewReader(file[:n])); err == nil {
+		if _, err := ReadImages(bytes.NewReader(file[:n])); err == nil {
 			t.Errorf("no error for the first %d of %d bytes", n, len(file))
 		}
 	}
@@ -129,8 +136,6 @@ func TestDamagedLabels(t *testing.T) {
 	}{
 		{"images", idxImages(make([]byte, imageSize)),
 			"byte 0: a file of images, expected one of labels: are the two swapped?"},
-		{"label 10", idxLabels(3, 9, 10, 200), "byte 10: image 2 has label 10, expected 0 to 9"},
-		{"label 10, compressed", zip(idxLabels(3, 9, 10, 200)), "byte 10 (decompressed): image 2"},
 		{"truncated", idxLabels(1, 2, 3)[:10],
 			"byte 10: the file ends, but its header promises 3 labels, which make 11 bytes"},
 		{"none", idxLabels(), "byte 4: holds no labels"},
@@ -147,7 +152,7 @@ func TestReadErrorIsPassedOn(t *testing.T) {
 	file := idxImages(make([]byte, imageSize))
 	for _, n := range []int{0, 2, 10, 500, len(file)} {
 		r := io.MultiReader(bytes.NewReader(file[:n]), iotest.ErrReader(failure))
-		if _, _, err := ReadImages(r); err != failure {
+		if _, err := ReadImages(r); err != failure {
 			t.Errorf("after %d bytes: error %v, want %v", n, err, failure)
 		}
 	}
@@ -164,7 +169,7 @@ func TestForgedHeadersCostNoMemory(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		if _, _, err := ReadImages(bytes.NewReader(file)); err == nil {
+		if _, err := ReadImages(bytes.NewReader(file)); err == nil {
 			t.Errorf("%s: ReadImages gives no error", name)
 		}
 		if _, err := ReadLabels(bytes.NewReader(file)); err == nil {
@@ -186,18 +191,20 @@ func FuzzIDX(f *testing.F) {
 		{}, idxImages(image), idxImages(noise(2*imageSize, 1)), idxLabels(0, 9, 5), idxLabels(10),
 		idx(0x803, []uint32{1<<32 - 1, 28, 28}, image), idx(0x803, []uint32{5, 28, 28}, image),
 		idx(0x801, []uint32{maxCount}, image), idx(0xd03, nil, image),
+		idx(0x804, []uint32{2, 3, 2, 3}, noise(36, 2)), idx(0x804, []uint32{2, 3, 2, 5}, noise(60, 2)),
 	} {
 		f.Add(file)
 		f.Add(zip(file))
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
-		pixels, count, err := ReadImages(bytes.NewReader(file))
+		set, err := ReadImages(bytes.NewReader(file))
 		if err == nil {
-			if count < 1 || len(pixels) != count*imageSize {
-				t.Errorf("%d images in %d pixels", count, len(pixels))
+			if set.Count < 1 || len(set.Images) != set.Count*set.Bytes() {
+				t.Errorf("%d images of %s in %d bytes", set.Count, set.Size(), len(set.Images))
 			}
-			// The images, written again, equal the file, unless it was compressed.
-			if again := idxImages(pixels); file[0] != 0x1f && !bytes.Equal(again, file) {
+			// The images, written again, equal the file, unless it was compressed or has other channels.
+			dims := []uint32{uint32(set.Count), uint32(set.Height), uint32(set.Width)}
+			if again := idx(0x803, dims, set.Images); file[0] == 0 && file[3] == 3 && !bytes.Equal(again, file) {
 				t.Error("the images differ from the file")
 			}
 		} else {
@@ -208,11 +215,52 @@ func FuzzIDX(f *testing.F) {
 			if again := idxLabels(labels...); file[0] != 0x1f && !bytes.Equal(again, file) {
 				t.Error("the labels differ from the file")
 			}
-			if bytes.ContainsFunc(labels, func(r rune) bool { return r >= numClasses }) {
-				t.Errorf("labels %v", labels)
-			}
 		} else {
 			wantError(t, err)
 		}
 	})
+}
+
+// Images have any size, and channels on either side of height and width.
+func TestReadsSizesAndChannels(t *testing.T) {
+	last := []byte{ // two images of 1x2 pixels, each red, green, blue
+		1, 2, 3, 4, 5, 6,
+		7, 8, 9, 10, 11, 12,
+	}
+	first := []byte{1, 4, 2, 5, 3, 6, 7, 10, 8, 11, 9, 12}
+	for _, test := range []struct {
+		name string
+		file []byte
+		size string
+		want []byte
+	}{
+		{"gray", idx(0x803, []uint32{2, 3, 2}, last), "3x2x1", last},
+		{"one channel", idx(0x804, []uint32{2, 3, 2, 1}, last), "3x2x1", last},
+		{"channels last", idx(0x804, []uint32{2, 1, 2, 3}, last), "1x2x3", first},
+		{"channels first", idx(0x804, []uint32{2, 3, 1, 2}, last), "1x2x3", last},
+		{"one channel, first", idx(0x804, []uint32{2, 1, 3, 2}, last), "3x2x1", last},
+	} {
+		set, err := ReadImages(bytes.NewReader(test.file))
+		if err != nil {
+			t.Fatalf("%s: %v", test.name, err)
+		}
+		if set.Size() != test.size || set.Count != 2 || !bytes.Equal(set.Images, test.want) {
+			t.Errorf("%s: %s, %v, want %s, %v", test.name, set.Size(), set.Images, test.size, test.want)
+		}
+	}
+}
+
+// Zeros behind the compressed data are padding; a second member goes on.
+func TestCompressedDataMayEndInZeros(t *testing.T) {
+	file := idxImages(noise(imageSize, 3))
+	for name, packed := range map[string][]byte{
+		"zeros":       append(zip(file), make([]byte, 5000)...),
+		"two members": append(zip(file[:300]), zip(file[300:])...),
+		"both":        append(append(zip(file[:300]), zip(file[300:])...), 0, 0, 0),
+	} {
+		set, err := ReadImages(bytes.NewReader(packed))
+		if err != nil || !bytes.Equal(set.Images, file[16:]) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/adrg/xdg"
 )
 
-// EnvVar is the environment variable that names the directory of the data set.
+// EnvVar is the environment variable that names the data set, a directory or file.
 const EnvVar = "CRNN_DATA"
 
 // systemDir is where Debian's package puts the data set.
@@ -61,15 +61,11 @@ func named(by, dir string) (string, error) {
 	return dir, nil
 }
 
-// Check returns an error unless dir holds the four files of a data set. It does not open them.
-func Check(dir string) error {
-	if err := checkDir(dir); err != nil {
+// Check returns an error unless path holds a data set. It looks at names only.
+func Check(path string) error {
+	s, err := find(path)
+	if err != nil {
 		return err
 	}
-	for _, f := range fashionMNIST {
-		if _, err := f.find(dir); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.missing
 }

@@ -7,14 +7,20 @@ import (
 	"crnn/rng"
 )
 
+// Count returns the numbers from 0 to n-1.
+func Count(n int) []int32 {
+	a := make([]int32, n)
+	for i := range a {
+		a[i] = int32(i)
+	}
+	return a
+}
+
 // Split divides the indices 0 to n-1 at random into a training and a validation part, both in
 // ascending order. The validation part has round(n*valFraction) of them, with valFraction from 0 to
 // 1. The split depends only on the arguments.
 func Split(n int, valFraction float64, seed uint64) (train, val []int32) {
-	all := make([]int32, n)
-	for i := range all {
-		all[i] = int32(i)
-	}
+	all := Count(n)
 	(&rng.Stream{Seed: seed, Purpose: rng.Split}).Shuffle(all)
 	nVal := int(math.Round(float64(n) * valFraction))
 	chosen := make([]bool, n)
@@ -30,6 +36,35 @@ func Split(n int, valFraction float64, seed uint64) (train, val []int32) {
 		}
 	}
 	return train, val
+}
+
+// SplitByClass divides indices at random into two parts, both ascending. The second one has of each
+// class round(n*fraction) of its n images, but at least one of three and never all. The split depends
+// only on the arguments; forTest says which of the two splits of a data set this is.
+func SplitByClass(labels []uint8, indices []int32, classes int, fraction float64, seed uint64, forTest bool) (first, second []int32) {
+	byClass := make([][]int32, classes)
+	for _, i := range indices {
+		byClass[labels[i]] = append(byClass[labels[i]], i)
+	}
+	for class, members := range byClass {
+		// Step 0 is Split's.
+		step := uint64(1 + 2*class)
+		if forTest {
+			step++
+		}
+		slices.Sort(members)
+		(&rng.Stream{Seed: seed, Purpose: rng.Split, Step: step}).Shuffle(members)
+		n := int(math.Round(float64(len(members)) * fraction))
+		if fraction > 0 && len(members) >= 3 {
+			n = max(n, 1)
+		}
+		n = max(0, min(n, len(members)-1))
+		second = append(second, members[:n]...)
+		first = append(first, members[n:]...)
+	}
+	slices.Sort(first)
+	slices.Sort(second)
+	return first, second
 }
 
 // Order returns the indices in the order in which epoch, counted from 0, takes them: at

@@ -4,8 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-
-	"crnn/internal/osfile"
 )
 
 // State is the result of checking a file of a data set.
@@ -34,82 +32,58 @@ type FileStatus struct {
 	SHA256     string // of the decompressed bytes, in hexadecimal
 }
 
-// Verify checks the four files of dir. Each must be readable, with the format's magic number, 28x28
-// images or labels from 0 to 9, the length in its header and, if compressed, its checksum. There
-// must be as many labels as images. The status also says whether a file, decompressed, is byte for
-// byte Fashion-MNIST's. The error is about dir.
-func Verify(dir string) ([]FileStatus, error) {
-	if err := checkDir(dir); err != nil {
+// Verify checks the four IDX files of path, as Read finds them. Each must be readable, with the
+// format's magic number, the length in its header and, if compressed, its checksum. There must be as
+// many labels as images. The status also says whether a file, decompressed, is byte for byte
+// Fashion-MNIST's. The error is about path.
+func Verify(path string) ([]FileStatus, error) {
+	files, prefix, found, err := findIDX(path)
+	if err != nil {
 		return nil, err
 	}
-	status := fashionMNIST.identify(fashionMNIST.read(dir))
-	return status[:], nil
-}
-
-// identify completes the status of the files by their checksums.
-func (c catalog) identify(contents [4]*content, status [4]FileStatus) [4]FileStatus {
-	for i, f := range c {
-		f.identify(contents[i], &status[i])
+	if !found {
+		if err := checkDir(path); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%s: no IDX files to verify; crnn data info looks at other forms of data", path)
 	}
-	return status
+	advice := adviceFor(files.dir())
+	contents, errs := files.read(advice)
+	status := make([]FileStatus, len(files))
+	for i, f := range fashionMNIST {
+		status[i] = f.status(files[i], contents[i], errs[i])
+		if files[i] == "" {
+			status[i].State, status[i].Err = Missing, files.check(prefix, advice)
+		}
+	}
+	return status, nil
 }
 
-// identify puts the checksum of f's content, if any, into status.
-func (f dataFile) identify(c *content, status *FileStatus) {
-	if c == nil {
-		return
+// status compares the content of the file at path, or the error that it gave, with f.
+func (f dataFile) status(path string, c *content, err error) FileStatus {
+	s := FileStatus{Name: f.name, Path: path}
+	if err != nil {
+		s.State, s.Err = Damaged, err
+		return s
 	}
 	sum := c.sum()
-	status.SHA256 = hex.EncodeToString(sum[:])
-	if status.SHA256 != f.sum {
-		status.State = Differs
+	s.Compressed, s.Count, s.Bytes, s.SHA256 = c.compressed, c.count, c.bytes, hex.EncodeToString(sum[:])
+	if s.SHA256 != f.sum {
+		s.State = Differs
 	}
+	return s
 }
 
-// read reads and checks f in dir, except its checksum: see identify. If labels are given, there
-// must be as many images. The content is nil if the file is damaged or missing.
-func (f dataFile) read(dir string, labels *content) (*content, FileStatus) {
-	status := FileStatus{Name: f.name}
-	var err error
-	if status.Path, err = f.find(dir); err != nil {
-		status.State, status.Err = Damaged, err
+// read reads f in dir, and compares it with the original.
+func (f dataFile) read(dir string) FileStatus {
+	path, err := f.find(dir)
+	if err != nil {
+		s := FileStatus{Name: f.name, State: Damaged, Err: err}
 		if errors.Is(err, ErrNotFound) {
-			status.State = Missing
+			s.State = Missing
 		}
-		return nil, status
+		return s
 	}
-	c, err := f.readPath(status.Path, labels)
-	if err != nil {
-		status.State, status.Err = Damaged, err
-		return nil, status
-	}
-	status.Compressed, status.Count, status.Bytes = c.compressed, c.count, c.bytes
-	return c, status
-}
-
-func (f dataFile) readPath(path string, labels *content) (*content, error) {
-	file, info, err := osfile.Open(path, "a file")
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	count := -1
-	if labels != nil {
-		count = labels.count
-	}
-	c, err := readIDX(file, info.Size(), f.kind, count)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w; replace the file (crnn data fetch gets the original)", path, osfile.Cause(err))
-	}
-	return c, nil
-}
-
-// warning returns the warning about a file that differs.
-func (c catalog) warning(s FileStatus) string {
-	for _, f := range c {
-		if s.SHA256 == f.sum {
-			return fmt.Sprintf("%s: holds the %s of Fashion-MNIST; used as it is", s.Path, f.name)
-		}
-	}
-	return fmt.Sprintf("%s: in order, but not the file of Fashion-MNIST (SHA-256 %s); used as it is", s.Path, s.SHA256)
+	c, err := readIDXFile(path, f.kind, nil, "")
+	return f.status(path, c, err)
 }

@@ -104,6 +104,11 @@ func (be *Backend) NewConvBlock(spec model.ConvBlockSpec) (model.ConvBlock, erro
 		be: be, ConvBlockSpec: spec,
 		outKernels: convolutionFor(be.precision, spec.Out), inKernels: convolutionFor(be.precision, spec.In),
 	}
+	if be.precision == "bf16" && spec.Width%2 != 0 {
+		// The kernel for bf16 takes two neighbouring pixels of a row at once. The one for tf32 takes each
+		// on its own, and rounds less.
+		c.outKernels.toWeight = convolutionFor("tf32", spec.Out).toWeight
+	}
 	if err := spec.Check(); err != nil {
 		return nil, err
 	}

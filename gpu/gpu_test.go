@@ -94,7 +94,7 @@ func TestLossesAreTheCPUs(t *testing.T) {
 func tiny(t *testing.T, be model.Backend, batch int) (*model.Network, model.Images) {
 	t.Helper()
 	c := model.Config{
-		ImageHeight: 8, ImageWidth: 8, Channels: [2]int{4, 8}, Kernel: 3,
+		ImageHeight: 8, ImageWidth: 8, ImageChannels: 1, Channels: [2]int{4, 8}, Kernel: 3,
 		InputSize: 8, HiddenSize: 16, NumLayers: 2, Classes: 3, Dropout: 0.25,
 	}
 	net, err := model.New(be, c, model.Options{MaxBatch: batch, Seed: 1})
@@ -112,7 +112,7 @@ func tiny(t *testing.T, be model.Backend, batch int) (*model.Network, model.Imag
 	for i := range labels {
 		labels[i] = uint8(i % 3)
 	}
-	images, err := be.NewImages(pixels, labels, 8, 8)
+	images, err := be.NewImages(pixels, labels, 1, 8, 8)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestStepIsOneSmallGraph(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, err := be.NewImages(make([]uint8, 4*28*28), make([]uint8, 4), 28, 28)
+	images, err := be.NewImages(make([]uint8, 4*28*28), make([]uint8, 4), 1, 28, 28)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,8 @@ type images struct {
 func (s *images) Set() model.ImageSet { return s.set }
 
 // NewImages implements model.Backend.
-func (be *Backend) NewImages(pixels, labels []uint8, height, width int) (model.Images, error) {
-	set, err := model.NewImageSet(pixels, labels, height, width)
+func (be *Backend) NewImages(pixels, labels []uint8, channels, height, width int) (model.Images, error) {
+	set, err := model.NewImageSet(pixels, labels, channels, height, width)
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +45,17 @@ func (be *Backend) NewImages(pixels, labels []uint8, height, width int) (model.I
 	return s, nil
 }
 
+// Replace implements model.Images.
+func (s *images) Replace(pixels, labels []uint8) error {
+	if err := s.set.CheckReplace(pixels, labels); err != nil {
+		return err
+	}
+	if err := s.be.upload(uint64(s.pixels), pixels); err != nil {
+		return err
+	}
+	return s.be.upload(uint64(s.classes), labels)
+}
+
 // Gather implements model.Images.
 func (s *images) Gather(p model.Pass, indices []int32, x *tensor.Dense, l model.Labels) error {
 	be := s.be
@@ -56,7 +67,7 @@ func (s *images) Gather(p model.Pass, indices []int32, x *tensor.Dense, l model.
 	}
 	be.set(stepHeader, bytesOf(indices))
 	be.launch(kernels.GatherBatch(s.pixels, s.classes, be.indices(), f32(x), l.(*labels).of,
-		int32(s.set.Height*s.set.Width)),
+		int32(s.set.Bytes())),
 		grid{len(indices), 1, 1})
 	return nil
 }

@@ -168,7 +168,7 @@ func newStepper(b *testing.B, be *Backend) *stepper {
 	s := &stepper{B: b, be: be, batch: setting(b, "CRNN_MEASURE_BATCH", 50), steps: setting(b, measureSteps, 2000)}
 	set := trainingSet(b)
 	var err error
-	if s.images, err = be.NewImages(set.Images, set.Labels, set.Height, set.Width); err != nil {
+	if s.images, err = be.NewImages(set.Images, set.Labels, set.Channels, set.Height, set.Width); err != nil {
 		b.Fatal(err)
 	}
 	if s.net, err = model.New(be, model.Default(), model.Options{MaxBatch: s.batch, Seed: 1}); err != nil {

@@ -39,14 +39,14 @@ func TestOnlyWhatRunsIsLoaded(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/layers=%d", precision, layers), func(t *testing.T) {
 				be := openTest(t, precision)
 				c := model.Config{
-					ImageHeight: 8, ImageWidth: 8, Channels: [2]int{4, 8}, Kernel: 3,
+					ImageHeight: 8, ImageWidth: 8, ImageChannels: 1, Channels: [2]int{4, 8}, Kernel: 3,
 					InputSize: 8, HiddenSize: 16, NumLayers: layers, Classes: 3, Dropout: 0.25,
 				}
 				net, err := model.New(be, c, model.Options{MaxBatch: 4, Seed: 1})
 				if err != nil {
 					t.Fatal(err)
 				}
-				images, err := be.NewImages(make([]uint8, 4*64), make([]uint8, 4), 8, 8)
+				images, err := be.NewImages(make([]uint8, 4*64), make([]uint8, 4), 1, 8, 8)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -190,7 +190,7 @@ func emptyStep(t testing.TB, be *Backend) []launch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, err := be.NewImages(make([]uint8, batch*28*28), make([]uint8, batch), 28, 28)
+	images, err := be.NewImages(make([]uint8, batch*28*28), make([]uint8, batch), 1, 28, 28)
 	if err != nil {
 		t.Fatal(err)
 	}

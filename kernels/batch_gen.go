@@ -7,7 +7,7 @@ package kernels
 //	x[b,i] = pixels[indices[b],i] / 255        labels[b] = classes[indices[b]]
 //
 // pixels [count,size] and classes [count] are the data set, indices [n], x [n,size], labels [n].
-// size is a multiple of 4. Grid: n blocks, one per sample.
+// If size is a multiple of 4, four values move at once. Grid: n blocks, one per sample.
 func GatherBatch(pixels, classes U8, indices I32, x F32, labels U8, size int32) Call {
 	return Call{Source: "batch", Name: "gather_batch", Threads: 256, Count: 6, Args: [MaxArgs]uint64{
 		uint64(pixels),

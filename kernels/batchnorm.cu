@@ -17,7 +17,8 @@
 //
 // Every kernel here has the same grid: x is the shares of `samples` samples, y the channels. A
 // block of 256 threads goes through the pools of one channel of its share, which lie next to
-// each other within a sample.
+// each other within a sample. A last odd row or column of z is in no pool: y does not have it, g is
+// 0 there, and dz is not.
 //
 // The kernels move 4 bytes per z, and that bounds their time; at batch 50, so does the latency of
 // two or three memory accesses in a row. Therefore every block adds up the few hundred partial sums
@@ -45,21 +46,32 @@ inline __device__ float block_sum(float v) {
 
 // Share is the work of a block: the pools of one channel of some samples.
 struct Share {
-    int first, count, channels, width, pools;  // first sample, pools in all, pools of a sample
+    int first, count, channels, height, width;  // first sample; pools in all
+    int pools, rest;                            // of a sample: pools, and elements of z in none
 
     __device__ Share(int n, int channels, int height, int width, int samples)
-        : first(blockIdx.x * samples), channels(channels), width(width), pools(height / 2 * (width / 2)) {
+        : first(blockIdx.x * samples), channels(channels), height(height), width(width),
+          pools(height / 2 * (width / 2)), rest(height * width - 4 * pools) {
         count = min(samples, n - first) * pools;
     }
 
+    // plane returns the index of a sample's channel among those of [n,channels].
+    __device__ size_t plane(int sample) const { return (size_t)(first + sample) * channels + blockIdx.y; }
+
     // y returns the index of pool e in [n,channels,H/2,W/2], z the index of its first element in
     // [n,channels,H,W].
-    __device__ size_t y(int e) const {
-        return ((size_t)(first + e / pools) * channels + blockIdx.y) * pools + e % pools;
-    }
+    __device__ size_t y(int e) const { return plane(e / pools) * pools + e % pools; }
     __device__ size_t z(int e) const {
         int pool = e % pools, row = pool / (width / 2), column = pool % (width / 2);
-        return ((size_t)(first + e / pools) * channels + blockIdx.y) * 4 * pools + 2 * row * width + 2 * column;
+        return plane(e / pools) * (height * width) + 2 * row * width + 2 * column;
+    }
+
+    // outside returns the index of an element of z in no pool, for e from 0 to samples * rest - 1:
+    // the elements of a last odd column first, then those of a last odd row.
+    __device__ size_t outside(int e) const {
+        int at = e % rest, column = width % 2 * height;
+        at = at < column ? at * width + width - 1 : (height - 1) * width + at - column;
+        return plane(e / rest) * (height * width) + at;
     }
 };
 
@@ -71,8 +83,12 @@ struct Pool {
     int largest;  // its place in the window
 
     __device__ Pool(const float *from, int width, float mean, float scale, float beta) {
-        float2 top = *(const float2 *)from, bottom = *(const float2 *)(from + width);
-        z[0] = top.x, z[1] = top.y, z[2] = bottom.x, z[3] = bottom.y;
+        if (width % 2 == 0) {
+            float2 top = *(const float2 *)from, bottom = *(const float2 *)(from + width);
+            z[0] = top.x, z[1] = top.y, z[2] = bottom.x, z[3] = bottom.y;
+        } else {  // every other row begins between two places for a float2
+            z[0] = from[0], z[1] = from[1], z[2] = from[width], z[3] = from[width + 1];
+        }
         u = fmaf(z[0] - mean, scale, beta), at = z[0], largest = 0;
 #pragma unroll
         for (int r = 1; r < 4; r++) {
@@ -204,9 +220,19 @@ batchnorm_backward(const float *z, const float *dy, const Statistics *statistics
 #pragma unroll
         for (int r = 0; r < 4; r++)
             d[r] = fmaf(slope, pool.z[r] - s.mean, constant) + (r == pool.largest ? at_largest : 0.0f);
-        *(float2 *)(dz + place) = make_float2(d[0], d[1]);
-        *(float2 *)(dz + place + width) = make_float2(d[2], d[3]);
+        if (width % 2 == 0) {
+            *(float2 *)(dz + place) = make_float2(d[0], d[1]);
+            *(float2 *)(dz + place + width) = make_float2(d[2], d[3]);
+        } else {
+            dz[place] = d[0], dz[place + 1] = d[1], dz[place + width] = d[2], dz[place + width + 1] = d[3];
+        }
         sum += (d[0] + d[1]) + (d[2] + d[3]);
+    }
+    for (int e = threadIdx.x; e < share.count / share.pools * share.rest; e += THREADS) {
+        size_t place = share.outside(e);
+        float d = fmaf(slope, z[place] - s.mean, constant);
+        dz[place] = d;
+        sum += d;
     }
     sum = block_sum(sum);
     if (threadIdx.x == 0) dz_sums[blockIdx.x * channels + c] = sum;

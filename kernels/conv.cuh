@@ -189,7 +189,7 @@ template <class Math> struct Patches {
 
 // Walk goes over the pixels of all samples in steps of Math::DEPTH, for products whose depth is the
 // pixels. It stands at the thread's first pixel of a step. For bf16 the second pixel is the right
-// neighbour, since the width and all bounds are even.
+// neighbour: the width and all bounds must be even.
 template <class Math> struct Walk {
     int p, b, i, j;
 

@@ -35,9 +35,9 @@ type Backend interface {
 	Upload(dst *tensor.Dense, src []float32) error
 	Download(dst []float32, src *tensor.Dense) error
 
-	// NewImages puts a data set on the device: images of height x width bytes, and one label per
-	// image.
-	NewImages(pixels, labels []uint8, height, width int) (Images, error)
+	// NewImages puts a data set on the device: images [channels,height,width] of bytes, and one label
+	// per image.
+	NewImages(pixels, labels []uint8, channels, height, width int) (Images, error)
 
 	// NewConvBlock, NewRNN and NewHead make the three operators of the network. An operator is
 	// bound to the arrays of its spec; arrays that do not fit each other are an error. Backward
@@ -91,7 +91,10 @@ type KernelTime struct {
 type Images interface {
 	// Set returns the number and size of the images, and the number of classes.
 	Set() ImageSet
-	// Gather writes the images of the given indices into x [n,1,H,W] as pixel/255 and their labels
+	// Replace puts other images, as many and of the same size, in place of these. Labels are below
+	// Set().Classes.
+	Replace(pixels, labels []uint8) error
+	// Gather writes the images of the given indices into x [n,C,H,W] as pixel/255 and their labels
 	// into labels. Inside Together, indices must not change until Together returns. An index beyond
 	// the set is an error, and so is a set with more classes than labels has: then nothing is
 	// written.
@@ -100,9 +103,9 @@ type Images interface {
 
 // ImageSet is the size of a data set.
 type ImageSet struct {
-	Count         int
-	Height, Width int
-	Classes       int // one more than the largest label
+	Count                   int
+	Channels, Height, Width int
+	Classes                 int // one more than the largest label
 }
 
 // Labels are the classes of a batch, on the device. NewHead's Head makes them.
@@ -118,11 +121,11 @@ type Labels interface {
 type ConvBlockSpec struct {
 	MaxBatch      int
 	In, Out       int // channels
-	Height, Width int // of the input, even
+	Height, Width int // of the input, at least 2
 	Kernel        int // odd; stride 1, padding (Kernel-1)/2, so that the size stays
 	Eps, Momentum float64
 
-	X, Y   *tensor.Dense // [MaxBatch,In,Height,Width], [MaxBatch,Out,Height/2,Width/2]
+	X, Y   *tensor.Dense // [MaxBatch,In,Height,Width], [MaxBatch,Out,⌊Height/2⌋,⌊Width/2⌋]
 	DX, DY *tensor.Dense // gradients of the loss with respect to X and Y; DX may be nil
 
 	Weight, Bias            *tensor.Dense // [Out,In,K,K], [Out]
@@ -141,9 +144,10 @@ type ConvBlock interface {
 	//	u = Gamma (z - mean) / √(var + Eps) + Beta
 	//	y[b,o,i,j] = max(0, max_{r,s ∈ {0,1}} u[b,o,2i+r,2j+s])
 	//
-	// In training, mean and var are taken of z over b,i,j (var with divisor n·H·W). The running
-	// statistics become (1-Momentum) old + Momentum new, with the unbiased variance (divisor
-	// n·H·W - 1). Outside of training, mean and var are the running statistics.
+	// Of an odd side, the last row or column has no y. In training, mean and var are taken of z over
+	// all b,i,j (var with divisor n·H·W). The running statistics become (1-Momentum) old +
+	// Momentum new, with the unbiased variance (divisor n·H·W - 1). Outside of training, mean and
+	// var are the running statistics.
 	Forward(p Pass)
 	// Backward computes the parameters' gradients from DY = ∂loss/∂Y, and DX unless it is nil. X
 	// must be as Forward saw it. Among equal values of a pool the first in row-major order takes

@@ -52,9 +52,6 @@ func (s *ConvBlockSpec) Check() error {
 	c.atLeast(2, "Height", s.Height)
 	c.atLeast(2, "Width", s.Width)
 	c.atLeast(1, "Kernel", s.Kernel)
-	if s.Height%2 != 0 || s.Width%2 != 0 {
-		c.failf("images of %dx%d, expected even sides", s.Height, s.Width)
-	}
 	if s.Kernel%2 == 0 {
 		c.failf("Kernel is %d, expected an odd number", s.Kernel)
 	}
@@ -132,19 +129,38 @@ func (s *HeadSpec) Check() error {
 
 // Check returns an error if pixels and labels do not have the sizes of s.
 func (s ImageSet) Check(pixels, labels []uint8) error {
-	if s.Height < 1 || s.Width < 1 {
-		return fmt.Errorf("images of %dx%d pixels, expected at least one", s.Height, s.Width)
+	if s.Height < 1 || s.Width < 1 || s.Channels < 1 {
+		return fmt.Errorf("images of %s values, expected at least one", s.size())
 	}
-	if len(pixels) != s.Count*s.Height*s.Width || len(labels) != s.Count {
-		return fmt.Errorf("%d pixels and %d labels for %d images of %dx%d",
-			len(pixels), len(labels), s.Count, s.Height, s.Width)
+	if len(pixels) != s.Count*s.Bytes() || len(labels) != s.Count {
+		return fmt.Errorf("%d pixels and %d labels for %d images of %s",
+			len(pixels), len(labels), s.Count, s.size())
 	}
 	return nil
 }
 
-// NewImageSet describes images of height x width bytes and their labels.
-func NewImageSet(pixels, labels []uint8, height, width int) (ImageSet, error) {
-	s := ImageSet{Count: len(labels), Height: height, Width: width}
+// CheckReplace returns an error if pixels and labels cannot take the place of a set's images.
+func (s ImageSet) CheckReplace(pixels, labels []uint8) error {
+	if err := s.Check(pixels, labels); err != nil {
+		return err
+	}
+	for _, label := range labels {
+		if int(label) >= s.Classes {
+			return fmt.Errorf("label %d in place of labels below %d", label, s.Classes)
+		}
+	}
+	return nil
+}
+
+// Bytes returns the bytes per image.
+func (s ImageSet) Bytes() int { return s.Channels * s.Height * s.Width }
+
+// size returns height, width and channels, such as 28x28x1.
+func (s ImageSet) size() string { return fmt.Sprintf("%dx%dx%d", s.Height, s.Width, s.Channels) }
+
+// NewImageSet describes images [channels,height,width] of bytes, and their labels.
+func NewImageSet(pixels, labels []uint8, channels, height, width int) (ImageSet, error) {
+	s := ImageSet{Count: len(labels), Channels: channels, Height: height, Width: width}
 	for _, label := range labels {
 		s.Classes = max(s.Classes, int(label)+1)
 	}
@@ -161,16 +177,17 @@ func CheckUpdate(arrays ...*tensor.Dense) error {
 	return nil
 }
 
-// CheckGather returns an error if Gather cannot write the images of these indices into x [n,1,H,W]
+// CheckGather returns an error if Gather cannot write the images of these indices into x [n,C,H,W]
 // and labels for p.
 func (s ImageSet) CheckGather(p Pass, indices []int32, x *tensor.Dense, labels Labels) error {
 	shape := x.Shape()
-	if len(shape) != 4 || shape[1] != 1 {
-		return fmt.Errorf("images for an array of shape %v, expected [n 1 %d %d]", []int(shape), s.Height, s.Width)
+	if len(shape) != 4 {
+		return fmt.Errorf("images for an array of shape %v, expected [n %d %d %d]",
+			[]int(shape), s.Channels, s.Height, s.Width)
 	}
-	if shape[2] != s.Height || shape[3] != s.Width {
-		return fmt.Errorf("images of %dx%d pixels, expected %dx%d, the size that the network takes",
-			s.Height, s.Width, shape[2], shape[3])
+	if shape[1] != s.Channels || shape[2] != s.Height || shape[3] != s.Width {
+		return fmt.Errorf("images of %s, expected %dx%dx%d, the height, width and channels that the network takes",
+			s.size(), shape[2], shape[3], shape[1])
 	}
 	for _, err := range []error{p.Check(shape[0]), p.CheckLabels(labels, labels.Classes())} {
 		if err != nil {

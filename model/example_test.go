@@ -6,6 +6,7 @@ import (
 
 	"crnn/cpu"
 	"crnn/data"
+	"crnn/data/picture"
 	"crnn/model"
 )
 
@@ -29,11 +30,12 @@ func ExampleReadWeights() {
 		log.Fatal(err)
 	}
 
-	pixels, err := data.LoadPicture("../docs/pullover.png")
+	shot, err := picture.Read("../docs/pullover.png")
 	if err != nil {
 		log.Fatal(err)
 	}
-	images, err := backend.NewImages(pixels, []uint8{0}, 28, 28) // the label does not matter
+	pixels, _ := shot.Image(state.Images, picture.Auto)
+	images, err := backend.NewImages(pixels, []uint8{0}, 1, 28, 28) // the label does not matter
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -50,6 +52,6 @@ func ExampleReadWeights() {
 			best = class
 		}
 	}
-	fmt.Println(data.ClassNames[best])
+	fmt.Println(data.FashionMNIST().Classes[best])
 	// Output: Pullover
 }

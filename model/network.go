@@ -43,9 +43,9 @@ type Network struct {
 	x, a1, a2, h, logits *tensor.Dense
 	da1, da2, dh         *tensor.Dense
 
-	// NumBatchesTracked counts the training batches that the batch normalisations have
-	// seen (PyTorch's num_batches_tracked, the same for both).
-	NumBatchesTracked int64
+	// NumBatchesTracked counts the training batches that layer1's batch normalisation has seen
+	// (PyTorch's num_batches_tracked). layer2's has seen trackedLead more, as in State.
+	NumBatchesTracked, trackedLead int64
 }
 
 // Options are the settings of a network other than its sizes.
@@ -95,11 +95,11 @@ func build(be Backend, c Config, o Options) (*Network, error) {
 	net.Buffers = alloc(net.layout.BufferLen)
 
 	height, width := c.ImageHeight, c.ImageWidth
-	net.x = alloc(maxBatch, 1, height, width)
+	net.x = alloc(maxBatch, c.ImageChannels, height, width)
 	net.a1 = alloc(maxBatch, c.Channels[0], height/2, width/2)
 	net.da1 = alloc(maxBatch, c.Channels[0], height/2, width/2)
-	net.a2 = alloc(maxBatch, c.Channels[1], height/4, width/4)
-	net.da2 = alloc(maxBatch, c.Channels[1], height/4, width/4)
+	net.a2 = alloc(maxBatch, c.Channels[1], height/2/2, width/2/2)
+	net.da2 = alloc(maxBatch, c.Channels[1], height/2/2, width/2/2)
 	net.h = alloc(maxBatch, c.HiddenSize)
 	net.dh = alloc(maxBatch, c.HiddenSize)
 	net.logits = alloc(maxBatch, c.Classes)
@@ -136,10 +136,10 @@ func build(be Backend, c Config, o Options) (*Network, error) {
 		block, err = be.NewConvBlock(spec)
 		return block
 	}
-	net.layer1 = convBlock("layer1", 1, c.Channels[0], height, width, net.x, net.a1, nil, net.da1)
+	net.layer1 = convBlock("layer1", c.ImageChannels, c.Channels[0], height, width, net.x, net.a1, nil, net.da1)
 	net.layer2 = convBlock("layer2", c.Channels[0], c.Channels[1], height/2, width/2, net.a1, net.a2, net.da1, net.da2)
 
-	// a2 [n,C,H/4,W/4] is read as a sequence [n,SeqLen,InputSize]: the same memory, row-major.
+	// a2 [n,C,H/2/2,W/2/2] is read as a sequence [n,SeqLen,InputSize]: the same memory, row-major.
 	rnn := RNNSpec{
 		MaxBatch: maxBatch, TimeSteps: c.SeqLen(), In: c.InputSize, Hidden: c.HiddenSize,
 		Dropout: c.Dropout, Seed: o.Seed,

@@ -52,7 +52,7 @@ func (c Config) Layout() Layout {
 	buffer := func(name string, fill float32, shape ...int) {
 		put(&l.Buffers, &l.BufferLen, Param{Name: name, Shape: shape, Fill: fill})
 	}
-	in := 1
+	in := c.ImageChannels
 	for i, out := range c.Channels {
 		layer := fmt.Sprintf("layer%d.", i+1)
 		fan := in * c.Kernel * c.Kernel

@@ -3,6 +3,8 @@ package model
 import (
 	"fmt"
 	"math"
+
+	"crnn/data/imageset"
 )
 
 // State is a copy, in the host's memory, of what a network has learned: its parameters
@@ -11,34 +13,50 @@ type State struct {
 	Config
 	// The flat buffers, laid out as Config.Layout says.
 	Params, Buffers []float32
-	// NumBatchesTracked counts the training batches in the running statistics.
-	NumBatchesTracked int64
+	// NumBatchesTracked counts the training batches in the running statistics of layer1. layer2
+	// counts TrackedLead more, or fewer: not 0 after a training in PyTorch that froze one of them.
+	NumBatchesTracked, TrackedLead int64
+
+	// Images are the images that the network was trained on. Their size is that of Config. Without
+	// classes, what it was trained on is not known. A network does not keep Images: whoever trains
+	// it sets Classes and Pixels.
+	Images imageset.Description
+
+	// Notes say what ReadWeights converted or left out, one line each, for the user. Each names the
+	// file. Nothing else sets or writes them.
+	Notes []string
 }
 
 // NewState returns the state of a new network with initial values (PyTorch's default
 // distributions) that depend on seed alone.
 func NewState(c Config, seed uint64) *State {
 	l := c.Layout()
-	s := &State{Config: c, Params: make([]float32, l.ParamLen), Buffers: make([]float32, l.BufferLen)}
+	s := &State{
+		Config: c, Images: c.imageSize(),
+		Params: make([]float32, l.ParamLen), Buffers: make([]float32, l.BufferLen),
+	}
 	l.initialise(s.Params, s.Buffers, seed)
 	return s
 }
 
 // CheckFinite returns an error that names the first tensor with a value that is not a
 // finite number.
-func (s *State) CheckFinite() error {
+func (s *State) CheckFinite() error { return s.checkFinite("") }
+
+// checkFinite is CheckFinite for tensors whose names begin with prefix.
+func (s *State) checkFinite(prefix string) error {
 	l := s.Layout()
-	if err := checkFinite(l.Params, s.Params); err != nil {
+	if err := checkFinite(prefix, l.Params, s.Params); err != nil {
 		return err
 	}
-	return checkFinite(l.Buffers, s.Buffers)
+	return checkFinite(prefix, l.Buffers, s.Buffers)
 }
 
-func checkFinite(params []Param, flat []float32) error {
+func checkFinite(prefix string, params []Param, flat []float32) error {
 	for _, p := range params {
 		for i, v := range flat[p.Offset : p.Offset+p.Len()] {
 			if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
-				return fmt.Errorf("tensor %q: element %d is %v, expected a finite number", p.Name, i, v)
+				return fmt.Errorf("tensor %q: element %d is %v, expected a finite number", prefix+p.Name, i, v)
 			}
 		}
 	}
@@ -51,9 +69,9 @@ func (net *Network) Init(seed uint64) error { return net.SetState(NewState(net.C
 // State returns a copy of parameters and running statistics.
 func (net *Network) State() (*State, error) {
 	s := &State{
-		Config: net.Config,
+		Config: net.Config, Images: net.imageSize(),
 		Params: make([]float32, net.layout.ParamLen), Buffers: make([]float32, net.layout.BufferLen),
-		NumBatchesTracked: net.NumBatchesTracked,
+		NumBatchesTracked: net.NumBatchesTracked, TrackedLead: net.trackedLead,
 	}
 	if err := net.be.Download(s.Params, net.Params); err != nil {
 		return nil, err
@@ -78,7 +96,7 @@ func (net *Network) SetState(s *State) error {
 	if err := net.be.Upload(net.Buffers, s.Buffers); err != nil {
 		return err
 	}
-	net.NumBatchesTracked = s.NumBatchesTracked
+	net.NumBatchesTracked, net.trackedLead = s.NumBatchesTracked, s.TrackedLead
 	return nil
 }
 

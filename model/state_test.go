@@ -57,13 +57,18 @@ func TestStateOfNetwork(t *testing.T) {
 	if err := a.Init(3); err != nil {
 		t.Fatal(err)
 	}
+	start := NewState(Default(), 3)
+	start.TrackedLead = -2
+	if err := a.SetState(start); err != nil {
+		t.Fatal(err)
+	}
 	a.NumBatchesTracked = 5
 	state, err := a.State()
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := NewState(Default(), 3)
-	want.NumBatchesTracked = 5
+	want.NumBatchesTracked, want.TrackedLead = 5, -2
 	if diff := cmp.Diff(want, state); diff != "" {
 		t.Error(diff)
 	}

@@ -79,7 +79,7 @@ func Summary(w io.Writer, c Config) error {
 	fmt.Fprintf(&b, "%s\nTotal params: %s\nTrainable params: %s\nNon-trainable params: 0\n%s\n",
 		thick, thousands(total), thousands(total), thin)
 	megabytes := func(values int) float64 { return float64(values) * 4 / (1 << 20) }
-	input, passes, params := megabytes(c.ImageHeight*c.ImageWidth), megabytes(2*outputs), megabytes(total)
+	input, passes, params := megabytes(c.ImageHeight*c.ImageWidth*c.ImageChannels), megabytes(2*outputs), megabytes(total)
 	fmt.Fprintf(&b, "Input size (MB): %.2f\nForward/backward pass size (MB): %.2f\n"+
 		"Params size (MB): %.2f\nEstimated Total Size (MB): %.2f\n%s\n",
 		input, passes, params, input+passes+params, thin)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"image/color"
 	"math"
+	"slices"
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -15,6 +16,9 @@ import (
 // per predicted class. On the right is the recall of each class, the part of its images that was
 // recognised. A cell is shaded by its part of the row and shows its count, or that part in percent
 // if counts are too long for a cell. The title begins with set, the name of the classified images.
+//
+// With more than 10 classes, lists beside the matrix name the pairs of classes that are confused
+// most, and the classes with the lowest recall. Cells and names too small to be read are left out.
 func Confusion(counts train.Confusion, classes []string, set string) (Figure, error) {
 	if len(counts) == 0 || len(counts) != len(classes) {
 		return Figure{}, fmt.Errorf("confusion matrix: %d rows for %d class names", len(counts), len(classes))
@@ -23,6 +27,9 @@ func Confusion(counts train.Confusion, classes []string, set string) (Figure, er
 		if len(row) != len(classes) {
 			return Figure{}, fmt.Errorf("confusion matrix: row %d has %d columns, expected %d", i, len(row), len(classes))
 		}
+	}
+	if len(classes) > maxMatrix {
+		return newHeatmap(counts, classes).draw(set), nil
 	}
 	m := newMatrix(counts, classes)
 	canvas, figure := newCanvas(matrixWidth, int(math.Ceil(m.height().Dots(dpi))))
@@ -43,7 +50,23 @@ func total(counts train.Confusion) (images, right int64) {
 	return images, right
 }
 
+// confusionTitle returns the title of a confusion matrix of set.
+func confusionTitle(counts train.Confusion, set string) string {
+	images, right := total(counts)
+	return fmt.Sprintf("%s: accuracy %s (%d images)", set, share(right, images, 2), images)
+}
+
+// largest returns the largest count.
+func largest(counts train.Confusion) int64 {
+	var n int64
+	for _, row := range counts {
+		n = max(n, slices.Max(row))
+	}
+	return n
+}
+
 const (
+	maxMatrix   = 10   // classes; with more the figure is a heatmap
 	matrixWidth = 1600 // of the figure, in pixels
 
 	matrixMargin vg.Length = 10
@@ -53,35 +76,26 @@ const (
 	matrixGap    vg.Length = 6  // between cells and class names
 	recallGap    vg.Length = 10 // between cells and recall
 
-	smallestText vg.Length = 4 // smaller text is left out
-
 	// maxCount is the largest count that cells show in full.
 	maxCount = 9999
 )
 
 // matrix is a confusion matrix laid out.
 type matrix struct {
-	counts   train.Confusion
-	classes  []string // names, shortened where they are very long
-	percent  bool     // cells show parts of the row
-	cell     vg.Length
-	nameSize vg.Length // of the text
-	names    vg.Length // width of the widest name
+	counts  train.Confusion
+	classes []string // names, shortened where they are very long
+	percent bool     // cells show parts of the row
+	cell    vg.Length
+	names   vg.Length // width of the widest name
 }
 
 func newMatrix(counts train.Confusion, classes []string) matrix {
 	m := matrix{counts: counts}
-	for _, row := range counts {
-		for _, n := range row {
-			m.percent = m.percent || n > maxCount
-		}
-	}
+	m.percent = largest(counts) > maxCount
 	columns := vg.Length(len(classes) + 1) // one more for the recall
 	width := pixels(matrixWidth) - 2*matrixMargin - matrixLabel - matrixGap - recallGap
-	// A name is never higher than its cell, even if the names take a quarter of the width.
-	m.nameSize = min(sizeLabel, 0.75*width/columns)
-	style := m.nameStyle()
-	for _, name := range classes {
+	style := nameStyle()
+	for _, name := range classTitles(classes) {
 		name = elide(name, style, width/4)
 		m.classes = append(m.classes, name)
 		m.names = max(m.names, style.Width(name))
@@ -90,14 +104,14 @@ func newMatrix(counts train.Confusion, classes []string) matrix {
 	return m
 }
 
-func (m matrix) nameStyle() draw.TextStyle {
-	style := textStyle(m.nameSize)
+func nameStyle() draw.TextStyle {
+	style := textStyle(sizeLabel)
 	style.XAlign = draw.XRight
 	return style
 }
 
 // columnNames returns the height of the names below the cells, at an angle of 45 degrees.
-func (m matrix) columnNames() vg.Length { return (m.names + m.nameSize) * math.Sqrt2 / 2 }
+func (m matrix) columnNames() vg.Length { return (m.names + sizeLabel) * math.Sqrt2 / 2 }
 
 func (m matrix) height() vg.Length {
 	return 2*matrixMargin + matrixTitle + matrixHead +
@@ -111,12 +125,10 @@ func (m matrix) draw(c draw.Canvas, set string) {
 	right, bottom := left+n*m.cell, top-n*m.cell
 	recall := right + recallGap + m.cell/2
 
-	images, hits := total(m.counts)
 	c.FillText(textStyle(sizeTitle), vg.Point{X: c.Center().X, Y: c.Max.Y - matrixMargin - matrixTitle/2},
-		fmt.Sprintf("%s: accuracy %s (%d images)", set, share(hits, images, 2), images))
+		confusionTitle(m.counts, set))
 	label := textStyle(sizeLabel)
-	head := textStyle(min(sizeLabel, 0.3*m.cell))
-	fillText(c, head, vg.Point{X: recall, Y: top + matrixHead/2}, "recall")
+	c.FillText(label, vg.Point{X: recall, Y: top + matrixHead/2}, "recall")
 	predicted := "predicted class"
 	if m.percent {
 		predicted += " (cells: % of the true class)"
@@ -125,22 +137,22 @@ func (m matrix) draw(c draw.Canvas, set string) {
 	label.Rotation = math.Pi / 2
 	c.FillText(label, vg.Point{X: c.Min.X + matrixMargin + matrixLabel/2, Y: (top + bottom) / 2}, "true class")
 
-	name := m.nameStyle()
+	name := nameStyle()
 	slanted := name
 	slanted.Rotation = math.Pi / 4
-	value := textStyle(min(sizeTitle, 0.3*m.cell))
+	value := textStyle(sizeTitle)
 	for i, row := range m.counts {
-		sum := m.images(i)
+		sum := sumOf(row)
 		y := top - (vg.Length(i)+0.5)*m.cell
 		for j, count := range row {
 			m.drawCell(c, vg.Point{X: left + (vg.Length(j)+0.5)*m.cell, Y: y}, count, sum, value)
 		}
-		fillText(c, value, vg.Point{X: recall, Y: y}, m.recall(i))
-		fillText(c, name, vg.Point{X: left - matrixGap, Y: y}, m.classes[i])
-		fillText(c, slanted, vg.Point{X: left + (vg.Length(i)+0.5)*m.cell, Y: bottom - matrixGap}, m.classes[i])
+		c.FillText(value, vg.Point{X: recall, Y: y}, m.recall(i))
+		c.FillText(name, vg.Point{X: left - matrixGap, Y: y}, m.classes[i])
+		c.FillText(slanted, vg.Point{X: left + (vg.Length(i)+0.5)*m.cell, Y: bottom - matrixGap}, m.classes[i])
 	}
 
-	line := draw.LineStyle{Color: gridColor, Width: min(vg.Points(0.75), m.cell/10)}
+	line := draw.LineStyle{Color: gridColor, Width: vg.Points(0.75)}
 	for i := range len(m.classes) + 1 {
 		at := vg.Length(i) * m.cell
 		c.StrokeLine2(line, left+at, top, left+at, bottom)
@@ -148,28 +160,23 @@ func (m matrix) draw(c draw.Canvas, set string) {
 	}
 }
 
-// images returns the number of images of class i.
-func (m matrix) images(i int) int64 {
+// sumOf returns the number of images of a true class, from its row.
+func sumOf(row []int64) int64 {
 	var sum int64
-	for _, count := range m.counts[i] {
+	for _, count := range row {
 		sum += count
 	}
 	return sum
 }
 
 // recall returns the part of the images of class i that was recognised, as text.
-func (m matrix) recall(i int) string { return share(m.counts[i][i], m.images(i), 1) }
+func (m matrix) recall(i int) string { return share(m.counts[i][i], sumOf(m.counts[i]), 1) }
 
 // drawCell draws count, of a row that has sum, around the middle of its cell.
 func (m matrix) drawCell(c draw.Canvas, middle vg.Point, count, sum int64, text draw.TextStyle) {
-	// The square root makes a few confused images visible beside the many on the diagonal.
-	var shade float64
-	if sum > 0 {
-		shade = math.Sqrt(float64(count) / float64(sum))
-	}
-	mix := func(full uint8) uint8 { return uint8(math.Round(255 - shade*(255-float64(full)))) }
+	shade := cellShade(count, sum)
 	half := m.cell / 2
-	c.FillPolygon(color.RGBA{mix(blue.R), mix(blue.G), mix(blue.B), 0xff}, []vg.Point{
+	c.FillPolygon(tint(blue, shade), []vg.Point{
 		{X: middle.X - half, Y: middle.Y - half}, {X: middle.X + half, Y: middle.Y - half},
 		{X: middle.X + half, Y: middle.Y + half}, {X: middle.X - half, Y: middle.Y + half},
 	})
@@ -183,7 +190,22 @@ func (m matrix) drawCell(c draw.Canvas, middle vg.Point, count, sum int64, text 
 	if shade > 0.6 {
 		text.Color = color.White
 	}
-	fillText(c, text, middle, content)
+	c.FillText(text, middle, content)
+}
+
+// cellShade returns the shade of a cell, from 0 to 1. The square root makes a few confused images
+// visible beside the many on the diagonal.
+func cellShade(count, sum int64) float64 {
+	if sum == 0 {
+		return 0
+	}
+	return math.Sqrt(float64(count) / float64(sum))
+}
+
+// tint returns white for a shade of 0, and full for 1.
+func tint(full color.RGBA, shade float64) color.RGBA {
+	mix := func(full uint8) uint8 { return uint8(math.Round(255 - shade*(255-float64(full)))) }
+	return color.RGBA{mix(full.R), mix(full.G), mix(full.B), 0xff}
 }
 
 // share returns part/whole in percent, or a dash if there is no whole.
@@ -192,11 +214,4 @@ func share(part, whole int64, decimals int) string {
 		return "–"
 	}
 	return fmt.Sprintf("%.*f %%", decimals, 100*float64(part)/float64(whole))
-}
-
-// fillText draws text unless it is too small to be read.
-func fillText(c draw.Canvas, style draw.TextStyle, at vg.Point, text string) {
-	if style.Font.Size >= smallestText {
-		c.FillText(style, at, text)
-	}
 }

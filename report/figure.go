@@ -7,7 +7,6 @@ import (
 	"io"
 
 	"git.sr.ht/~sbinet/gg"
-	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -54,6 +53,11 @@ func newCanvas(width, height int) (draw.Canvas, Figure) {
 	return draw.New(c), Figure{picture}
 }
 
+// at returns the point of a pixel of f, counted from the upper left corner.
+func (f Figure) at(x, y int) vg.Point {
+	return vg.Point{X: pixels(x), Y: pixels(f.image.Rect.Dy() - y)}
+}
+
 // textStyle returns the style of text that is centred on its point.
 func textStyle(size vg.Length) draw.TextStyle {
 	return draw.TextStyle{
@@ -61,6 +65,6 @@ func textStyle(size vg.Length) draw.TextStyle {
 		Font:    font.Font{Typeface: "Liberation", Variant: "Sans", Size: size},
 		XAlign:  draw.XCenter,
 		YAlign:  draw.YCenter,
-		Handler: plot.DefaultTextHandler,
+		Handler: letters,
 	}
 }

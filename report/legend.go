@@ -1,8 +1,6 @@
 package report
 
 import (
-	"sort"
-
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 )
@@ -47,19 +45,6 @@ func newLegend(width vg.Length, entries []legendEntry) legend {
 		l[len(l)-1] = append(l[len(l)-1], e)
 	}
 	return l
-}
-
-// elide shortens name in its middle until it is no wider than width.
-func elide(name string, style draw.TextStyle, width vg.Length) string {
-	if style.Width(name) <= width {
-		return name
-	}
-	runes := []rune(name)
-	short := func(keep int) string {
-		return string(runes[:(keep+1)/2]) + "…" + string(runes[len(runes)-keep/2:])
-	}
-	tooMany := sort.Search(len(runes), func(keep int) bool { return style.Width(short(keep)) > width })
-	return short(max(0, tooMany-1))
 }
 
 func (e legendEntry) width() vg.Length {

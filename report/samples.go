@@ -3,47 +3,156 @@ package report
 import (
 	"fmt"
 	"image"
+	"math"
+	"slices"
 
 	"golang.org/x/image/draw"
 	"gonum.org/v1/plot/vg"
+	plotdraw "gonum.org/v1/plot/vg/draw"
+
+	"crnn/data/imageset"
 )
 
-// Layout of the figure of samples, in pixels.
-const (
-	imageSide     = 28
-	sampleScale   = 9 // pixels of the figure per pixel of an image, in each direction
-	sampleSide    = imageSide * sampleScale
-	sampleTitle   = 48 // height of the row that names the class
-	sampleGap     = 24
-	samplesAcross = 5
-)
-
-// Samples returns the figure of one sample per class: images of 28x28 bytes, row-major,
-// 0 black and 255 white, five in a row in the given order, each below its title.
-func Samples(images [][]byte, titles []string) (Figure, error) {
+// Samples returns the figure of one sample per class: images of d, each below its title, in the
+// given order. An image is [Channels, Height, Width] bytes, 0 dark and 255 bright.
+func Samples(d imageset.Description, images [][]byte, titles []string) (Figure, error) {
 	if len(images) == 0 || len(images) != len(titles) {
 		return Figure{}, fmt.Errorf("samples: %d images with %d titles", len(images), len(titles))
 	}
+	rows := make([]Row, len(images))
 	for i, img := range images {
-		if len(img) != imageSide*imageSide {
-			return Figure{}, fmt.Errorf("samples: image %d (%s) has %d bytes, expected %d",
-				i, titles[i], len(img), imageSide*imageSide)
+		if err := checkImage(d, img); err != nil {
+			return Figure{}, fmt.Errorf("samples: image %d (%s) %w", i, printable(titles[i]), err)
+		}
+		rows[i] = Row{classTitle(titles[i], slices.Index(d.Classes, titles[i])), [][]byte{img}}
+	}
+	return samplesLayout(len(images)).draw(d, rows), nil
+}
+
+// Row is a class of a contact sheet: its title and some of its images.
+type Row struct {
+	Title  string
+	Images [][]byte // as for Samples
+}
+
+// SheetImages is the largest number of images that a contact sheet shows of a class.
+const SheetImages = 12
+
+// ContactSheet returns the figure of the images of a data set: one row per class of d, in order,
+// with a title and as many of the row's images as there is room for. That is 12 with up to 12
+// classes, 8 with up to 40, and else 5.
+func ContactSheet(d imageset.Description, rows []Row) (Figure, error) {
+	if len(rows) == 0 || len(rows) != len(d.Classes) {
+		return Figure{}, fmt.Errorf("contact sheet: %d rows for %d classes", len(rows), len(d.Classes))
+	}
+	titled := make([]Row, len(rows))
+	for i, row := range rows {
+		for j, img := range row.Images {
+			if err := checkImage(d, img); err != nil {
+				return Figure{}, fmt.Errorf("contact sheet: image %d of class %d (%s) %w", j, i, printable(d.Classes[i]), err)
+			}
+		}
+		titled[i] = Row{classTitle(row.Title, i), row.Images}
+	}
+	return sheetLayout(len(rows)).draw(d, titled), nil
+}
+
+func checkImage(d imageset.Description, img []byte) error {
+	if d.Height < 1 || d.Width < 1 || (d.Channels != 1 && d.Channels != 3) {
+		return fmt.Errorf("has the size %s, expected 1 or 3 channels and sides of 1 or more", d.Size())
+	}
+	if len(img) != d.Bytes() {
+		return fmt.Errorf("has %d bytes, expected %d", len(img), d.Bytes())
+	}
+	return nil
+}
+
+// tiles is a layout of rows: titles with images below them. Lengths are in pixels.
+type tiles struct {
+	across int       // rows beside each other
+	images int       // of a row, beside each other
+	side   int       // of the square that an image about fills
+	width  int       // of a row, at least: room for its title
+	title  int       // height of a title
+	gap    int       // between rows beside each other; half of it between those below each other
+	text   vg.Length // size of the titles' text
+}
+
+// tileSpace is the space between two images of a row, in pixels.
+const tileSpace = 6
+
+// samplesLayout returns the layout of n samples. The more there are, the smaller is each.
+func samplesLayout(n int) tiles {
+	across := max(min(n, 5), int(math.Ceil(math.Sqrt(float64(n)))))
+	switch {
+	case n <= 30:
+		return tiles{across, 1, 252, 252, 48, 24, sizeLabel}
+	case n <= 100:
+		return tiles{across, 1, 168, 168, 36, 20, 9}
+	}
+	return tiles{across, 1, 112, 112, 28, 16, 7.5}
+}
+
+// sheetLayout returns the layout of a contact sheet of n classes.
+func sheetLayout(n int) tiles {
+	switch {
+	case n <= 12:
+		return tiles{1, SheetImages, 112, 600, 42, 24, sizeLabel}
+	case n <= 40:
+		return tiles{2, 8, 84, 420, 36, 36, 10}
+	}
+	return tiles{6, 5, 56, 304, 28, 28, 8}
+}
+
+// imageSize returns the size of a shown image. Small images are enlarged by a whole number, so that
+// every pixel becomes a square; very large ones are shrunk.
+func (l tiles) imageSize(d imageset.Description) image.Point {
+	size := image.Pt(d.Width, d.Height)
+	long := max(d.Width, d.Height)
+	if 3*long > 4*l.side {
+		return image.Pt(max(1, size.X*l.side/long), max(1, size.Y*l.side/long))
+	}
+	return size.Mul(max(1, (l.side+long/2)/long)) // the nearest to side
+}
+
+func (l tiles) draw(d imageset.Description, rows []Row) Figure {
+	size := l.imageSize(d)
+	width := max(l.width, l.images*(size.X+tileSpace)-tileSpace)
+	height := l.title + size.Y
+	down := (len(rows) + l.across - 1) / l.across
+	canvas, figure := newCanvas(l.across*(width+l.gap)+l.gap, down*(height+l.gap/2)+l.gap/2)
+	style, title, first := textStyle(l.text), 0, 0 // where title and first image are, from the left edge
+	if l.images == 1 {
+		title, first = width/2, (width-size.X)/2
+	} else {
+		style.XAlign = plotdraw.XLeft
+	}
+	for i, row := range rows {
+		x := l.gap + i%l.across*(width+l.gap)
+		y := i / l.across * (height + l.gap/2)
+		canvas.FillText(style, figure.at(x+title, y+l.title/2), elide(row.Title, style, pixels(width)))
+		for j, img := range row.Images[:min(l.images, len(row.Images))] {
+			corner := image.Pt(x+first+j*(size.X+tileSpace), y+l.title)
+			drawImage(figure, image.Rectangle{Max: size}.Add(corner), d, img)
 		}
 	}
-	const across, down = sampleSide + sampleGap, sampleTitle + sampleSide + sampleGap/2
-	rows := (len(images) + samplesAcross - 1) / samplesAcross
-	height := rows*down + sampleGap/2
-	canvas, figure := newCanvas(samplesAcross*across+sampleGap, height)
-	style := textStyle(sizeLabel)
-	for i, img := range images {
-		x := sampleGap + i%samplesAcross*across
-		y := i / samplesAcross * down
-		middle := vg.Point{X: pixels(x + sampleSide/2), Y: pixels(height - y - sampleTitle/2)}
-		canvas.FillText(style, middle, elide(titles[i], style, pixels(sampleSide)))
+	return figure
+}
 
-		gray := &image.Gray{Pix: img, Stride: imageSide, Rect: image.Rect(0, 0, imageSide, imageSide)}
-		place := image.Rect(x, y+sampleTitle, x+sampleSide, y+sampleTitle+sampleSide)
-		draw.NearestNeighbor.Scale(figure.image, place, gray, gray.Rect, draw.Src, nil)
+// drawImage draws an image of d, scaled to place.
+func drawImage(f Figure, place image.Rectangle, d imageset.Description, img []byte) {
+	bounds := image.Rect(0, 0, d.Width, d.Height)
+	var source image.Image = &image.Gray{Pix: img, Stride: d.Width, Rect: bounds}
+	if d.Channels == 3 {
+		colors, plane := image.NewRGBA(bounds), d.Height*d.Width
+		for i := range plane {
+			copy(colors.Pix[4*i:], []byte{img[i], img[plane+i], img[2*plane+i], 0xff})
+		}
+		source = colors
 	}
-	return figure, nil
+	var scaler draw.Scaler = draw.NearestNeighbor
+	if place.Dx() < d.Width || place.Dy() < d.Height {
+		scaler = draw.BiLinear
+	}
+	scaler.Scale(f.image, place, source, bounds, draw.Src, nil)
 }

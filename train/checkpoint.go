@@ -240,7 +240,8 @@ func decodeCheckpoint(r io.ReadSeeker, size int64) (*Checkpoint, error) {
 }
 
 func checkpointFrom(f *safetensors.File) (*Checkpoint, error) {
-	var record checkpointRecord
+	// A checkpoint of an earlier version lacks the settings that it did not have.
+	record := checkpointRecord{Config: Default(), Sizes: model.Config{ImageChannels: 1}}
 	if err := json.Unmarshal([]byte(f.Metadata["run"]), &record); err != nil {
 		return nil, fmt.Errorf("its record of the run: %w", err)
 	}

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 
 	"crnn/data"
+	"crnn/data/imageset"
 	"crnn/model"
 )
 
@@ -16,9 +18,13 @@ type Config struct {
 	Device    string `yaml:"device"`    // auto, cpu, cuda or cuda:N
 	Precision string `yaml:"precision"` // fp32, tf32 or bf16
 	Threads   int    `yaml:"threads"`   // of the CPU; 0: one for each processor
-	Data      string `yaml:"data"`      // directory of the data set; empty: search the usual places
+	Data      string `yaml:"data"`      // the data set, a directory or file; empty: search the usual places
 	Out       string `yaml:"out"`       // directory of the run; empty: runs/<date-time>
 	Seed      uint64 `yaml:"seed"`      // of split, order, initial weights and dropout
+
+	ImageSize    ImageSize `yaml:"image_size"`    // pictures are scaled to it
+	Grayscale    bool      `yaml:"grayscale"`     // colours become gray
+	TestFraction float64   `yaml:"test_fraction"` // of a folder's pictures, if it has none for the test
 
 	Epochs        int     `yaml:"epochs"`
 	BatchSize     int     `yaml:"batch_size"`
@@ -29,13 +35,17 @@ type Config struct {
 	Dropout       float64 `yaml:"dropout"`
 	ValFraction   float64 `yaml:"val_fraction"`   // of the training images; 0: no validation
 	EarlyStopping int     `yaml:"early_stopping"` // epochs without a better validation loss; 0: off
-	HiddenSize    int     `yaml:"hidden_size"`
-	NumLayers     int     `yaml:"num_layers"`
-	InputSize     int     `yaml:"input_size"`
-	MaxSteps      int     `yaml:"max_steps"`  // 0: no limit
-	NoShuffle     bool    `yaml:"no_shuffle"` // take the images in file order
-	Init          string  `yaml:"init"`       // file of weights to start from; empty: random ones
-	LogSteps      bool    `yaml:"log_steps"`  // a line for every step in the metrics
+
+	Channels   Channels  `yaml:"channels"` // of the two convolutions
+	Kernel     int       `yaml:"kernel"`   // of both convolutions
+	HiddenSize int       `yaml:"hidden_size"`
+	NumLayers  int       `yaml:"num_layers"`
+	InputSize  InputSize `yaml:"input_size"`
+
+	MaxSteps  int    `yaml:"max_steps"`  // 0: no limit
+	NoShuffle bool   `yaml:"no_shuffle"` // take the images in file order
+	Init      string `yaml:"init"`       // file of weights to start from; empty: random ones
+	LogSteps  bool   `yaml:"log_steps"`  // a line for every step in the metrics
 }
 
 // Default returns the settings of the recipe.
@@ -45,8 +55,8 @@ func Default() Config {
 		Device: "auto", Precision: "fp32", Seed: 1,
 		Epochs: 15, BatchSize: 50,
 		LR: 0.0005, LRSchedule: "step", LRStep: 3, LRGamma: 0.5,
-		Dropout: sizes.Dropout, ValFraction: 0.1,
-		HiddenSize: sizes.HiddenSize, NumLayers: sizes.NumLayers, InputSize: sizes.InputSize,
+		Dropout: sizes.Dropout, ValFraction: 0.1, TestFraction: 0.1,
+		Channels: sizes.Channels, Kernel: sizes.Kernel, HiddenSize: sizes.HiddenSize, NumLayers: sizes.NumLayers,
 	}
 }
 
@@ -97,33 +107,57 @@ func (c Config) Validate() error {
 		return bad("lr-gamma", c.LRGamma, "must be above 0 and at most 1")
 	case !(c.ValFraction >= 0 && c.ValFraction < 1):
 		return bad("val-fraction", c.ValFraction, "must be at least 0 and below 1")
+	case !(c.TestFraction > 0 && c.TestFraction < 1):
+		return bad("test-fraction", c.TestFraction, "must be above 0 and below 1")
+	case c.ImageSize != (ImageSize{}) && (min(c.ImageSize.Height, c.ImageSize.Width) < 4 ||
+		max(c.ImageSize.Height, c.ImageSize.Width) > imageset.MaxSide):
+		return bad("image-size", c.ImageSize, "must have sides from 4 to %d", imageset.MaxSide)
 	case c.EarlyStopping < 0:
 		return bad("early-stopping", c.EarlyStopping, "must be at least 0, which turns it off")
 	case c.EarlyStopping > 0 && c.ValFraction == 0:
 		return bad("early-stopping", c.EarlyStopping, "needs a validation loss, but --val-fraction is 0")
+	case c.InputSize < 0:
+		return bad("input-size", c.InputSize, "must be auto or at least 1")
 	case c.MaxSteps < 0:
 		return bad("max-steps", c.MaxSteps, "must be at least 0, which means no limit")
 	}
-	sizes := c.sizes()
-	if err := sizes.Validate(); err != nil {
-		return fieldError(err)
-	}
-	if n := sizes.Layout().ParamLen; n > maxParams {
-		return bad("hidden-size", c.HiddenSize, "with %d layers the network has %d parameters, at most %d are allowed",
-			c.NumLayers, n, maxParams)
-	}
-	return nil
+	// What the data will be is not known yet: these are the recipe's images, with any input size.
+	c.InputSize = 0
+	recipe := model.Default()
+	_, err := c.sizes(recipe)
+	return err
 }
 
-// sizes returns the network's sizes for images of 28x28. If the run starts from weights, their
-// sizes replace all of these except Dropout.
-func (c Config) sizes() model.Config {
-	sizes := model.Default()
+// Sizes returns the sizes of a network for the data, or a *FieldError if they are impossible. If the
+// run starts from weights, their sizes replace all of these except Dropout.
+func (c Config) Sizes(d imageset.Description) (model.Config, error) {
+	return c.sizes(model.Config{
+		ImageHeight: d.Height, ImageWidth: d.Width, ImageChannels: d.Channels, Classes: len(d.Classes),
+	})
+}
+
+// sizes is Sizes for the images and classes of a network.
+func (c Config) sizes(sizes model.Config) (model.Config, error) {
 	sizes.Dropout = c.Dropout
-	if c.Init == "" {
-		sizes.HiddenSize, sizes.NumLayers, sizes.InputSize = c.HiddenSize, c.NumLayers, c.InputSize
+	if c.Init != "" {
+		c.Channels, c.Kernel, c.HiddenSize, c.NumLayers, c.InputSize = Default().Channels, Default().Kernel, 1, 1, 0
 	}
-	return sizes
+	sizes.Channels, sizes.Kernel = c.Channels, c.Kernel
+	sizes.HiddenSize, sizes.NumLayers, sizes.InputSize = c.HiddenSize, c.NumLayers, int(c.InputSize)
+	if sizes.InputSize == 0 {
+		sizes.InputSize = 1 // until the sizes that it follows from are known to be possible
+	}
+	if err := sizes.Validate(); err != nil {
+		return sizes, fieldError(err)
+	}
+	if c.InputSize == 0 {
+		sizes.InputSize = sizes.AutoInputSize()
+	}
+	if n := sizes.Layout().ParamLen; n > maxParams {
+		return sizes, &FieldError{"hidden-size", c.HiddenSize, fmt.Sprintf(
+			"with %d layers the network has %d parameters, at most %d are allowed", c.NumLayers, n, maxParams)}
+	}
+	return sizes, nil
 }
 
 // fieldError turns the model's error about a size into an error about the setting.
@@ -141,11 +175,25 @@ type Plan struct {
 	TotalSteps    int64 // of the whole run, if it does not stop early
 }
 
-// Plan returns the plan of a run on a training set of that many images, or a *FieldError if there
-// are too few for the settings.
-func (c Config) Plan(images int) (Plan, error) {
+// Plan returns the plan of a run on a data set, or a *FieldError if it has too few training images for
+// the settings. Images that the data sets apart for validation are used for nothing else.
+func (c Config) Plan(d *data.Dataset) (Plan, error) {
 	var p Plan
-	p.Train, p.Val = data.Split(images, c.ValFraction, c.Seed)
+	images := d.Train.Count
+	switch {
+	case d.Val != nil:
+		p.Train = slices.DeleteFunc(data.Count(images), func(i int32) bool {
+			_, found := slices.BinarySearch(d.Val, i)
+			return found
+		})
+		if c.ValFraction > 0 {
+			p.Val = d.Val
+		}
+	case d.Stratified:
+		p.Train, p.Val = data.SplitByClass(d.Train.Labels, data.Count(images), len(d.Train.Classes), c.ValFraction, c.Seed, false)
+	default:
+		p.Train, p.Val = data.Split(images, c.ValFraction, c.Seed)
+	}
 	switch {
 	case c.ValFraction > 0 && len(p.Val) == 0:
 		return p, &FieldError{"val-fraction", c.ValFraction,

@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"crnn/data"
+	"crnn/data/imageset"
 )
 
 func TestDefaultIsTheRecipe(t *testing.T) {
@@ -16,11 +19,12 @@ func TestDefaultIsTheRecipe(t *testing.T) {
 	}
 	if c.Epochs != 15 || c.BatchSize != 50 || c.LR != 0.0005 || c.LRSchedule != "step" || c.LRStep != 3 ||
 		c.LRGamma != 0.5 || c.Dropout != 0.4 || c.ValFraction != 0.1 || c.HiddenSize != 128 || c.NumLayers != 5 ||
-		c.InputSize != 56 || c.EarlyStopping != 0 || c.MaxSteps != 0 || c.NoShuffle || c.Precision != "fp32" ||
+		c.InputSize != 0 || c.Channels != (Channels{32, 64}) || c.Kernel != 5 ||
+		c.TestFraction != 0.1 || c.EarlyStopping != 0 || c.MaxSteps != 0 || c.NoShuffle || c.Precision != "fp32" ||
 		c.Device != "auto" {
 		t.Errorf("%+v", c)
 	}
-	p, err := c.Plan(60000)
+	p, err := c.Plan(ofImages(60000))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,8 +58,13 @@ func TestValidateRefuses(t *testing.T) {
 		"hidden-size": {func(c *Config) { c.HiddenSize = 0 }, func(c *Config) { c.HiddenSize = 1 << 40 },
 			func(c *Config) { c.HiddenSize, c.NumLayers = 8192, 200 }},
 		"num-layers": {func(c *Config) { c.NumLayers = 0 }, func(c *Config) { c.NumLayers = math.MaxInt }},
-		"input-size": {func(c *Config) { c.InputSize = 0 }, func(c *Config) { c.InputSize = 57 }},
-		"max-steps":  {func(c *Config) { c.MaxSteps = -1 }},
+		"input-size": {func(c *Config) { c.InputSize = -1 }},
+		"channels":   {func(c *Config) { c.Channels = Channels{0, 64} }, func(c *Config) { c.Channels = Channels{32, 1 << 20} }},
+		"kernel":     {func(c *Config) { c.Kernel = 4 }, func(c *Config) { c.Kernel = 65 }},
+		"image-size": {func(c *Config) { c.ImageSize = ImageSize{3, 28} }, func(c *Config) { c.ImageSize = ImageSize{28, 5000} }},
+		"test-fraction": {func(c *Config) { c.TestFraction = 0 }, func(c *Config) { c.TestFraction = 1 },
+			func(c *Config) { c.TestFraction = nan }},
+		"max-steps": {func(c *Config) { c.MaxSteps = -1 }},
 	} {
 		for i, change := range changes {
 			c := Default()
@@ -73,12 +82,53 @@ func TestValidateRefuses(t *testing.T) {
 	}
 }
 
+// The input size follows from the data: auto, or a divisor of the features.
+func TestSizesFollowTheData(t *testing.T) {
+	for _, test := range []struct {
+		height, width, channels, classes int
+		change                           func(*Config)
+		input, steps                     int
+	}{
+		{28, 28, 1, 10, func(*Config) {}, 56, 56},
+		{28, 28, 1, 10, func(c *Config) { c.InputSize = 448 }, 448, 7},
+		{32, 32, 3, 10, func(*Config) {}, 64, 64},
+		{30, 22, 1, 26, func(c *Config) { c.Channels, c.Kernel = Channels{16, 24}, 3 }, 28, 30}, // 840 = 24*7*5
+		{64, 48, 3, 100, func(c *Config) { c.Channels = Channels{16, 24} }, 64, 72},             // 4608
+		{5, 7, 3, 256, func(c *Config) { c.Channels = Channels{1, 7} }, 1, 7},                   // a prime number
+	} {
+		c := Default()
+		test.change(&c)
+		sizes, err := c.Sizes(imageset.Description{
+			Height: test.height, Width: test.width, Channels: test.channels, Classes: imageset.Numbered(test.classes),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sizes.InputSize != test.input || sizes.SeqLen() != test.steps || sizes.Classes != test.classes ||
+			sizes.ImageChannels != test.channels || sizes.Kernel != c.Kernel {
+			t.Errorf("%+v: %d steps, want %d of %d", sizes, sizes.SeqLen(), test.steps, test.input)
+		}
+	}
+	c := Default()
+	c.InputSize = 57
+	var bad *FieldError
+	if _, err := c.Sizes(data.FashionMNIST()); !errors.As(err, &bad) || bad.Field != "input-size" ||
+		!strings.Contains(err.Error(), "3136") {
+		t.Errorf("error %v, want one of input-size that names the features", err)
+	}
+}
+
+// ofImages is a data set with that many training images.
+func ofImages(n int) *data.Dataset {
+	return &data.Dataset{Train: &data.Set{Description: data.FashionMNIST(), Count: n}}
+}
+
 func TestPlanRefusesTooFewImages(t *testing.T) {
 	for _, fraction := range []float64{0.01, 0.99} {
 		c := Default()
 		c.ValFraction = fraction
 		var bad *FieldError
-		if _, err := c.Plan(10); !errors.As(err, &bad) || bad.Field != "val-fraction" {
+		if _, err := c.Plan(ofImages(10)); !errors.As(err, &bad) || bad.Field != "val-fraction" {
 			t.Errorf("a fraction %v of ten images: error %v, want a *FieldError of val-fraction", fraction, err)
 		}
 	}
@@ -92,7 +142,7 @@ func TestPlanCountsTheSteps(t *testing.T) {
 		c.Epochs = rapid.IntRange(1, 5).Draw(t, "epochs")
 		c.MaxSteps = rapid.IntRange(0, 40).Draw(t, "max steps")
 		c.ValFraction = 0
-		p, err := c.Plan(images)
+		p, err := c.Plan(ofImages(images))
 		if err != nil {
 			t.Fatal(err)
 		}

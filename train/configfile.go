@@ -2,6 +2,7 @@ package train
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -160,6 +161,12 @@ func scalar(n ast.Node) (text string, ok bool) {
 // assign sets a field from text. If text does not fit, assign returns a description of the expected
 // value.
 func assign(field reflect.Value, text string) (expected string) {
+	if v, ok := field.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		if err := v.UnmarshalText([]byte(text)); err != nil {
+			return err.Error()
+		}
+		return ""
+	}
 	switch field.Kind() {
 	case reflect.String:
 		field.SetString(text)

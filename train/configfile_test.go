@@ -34,7 +34,11 @@ func TestConfigRoundTrip(t *testing.T) {
 			LRGamma: number.Draw(t, "gamma"), Dropout: number.Draw(t, "dropout"),
 			ValFraction: number.Draw(t, "fraction"), EarlyStopping: rapid.Int().Draw(t, "stopping"),
 			HiddenSize: rapid.Int().Draw(t, "hidden"), NumLayers: rapid.Int().Draw(t, "layers"),
-			InputSize: rapid.Int().Draw(t, "input"), MaxSteps: rapid.Int().Draw(t, "max"),
+			InputSize: InputSize(rapid.IntRange(0, math.MaxInt).Draw(t, "input")),
+			ImageSize: ImageSize{rapid.Int().Draw(t, "height"), rapid.Int().Draw(t, "width")},
+			Grayscale: rapid.Bool().Draw(t, "gray"), TestFraction: number.Draw(t, "test fraction"),
+			Channels: Channels{rapid.Int().Draw(t, "first"), rapid.Int().Draw(t, "second")},
+			Kernel:   rapid.Int().Draw(t, "kernel"), MaxSteps: rapid.Int().Draw(t, "max"),
 			NoShuffle: rapid.Bool().Draw(t, "order"), Init: text.Draw(t, "init"), LogSteps: rapid.Bool().Draw(t, "log"),
 		}
 		build := Build{text.Draw(t, "version"), text.Draw(t, "device name")}

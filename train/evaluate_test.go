@@ -28,7 +28,7 @@ func evalNetwork(t *testing.T, be model.Backend, maxBatch int) *model.Network {
 // The size of the evaluation's batches does not change the result.
 func TestEvaluateInAnyBatches(t *testing.T) {
 	be, set := testBackend(t), testData().Train
-	images, err := be.NewImages(set.Images, set.Labels, set.Height, set.Width)
+	images, err := be.NewImages(set.Images, set.Labels, set.Channels, set.Height, set.Width)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestEvaluateInAnyBatches(t *testing.T) {
 
 func TestEvaluateRefuses(t *testing.T) {
 	be, set := testBackend(t), testData().Train
-	images, err := be.NewImages(set.Images, set.Labels, set.Height, set.Width)
+	images, err := be.NewImages(set.Images, set.Labels, set.Channels, set.Height, set.Width)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,8 +22,8 @@ func ExampleRun() {
 	}
 	// The test set is evaluated at the end; its first images are enough here.
 	dataset.Test = &data.Set{
+		Description: dataset.Test.Description, Count: 100,
 		Images: dataset.Test.Images[:100*28*28], Labels: dataset.Test.Labels[:100],
-		Count: 100, Height: 28, Width: 28,
 	}
 	backend, err := cpu.New(cpu.Options{Threads: 2})
 	if err != nil {

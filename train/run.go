@@ -78,6 +78,9 @@ func Run(ctx context.Context, job Job) (Result, error) {
 	return r.Run(ctx)
 }
 
+// Sizes returns the sizes of the network, after New.
+func (r *Runner) Sizes() model.Config { return r.net.Config }
+
 // Run makes the run, after Start, like the function Run.
 func (r *Runner) Run(ctx context.Context) (Result, error) {
 	if r.Observe == nil {
@@ -102,6 +105,7 @@ func (r *Runner) download() error {
 	if err != nil {
 		return err
 	}
+	last.Images = r.Data.Train.Description
 	if err := last.CheckFinite(); err != nil {
 		return notFinite(err.Error())
 	}

@@ -36,7 +36,10 @@ const testStepsPerEpoch = 7
 // in a few steps.
 func testData() *data.Dataset {
 	set := func(count int, seed uint64) *data.Set {
-		s := &data.Set{Count: count, Height: 28, Width: 28, Images: make([]uint8, count*28*28), Labels: make([]uint8, count)}
+		s := &data.Set{
+			Description: data.FashionMNIST(), Count: count,
+			Images: make([]uint8, count*28*28), Labels: make([]uint8, count),
+		}
 		noise := rng.Stream{Seed: seed}
 		for i := range s.Images {
 			s.Images[i] = uint8(noise.Below(100))
@@ -243,7 +246,7 @@ func TestBestModelIsTested(t *testing.T) {
 		}
 	}
 	be, set := testBackend(t), testData().Test
-	images, err := be.NewImages(set.Images, set.Labels, set.Height, set.Width)
+	images, err := be.NewImages(set.Images, set.Labels, set.Channels, set.Height, set.Width)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -598,8 +601,8 @@ type gatherSpy struct {
 	batches [][]int32
 }
 
-func (b *gatherSpy) NewImages(pixels, labels []uint8, height, width int) (model.Images, error) {
-	images, err := b.Backend.NewImages(pixels, labels, height, width)
+func (b *gatherSpy) NewImages(pixels, labels []uint8, channels, height, width int) (model.Images, error) {
+	images, err := b.Backend.NewImages(pixels, labels, channels, height, width)
 	return spiedImages{images, b}, err
 }
 

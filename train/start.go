@@ -23,7 +23,7 @@ func New(job Job) (*Runner, error) {
 		return nil, err
 	}
 	var err error
-	if r.Plan, err = r.Config.Plan(r.Data.Train.Count); err != nil {
+	if r.Plan, err = r.Config.Plan(r.Data); err != nil {
 		return nil, err
 	}
 
@@ -32,7 +32,7 @@ func New(job Job) (*Runner, error) {
 		to  *model.Images
 		set *data.Set
 	}{{&r.trainImages, r.Data.Train}, {&r.testImages, r.Data.Test}} {
-		if *s.to, err = r.Backend.NewImages(s.set.Images, s.set.Labels, s.set.Height, s.set.Width); err != nil {
+		if *s.to, err = r.Backend.NewImages(s.set.Images, s.set.Labels, s.set.Channels, s.set.Height, s.set.Width); err != nil {
 			return nil, err
 		}
 	}
@@ -109,46 +109,60 @@ func (r *Runner) begin() error {
 		return err
 	}
 	if r.Config.Init == "" {
-		sizes := r.Config.sizes()
-		sizes.ImageHeight, sizes.ImageWidth = r.Data.Train.Height, r.Data.Train.Width
-		if err := sizes.Validate(); err != nil {
-			return fieldError(err)
+		sizes, err := r.Config.Sizes(r.Data.Train.Description)
+		if err != nil {
+			return err
 		}
+		r.Config.InputSize = InputSize(sizes.InputSize)
 		r.last = model.NewState(sizes, r.Config.Seed)
+		r.last.Images = r.Data.Train.Description
 		return nil
 	}
 	var err error
 	if r.last, err = model.ReadWeights(r.Config.Init); err != nil {
 		return err
 	}
-	return r.adopt(r.last.Config)
+	err = r.adopt(r.last.Config)
+	r.last.Images = r.Data.Train.Description
+	return err
 }
 
 // adopt gives the run the sizes of the weights that it starts from. It refuses a size that was
 // given and differs.
 func (r *Runner) adopt(sizes model.Config) error {
 	c, initial := &r.Config, Default()
+	if (r.Given["channels"] || c.Channels != initial.Channels) && c.Channels != Channels(sizes.Channels) {
+		return &FieldError{"channels", c.Channels, fmt.Sprintf(
+			"must be left out or be %v, the sizes of the weights in %s", Channels(sizes.Channels), c.Init)}
+	}
+	c.Channels = Channels(sizes.Channels)
+	input := int(c.InputSize)
 	for _, s := range []struct {
 		field        string
 		size         *int
 		usual, given int
 	}{
+		{"kernel", &c.Kernel, initial.Kernel, sizes.Kernel},
 		{"hidden-size", &c.HiddenSize, initial.HiddenSize, sizes.HiddenSize},
 		{"num-layers", &c.NumLayers, initial.NumLayers, sizes.NumLayers},
-		{"input-size", &c.InputSize, initial.InputSize, sizes.InputSize},
+		{"input-size", &input, 0, sizes.InputSize},
 	} {
+		if s.field == "input-size" && input == 0 { // auto
+			*s.size = s.given
+		}
 		if (r.Given[s.field] || *s.size != s.usual) && *s.size != s.given {
 			return &FieldError{s.field, *s.size,
 				fmt.Sprintf("must be left out or be %d, the size of the weights in %s", s.given, c.Init)}
 		}
 		*s.size = s.given
 	}
-	if train := r.Data.Train; sizes.ImageHeight != train.Height || sizes.ImageWidth != train.Width {
+	c.InputSize = InputSize(input)
+	given, train := r.last.Images, r.Data.Train.Description
+	if !given.SameShape(train) {
 		return &FieldError{"init", c.Init,
-			fmt.Sprintf("must hold weights for images of %dx%d, as the data has, but they are for %dx%d",
-				train.Height, train.Width, sizes.ImageHeight, sizes.ImageWidth)}
+			fmt.Sprintf("must hold weights for images of %s, as the data has, but they are for %s", train.Size(), given.Size())}
 	}
-	if n := len(data.ClassNames); sizes.Classes != n {
+	if n := len(train.Classes); sizes.Classes != n {
 		return &FieldError{"init", c.Init,
 			fmt.Sprintf("must hold weights that tell %d classes apart, as many as the data has, but they tell %d",
 				n, sizes.Classes)}
@@ -161,6 +175,11 @@ func (r *Runner) restore() error {
 	ck := r.From
 	r.Config, r.Progress = ck.Config, ck.Progress
 	r.last, r.optimizer, r.best = ck.Last, ck.Optimizer, ck.Best
+	for _, state := range []*model.State{r.last, r.best} {
+		if state != nil {
+			state.Images = r.Data.Train.Description
+		}
+	}
 	r.saved = ck.Progress.Step
 	if id := r.dataID(); id != ck.DataID {
 		return fmt.Errorf("%s: not the data that the run was started with (%s, expected %s); give its directory with --data",
@@ -178,6 +197,9 @@ func dataID(d *data.Dataset) string {
 		sum = crc32.Update(sum, table, set.Images)
 		sum = crc32.Update(sum, table, set.Labels)
 	}
-	return fmt.Sprintf("%d and %d images of %dx%d, CRC-32C %08x",
-		d.Train.Count, d.Test.Count, d.Train.Height, d.Train.Width, sum)
+	size := d.Train.Size()
+	if d.Train.Channels == 1 { // as checkpoints of 0.1.0 have it
+		size = fmt.Sprintf("%dx%d", d.Train.Height, d.Train.Width)
+	}
+	return fmt.Sprintf("%d and %d images of %s, CRC-32C %08x", d.Train.Count, d.Test.Count, size, sum)
 }

@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -278,9 +279,8 @@ func TestBadWeights(t *testing.T) {
 	if err := model.WriteWeights(path, model.NewState(tall, 1)); err != nil {
 		t.Fatal(err)
 	}
-	want := path + ": weights for images of 196x4, expected 28x28"
+	want := path + ": weights for images of 196x4x1, expected 28x28x1"
 	lastLineNames(t, 1, want, "eval", "--weights", path, "--data", smallData(t))
-	lastLineNames(t, 1, want, "predict", "--weights", path, "../../docs/pullover.png")
 	process{args: []string{"eval", "--weights", "/does/not/exist"}}.refused(t, 1, "/does/not/exist: no such file")
 	process{args: []string{"eval", "--weights", t.TempDir()}}.refused(t, 1, "crnn: ")
 	// Opening a pipe without a writer would wait for ever.
@@ -316,10 +316,24 @@ func TestBadPictures(t *testing.T) {
 	} {
 		write(t, filepath.Join(dir, name), content)
 	}
-	for _, name := range []string{"empty.png", "text.png", "cut.png", "forged.png", "missing.png", "."} {
+	for _, name := range []string{"empty.png", "text.png", "cut.png", "forged.png", "missing.png"} {
 		t.Run(name, func(t *testing.T) {
-			r := process{args: []string{"predict", "--weights", weights, "good.png", name}, dir: dir}.refused(t, 1, name)
+			// Alone it is the error; among others it is reported, and they go on.
+			r := process{args: []string{"predict", "--device", "cpu", "--weights", weights, name}, dir: dir}.refused(t, 1, name)
 			checkPeak(t, r)
+			r = process{args: []string{"predict", "--device", "cpu", "--weights", weights, name, "good.png"}, dir: dir}.run(t)
+			lines := strings.Split(strings.TrimSpace(r.stderr), "\n")
+			if r.code != 1 || len(lines) != 2 || !strings.HasPrefix(lines[0], "crnn: "+name+": ") ||
+				lines[1] != "crnn: 1 of 2 pictures could not be read" || !strings.HasPrefix(r.stdout, "good.png: ") {
+				t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+			}
 		})
+	}
+	// A folder gives its pictures, by name.
+	r := process{args: []string{"predict", "--device", "cpu", "--weights", weights, "--csv", "out.csv", "."}, dir: dir}.run(t)
+	table, err := os.ReadFile(filepath.Join(dir, "out.csv"))
+	if r.code != 1 || !strings.Contains(r.stderr, "crnn: 4 of 5 pictures could not be read") || err != nil ||
+		!regexp.MustCompile(`^file,class,probability\ngood\.png,[^,\n]+,0\.\d+\n$`).Match(table) {
+		t.Errorf("exit code %d, error %v\n%s%s%s", r.code, err, r.stdout, r.stderr, table)
 	}
 }

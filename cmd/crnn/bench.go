@@ -60,9 +60,9 @@ func benchCommand() *cli.Command {
 		{name: "profile", category: "Measurement", target: &profile, noEnv: true,
 			usage: "also the time of each kernel in a step, and on the CPU its share of the peak speed"},
 		{name: "json", category: "Output", target: &asJSON, noEnv: true, usage: "a JSON object"},
-	}, settings(&config, append([]string{"batch-size"}, computeSettings...)...)...)
+	}, settings(&config, slices.Concat([]string{"batch-size"}, computeSettings, dataSettings, networkSettings)...)...)
 	return newCommand("bench", "", "how long a step takes on this machine",
-		"Times steps of the recipe's network on the real training images: the median, the fastest and the\n"+
+		"Times steps of the network, by default the recipe's, on the real training images: the median, the fastest and the\n"+
 			"95th percentile. --mode predict times what crnn predict does with one image, from its bytes to its\n"+
 			"probabilities. --profile shows where the time of a step goes, in further steps.",
 		"crnn bench --mode train --batch-size 50 --threads 2", options,
@@ -91,7 +91,7 @@ func benchCommand() *cli.Command {
 				return err
 			}
 			defer device.Close()
-			set, err := loadData(c, config.Data)
+			set, err := loadData(c, config)
 			if err != nil {
 				return err
 			}
@@ -100,7 +100,11 @@ func benchCommand() *cli.Command {
 				Device: device.Name(), DeviceName: device.description, Mode: mode,
 				Precision: config.Precision, BatchSize: config.BatchSize, Threads: device.threads,
 			}
-			work, err := newWork(device.Backend, set.Train, config.BatchSize, mode)
+			sizes, err := config.Sizes(set.Train.Description)
+			if err != nil {
+				return blame(err, options, "", nil)
+			}
+			work, err := newWork(device.Backend, set.Train, sizes, config.BatchSize, mode)
 			if err != nil {
 				return err
 			}
@@ -155,25 +159,26 @@ func milliseconds(ms float64) string {
 
 // work is a network with the data for its steps.
 type work struct {
-	be     model.Backend
-	net    *model.Network
-	images model.Images
-	order  []int32
-	mode   string
+	be      model.Backend
+	net     *model.Network
+	images  model.Images
+	order   []int32
+	mode    string
+	classes []string
 
 	next    int
 	indices []int32
 }
 
-func newWork(be model.Backend, set *data.Set, batch int, mode string) (*work, error) {
+func newWork(be model.Backend, set *data.Set, sizes model.Config, batch int, mode string) (*work, error) {
 	const seed = 1
-	w := &work{be: be, mode: mode, indices: make([]int32, batch)}
+	w := &work{be: be, classes: set.Classes, mode: mode, indices: make([]int32, batch)}
 	var err error
 	// The images come first, so that the network's check sees the memory that is left.
-	if w.images, err = be.NewImages(set.Images, set.Labels, set.Height, set.Width); err != nil {
+	if w.images, err = be.NewImages(set.Images, set.Labels, set.Channels, set.Height, set.Width); err != nil {
 		return nil, err
 	}
-	if w.net, err = model.New(be, model.Default(), model.Options{MaxBatch: batch, Seed: seed}); err != nil {
+	if w.net, err = model.New(be, sizes, model.Options{MaxBatch: batch, Seed: seed}); err != nil {
 		return nil, err
 	}
 	if err := w.net.Init(seed); err != nil {
@@ -196,7 +201,7 @@ func (w *work) step() error {
 	case "eval":
 		return w.net.Evaluate(w.images, w.indices)
 	case "predict":
-		_, err := classify(w.net, w.images, w.indices)
+		_, err := classify(w.net, w.images, w.indices, w.classes)
 		return err
 	}
 	return nil

@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"crnn/data"
+	"crnn/data/picture"
 	"crnn/model"
 )
 
@@ -94,13 +95,13 @@ func TestPredict(t *testing.T) {
 		index := int(p["class_index"].(float64))
 		// Ten numbers divided by their sum add up to 1, but for a few units of rounding.
 		if p["file"] != files[i] || len(all) != 10 || math.Abs(sum-1) > 1e-12 ||
-			p["class"] != data.ClassNames[index] || p["probability"] != all[index] {
+			p["class"] != data.FashionMNIST().Classes[index] || p["probability"] != all[index] {
 			t.Fatalf("%v", p)
 		}
 	}
 
 	text := crnn(t, "predict", files[0], files[1], "--weights", weights, "--data", "/does/not/exist") // not read
-	line := `[a-z0-9/._A-Z-]+\.png: (` + strings.Join(data.ClassNames[:], "|") + `)  \((.+ \d+\.\d%, ){2}.+ \d+\.\d%\)\n`
+	line := `[a-z0-9/._A-Z-]+\.png: (` + strings.Join(data.FashionMNIST().Classes, "|") + `)  \((.+ \d+\.\d%, ){2}.+ \d+\.\d%\)(  note: .+)?\n`
 	if !regexp.MustCompile(`^(` + line + `){2}$`).MatchString(text) {
 		t.Errorf("%q", text)
 	}
@@ -122,17 +123,18 @@ func TestPredictAgreesWithEval(t *testing.T) {
 	var pixels []byte
 	labels := set.Test.Labels[:count]
 	for i := range count {
-		var picture bytes.Buffer
+		var file bytes.Buffer
 		gray := &image.Gray{Pix: set.Test.Image(i), Stride: 28, Rect: image.Rect(0, 0, 28, 28)}
-		if err := png.Encode(&picture, gray); err != nil {
+		if err := png.Encode(&file, gray); err != nil {
 			t.Fatal(err)
 		}
 		files = append(files, filepath.Join(work, strconv.Itoa(i)+".png"))
-		write(t, files[i], picture.Bytes())
-		taken, err := data.LoadPicture(files[i]) // some are turned to bright on dark
+		write(t, files[i], file.Bytes())
+		shot, err := picture.Read(files[i])
 		if err != nil {
 			t.Fatal(err)
 		}
+		taken, _ := shot.Image(data.FashionMNIST(), picture.Auto) // some are turned to bright on dark
 		pixels = append(pixels, taken...)
 	}
 	writeIDX(t, filepath.Join(dir, "t10k-images-idx3-ubyte"), pixels, count, 28, 28)

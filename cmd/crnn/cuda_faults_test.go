@@ -272,7 +272,7 @@ func TestCUDALostCard(t *testing.T) {
 	crnn(t, tiny(dataDir, filepath.Dir(weights), "cpu", "--max-steps", "1")...)
 	for _, args := range [][]string{
 		{"eval", "--weights", weights, "--data", dataDir, "--device", "cuda:0"},
-		{"predict", "--weights", weights, picture(t, 28), "--device", "cuda:0"},
+		{"predict", "--weights", weights, pictureFile(t, 28), "--device", "cuda:0"},
 		{"bench", "--data", dataDir, "--batch-size", "1", "--steps", "1", "--device", "cuda:0"},
 	} {
 		onGPU(t, args, "LOST_AFTER=3").fails(t, "CUDA_ERROR_DEVICE_UNAVAILABLE: the GPU is busy or does not answer: ")

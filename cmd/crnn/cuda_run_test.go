@@ -313,7 +313,7 @@ func TestCUDAMemory(t *testing.T) {
 	eval := []string{"eval", "--weights", weights, "--data", dataDir, "--device", "cuda:0", "--split", "train",
 		"--val-fraction", "0.9", "--json"}
 	sameEvaluation(t, onGPU(t, eval, "MEMORY=80000000").succeeds(t), onGPU(t, eval).succeeds(t))
-	for _, args := range [][]string{eval, {"predict", "--weights", weights, picture(t, 40), "--device", "cuda:0"}} {
+	for _, args := range [][]string{eval, {"predict", "--weights", weights, pictureFile(t, 40), "--device", "cuda:0"}} {
 		if remedy := onGPU(t, args, "MEMORY=68000000").tooMuch(t); !strings.HasPrefix(remedy, "no batch-size would fit: ") {
 			t.Errorf("remedy %q", remedy)
 		}
@@ -326,8 +326,8 @@ func TestCUDAMemory(t *testing.T) {
 	}
 }
 
-// picture writes a gray picture with the given side in pixels that is not blank.
-func picture(t *testing.T, side int) string {
+// pictureFile writes a gray picture with the given side in pixels that is not blank.
+func pictureFile(t *testing.T, side int) string {
 	t.Helper()
 	gray := image.NewGray(image.Rect(0, 0, side, side))
 	for i := range gray.Pix {
@@ -375,7 +375,7 @@ func TestCUDAEvalAndPredict(t *testing.T) {
 	for _, split := range []string{"test", "val"} {
 		sameEvaluation(t, on("cuda", "eval", "--split", split), on("cpu", "eval", "--split", split))
 	}
-	predict := []string{"predict", picture(t, 28), picture(t, 61), picture(t, 100)}
+	predict := []string{"predict", pictureFile(t, 28), pictureFile(t, 61), pictureFile(t, 100)}
 	var got, want []prediction
 	if err := json.Unmarshal([]byte(on("cuda", predict...)), &got); err != nil {
 		t.Fatal(err)

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"crnn/data"
+	"crnn/data/imageset"
+	"crnn/report"
 	"crnn/train"
 )
 
@@ -95,10 +100,19 @@ func verdict(s data.State) string {
 	return "in order, but not the file of Fashion-MNIST"
 }
 
-// loadData finds and reads the data set. It downloads the data set if the user named no directory
-// and none was found. Its warnings go to stderr.
-func loadData(c *cli.Context, dir string) (*data.Dataset, error) {
-	set, err := readData(c, dir)
+// loadData finds and reads the data set of the settings. It downloads Fashion-MNIST if the user named no
+// data and none was found. Its warnings go to stderr.
+func loadData(c *cli.Context, config train.Config) (*data.Dataset, error) {
+	set, err := readData(c, config)
+	if err == nil {
+		warn(c, set)
+	}
+	return set, err
+}
+
+// loadDataLike is loadData for a network that was trained on images like these.
+func loadDataLike(c *cli.Context, config train.Config, like *imageset.Description) (*data.Dataset, error) {
+	set, err := readDataLike(c, config, like)
 	if err == nil {
 		warn(c, set)
 	}
@@ -106,14 +120,31 @@ func loadData(c *cli.Context, dir string) (*data.Dataset, error) {
 }
 
 // readData is loadData without the warnings, which take time to compute.
-func readData(c *cli.Context, dir string) (*data.Dataset, error) {
-	dir, err := locateOrFetch(c, dir)
+func readData(c *cli.Context, config train.Config) (*data.Dataset, error) {
+	return readDataLike(c, config, nil)
+}
+
+func readDataLike(c *cli.Context, config train.Config, like *imageset.Description) (*data.Dataset, error) {
+	path, err := locateOrFetch(c, config.Data)
 	if err != nil {
 		return nil, err
 	}
-	set, err := data.Load(dir)
+	progress := &readProgress{w: c.App.ErrWriter, live: report.IsTerminal(c.App.ErrWriter)}
+	set, err := data.Read(c.Context, path, data.Options{
+		Height: config.ImageSize.Height, Width: config.ImageSize.Width, Gray: config.Grayscale,
+		TestFraction: config.TestFraction, Seed: config.Seed, Progress: progress.report, Like: like,
+	})
+	progress.end()
+	if unreadable := (*data.UnreadableError)(nil); errors.As(err, &unreadable) && len(unreadable.Each) > 1 {
+		for _, e := range unreadable.Each {
+			fmt.Fprintln(c.App.ErrWriter, e)
+		}
+	}
 	if err != nil {
 		return nil, err
+	}
+	for _, note := range set.Notes {
+		fmt.Fprintln(c.App.ErrWriter, note)
 	}
 	// From here on a signal waits for the current step: see signalContext.
 	return set, c.Context.Err()
@@ -122,5 +153,33 @@ func readData(c *cli.Context, dir string) (*data.Dataset, error) {
 func warn(c *cli.Context, set *data.Dataset) {
 	for _, w := range set.Warnings() {
 		fmt.Fprintln(c.App.ErrWriter, "warning:", w)
+	}
+}
+
+// readProgress shows how many pictures of a folder are read: on a terminal in one line that changes,
+// else in one line at the end.
+type readProgress struct {
+	w           io.Writer
+	live        bool
+	last        time.Time // when the line changed last
+	done, total int
+}
+
+func (p *readProgress) report(done, total int) {
+	p.done, p.total = done, total
+	if p.live && (done == total || time.Since(p.last) > 100*time.Millisecond) {
+		p.last = time.Now()
+		fmt.Fprintf(p.w, "\r\x1b[K%d of %d pictures read", done, total)
+	}
+}
+
+// end ends the line.
+func (p *readProgress) end() {
+	switch {
+	case p.total == 0:
+	case p.live:
+		fmt.Fprintln(p.w)
+	default:
+		fmt.Fprintf(p.w, "%d pictures read\n", p.done)
 	}
 }

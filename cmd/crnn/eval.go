@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -27,7 +28,7 @@ func evalCommand() *cli.Command {
 		{name: "split", category: "Images", target: &split, noEnv: true, value: "S",
 			usage: "images to evaluate on: test, val or train"},
 		{name: "json", category: "Output", target: &asJSON, noEnv: true, usage: "print a JSON object"},
-	}, settings(&config, append([]string{"seed", "val-fraction"}, computeSettings...)...)...)
+	}, settings(&config, slices.Concat(computeSettings, dataSettings)...)...)
 	return newCommand("eval", "", "loss and accuracy of weights",
 		"Prints the mean loss and the accuracy of a network on the test images. --split val and train are the\n"+
 			"two parts of the training images that a run with the same --seed and --val-fraction made.",
@@ -43,7 +44,7 @@ func evalCommand() *cli.Command {
 			if split != "test" && split != "val" && split != "train" {
 				return usagef("--split %q: expected test, val or train", split)
 			}
-			result, err := evaluate(c, config, weights, split)
+			result, err := evaluate(c, config, options, weights, split)
 			if err != nil {
 				return err
 			}
@@ -56,7 +57,7 @@ func evalCommand() *cli.Command {
 		})
 }
 
-func evaluate(c *cli.Context, config train.Config, weights, split string) (evaluation, error) {
+func evaluate(c *cli.Context, config train.Config, options []*option, weights, split string) (evaluation, error) {
 	e := evaluation{Split: split}
 	device, err := openDevice(config)
 	if err != nil {
@@ -67,19 +68,26 @@ func evaluate(c *cli.Context, config train.Config, weights, split string) (evalu
 	if err != nil {
 		return e, err
 	}
-	dataset, err := loadData(c, config.Data)
+	dataset, err := loadDataLike(c, config, &state.Images)
 	if err != nil {
 		return e, err
 	}
-	set, indices := imagesOf(dataset, split, config)
-	if err := checkImageSize(weights, state, set.Height, set.Width); err != nil {
-		return e, err
+	if images := dataset.Train.Description; !images.SameShape(state.Images) {
+		return e, fmt.Errorf("%s: weights for images of %s, expected %s, as the images in %s have",
+			weights, state.Images.Size(), images.Size(), dataset.Dir)
+	}
+	if err := dataset.Match(state.Images.Classes); err != nil {
+		return e, fmt.Errorf("%s: %w", weights, err)
+	}
+	set, indices, err := imagesOf(dataset, split, config)
+	if err != nil {
+		return e, blame(err, options, "", nil)
 	}
 	if len(indices) == 0 {
 		return e, usagef("--split %s: --val-fraction %g of %d images leaves none to evaluate on",
 			split, config.ValFraction, set.Count)
 	}
-	images, err := device.NewImages(set.Images, set.Labels, set.Height, set.Width)
+	images, err := device.NewImages(set.Images, set.Labels, set.Channels, set.Height, set.Width)
 	if err != nil {
 		return e, err
 	}
@@ -94,14 +102,13 @@ func evaluate(c *cli.Context, config train.Config, weights, split string) (evalu
 }
 
 // imagesOf returns the set that a split belongs to, and the indices of the split's images.
-func imagesOf(dataset *data.Dataset, split string, config train.Config) (*data.Set, []int32) {
+func imagesOf(dataset *data.Dataset, split string, config train.Config) (*data.Set, []int32, error) {
 	if split == "test" {
-		all, _ := data.Split(dataset.Test.Count, 0, 0)
-		return dataset.Test, all
+		return dataset.Test, data.Count(dataset.Test.Count), nil
 	}
-	training, validation := data.Split(dataset.Train.Count, config.ValFraction, config.Seed)
+	plan, err := config.Plan(dataset)
 	if split == "val" {
-		return dataset.Train, validation
+		return dataset.Train, plan.Val, err
 	}
-	return dataset.Train, training
+	return dataset.Train, plan.Train, err
 }

@@ -78,7 +78,7 @@ func printCommandHelp(w io.Writer, cmd *cli.Command) {
 	}
 	t.Flush()
 	switch n := len(environment); {
-	case n > 8:
+	case n > 5:
 		fmt.Fprint(w, "\nEvery flag is also an environment variable, "+
 			"such as CRNN_BATCH_SIZE for --batch-size. A flag wins.\n")
 	case n > 0:

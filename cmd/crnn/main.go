@@ -1,5 +1,5 @@
-// Command crnn trains and runs a Fashion-MNIST classifier: two convolution blocks, a
-// tanh RNN over their output, and a linear layer. `crnn help` lists its commands.
+// Command crnn trains and runs an image classifier: two convolution blocks, a tanh RNN over
+// their output, and a linear layer. `crnn help` lists its commands.
 package main
 
 import (
@@ -11,7 +11,11 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+
+	"crnn/model"
 )
+
+func init() { model.Version = version }
 
 func main() {
 	// A reader may go away, as in `crnn summary | head -1`. Then the next write returns an error

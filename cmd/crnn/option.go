@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding"
 	"flag"
 	"fmt"
 	"os"
@@ -16,7 +17,7 @@ type option struct {
 	category string // heading in the help text
 	value    string // placeholder for the value in the help text, such as N
 	usage    string
-	target   any    // *int, *uint64, *float64, *string or *bool; holds the default
+	target   any    // *int, *uint64, *float64, *string, *bool or encoding.TextUnmarshaler; holds the default
 	noEnv    bool   // flag only, for example if it names a file of this call
 	initial  string // shown as the default instead of the target's value
 
@@ -67,6 +68,11 @@ func (o *option) set() error {
 func parse(text string, target any) (expected string) {
 	var err error
 	switch target := target.(type) {
+	case encoding.TextUnmarshaler:
+		if err := target.UnmarshalText([]byte(text)); err != nil {
+			return err.Error()
+		}
+		expected = "a value"
 	case *int:
 		expected = "a whole number"
 		*target, err = strconv.Atoi(text)

@@ -2,122 +2,253 @@ package main
 
 import (
 	"cmp"
+	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"slices"
+	"strconv"
 
 	"github.com/urfave/cli/v2"
 
-	"crnn/data"
+	"crnn/data/picture"
+	"crnn/internal/atomicfile"
 	"crnn/model"
 	"crnn/train"
 )
 
 // prediction is the network's result for a picture, in the form of --json.
 type prediction struct {
-	File          string    `json:"file"`
-	Class         string    `json:"class"`
-	ClassIndex    int       `json:"class_index"`
-	Probability   float64   `json:"probability"`
-	Probabilities []float64 `json:"probabilities"` // of every class, in order
+	File          string        `json:"file"`
+	Class         string        `json:"class"`
+	ClassIndex    int           `json:"class_index"`
+	Probability   float64       `json:"probability"`
+	Probabilities []float64     `json:"probabilities"` // of every class, in order
+	Top           []probability `json:"top,omitempty"` // the most probable classes, with --top
+	Note          string        `json:"-"`             // for people
+}
+
+// probability is that of a class.
+type probability struct {
+	Class       string  `json:"class"`
+	Probability float64 `json:"probability"`
+}
+
+// predictOptions are the flags of crnn predict that are no settings.
+type predictOptions struct {
+	weights string
+	json    bool
+	csv     string
+	top     int
+	invert  string
 }
 
 func predictCommand() *cli.Command {
 	config := train.Default()
-	var weights string
-	var asJSON bool
+	o := predictOptions{invert: "auto"}
 	options := append([]*option{
-		weightsOption(&weights),
-		{name: "json", category: "Output", target: &asJSON, noEnv: true,
-			usage: "a JSON array with the probabilities of all classes"},
+		weightsOption(&o.weights),
+		{name: "invert", category: "Pictures", target: &o.invert, noEnv: true, value: "WHEN",
+			usage: "invert: auto (pictures with a light border, if the data is bright on black), yes or no"},
+		{name: "top", category: "Output", target: &o.top, noEnv: true, value: "N", initial: "3, in a CSV file 1",
+			usage: "the number of most probable classes to show"},
+		{name: "csv", category: "Output", target: &o.csv, noEnv: true, value: "FILE",
+			usage: "write a table: file, class, probability, and so on for --top"},
+		{name: "json", category: "Output", target: &o.json, noEnv: true,
+			usage: "a JSON array with the probabilities of all classes; from 1,001 pictures on, an object per line"},
 	}, settings(&config, computeSettings...)...)
-	return newCommand("predict", "IMAGE…", "the class of pictures",
-		"Prints the class of each PNG, JPEG or GIF picture and its three most probable classes. A picture is\n"+
-			"scaled to 28x28 gray pixels, and turned to bright on dark if its background is light.\n"+
+	return newCommand("predict", "PATH…", "the class of pictures",
+		"Prints the class of each picture and its three most probable classes. A PATH is a picture (PNG, JPEG,\n"+
+			"GIF, BMP, WebP or TIFF), a folder of them, or - for one on standard input. Pictures are prepared as the\n"+
+			"images were on which the weights were trained. A picture that cannot be read is reported, the others\n"+
+			"go on, and the exit code is 1.\n"+
 			"It reads no data set: it accepts --data only because every command that computes does.",
-		"crnn predict --weights runs/latest/best.safetensors shoe.png shirt.jpg", options,
+		"crnn predict --weights runs/latest shoe.png shirt.jpg\n"+
+			"crnn predict --weights runs/latest --csv predictions.csv holiday/", options,
 		func(c *cli.Context) error {
 			if err := configure(&config, options); err != nil {
 				return err
 			}
-			if c.NArg() == 0 {
-				return usagef("crnn predict needs a picture, as in: crnn predict --weights runs/latest/best.safetensors shoe.png")
-			}
-			device, err := openDevice(config)
-			if err != nil {
+			if err := o.check(c); err != nil {
 				return err
 			}
-			defer device.Close()
-			state, err := readWeights(c, weights)
-			if err != nil {
-				return err
-			}
-			// LoadPicture gives the recipe's size.
-			size := model.Default()
-			if err := checkImageSize(weights, state, size.ImageHeight, size.ImageWidth); err != nil {
-				return err
-			}
-			var pixels []uint8
-			for _, file := range c.Args().Slice() {
-				picture, err := data.LoadPicture(file)
-				if err != nil {
-					return err
-				}
-				pixels = append(pixels, picture...)
-			}
-			predictions, err := predict(c, device, state, c.Args().Slice(), pixels)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(c.App.Writer, predictions)
-			}
-			for _, p := range predictions {
-				printPrediction(c.App.Writer, p)
-			}
-			return nil
+			return runPredict(c, config, o)
 		})
 }
 
-// predict runs the network over the pictures of the given files.
-func predict(c *cli.Context, device *device, state *model.State, files []string, pixels []uint8) ([]prediction, error) {
-	const maxBatch = 64
-	labels := make([]uint8, len(files)) // unknown: only probabilities are needed
-	images, err := device.NewImages(pixels, labels, state.ImageHeight, state.ImageWidth)
-	if err != nil {
-		return nil, err
+func (o *predictOptions) check(c *cli.Context) error {
+	switch {
+	case c.NArg() == 0:
+		return usagef("crnn predict needs a picture, as in: crnn predict --weights runs/latest/best.safetensors shoe.png")
+	case o.invert != "auto" && o.invert != "yes" && o.invert != "no":
+		return usagef("--invert %q: expected auto, yes or no", o.invert)
+	case o.top < 0 || c.IsSet("top") && o.top < 1:
+		return usagef("--top %d: expected at least 1", o.top)
+	case o.json && o.csv != "":
+		return usagef("--json and --csv exclude each other: give one of them")
 	}
-	net, err := device.load(state, min(maxBatch, len(files)))
-	if err != nil {
-		return nil, err
-	}
-	device.announce(c.App.ErrWriter)
-	var predictions []prediction
-	for first := 0; first < len(files); first += net.MaxBatch {
-		if err := c.Context.Err(); err != nil {
-			return nil, err
-		}
-		var indices []int32
-		for i := first; i < min(first+net.MaxBatch, len(files)); i++ {
-			indices = append(indices, int32(i))
-		}
-		batch, err := classify(net, images, indices)
-		if err != nil {
-			return nil, err
-		}
-		for i, index := range indices {
-			batch[i].File = files[index]
-		}
-		predictions = append(predictions, batch...)
-	}
-	return predictions, nil
+	return nil
 }
 
+func runPredict(c *cli.Context, config train.Config, o predictOptions) error {
+	device, err := openDevice(config)
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	state, err := readWeights(c, o.weights)
+	if err != nil {
+		return err
+	}
+	files, err := listPictures(c.Args().Slice())
+	if err != nil {
+		return err
+	}
+	p, err := newPredictor(device, state, len(files), picture.Invert(o.invert))
+	if err != nil {
+		return err
+	}
+	device.announce(c.App.ErrWriter)
+	if o.csv == "" {
+		return p.predict(c, files, o.writer(c.App.Writer, state, len(files)))
+	}
+	// The pictures that cannot be read are an error at the end; the table holds the others.
+	var failed error
+	err = atomicfile.Write(o.csv, 0o644, func(w io.Writer) error {
+		failed = p.predict(c, files, newCSVWriter(w, max(1, min(o.top, state.Classes))))
+		if e := (*unreadPictures)(nil); errors.As(failed, &e) {
+			return nil
+		}
+		return failed
+	})
+	if err == nil {
+		err = failed
+	}
+	return err
+}
+
+// predictionWriter takes predictions in the order of the pictures.
+type predictionWriter interface {
+	write(prediction) error
+	end() error
+}
+
+// writer returns the writer that the options ask for.
+func (o *predictOptions) writer(w io.Writer, state *model.State, pictures int) predictionWriter {
+	if !o.json {
+		top := o.top
+		if top == 0 {
+			top = 3
+		}
+		return textWriter{w, min(top, state.Classes)}
+	}
+	// An array of a million objects would be no use to anybody.
+	const most = 1000
+	return &jsonWriter{w: w, lines: pictures > most, top: min(o.top, state.Classes)}
+}
+
+// predictor runs a network over pictures.
+type predictor struct {
+	net     *model.Network
+	images  model.Images
+	state   *model.State
+	invert  picture.Invert
+	pixels  []uint8
+	labels  []uint8 // unknown: only probabilities are needed
+	indices []int32
+}
+
+func newPredictor(device *device, state *model.State, pictures int, invert picture.Invert) (*predictor, error) {
+	const most = 64
+	p := &predictor{state: state, invert: invert}
+	var err error
+	if p.net, err = device.load(state, max(1, min(most, pictures))); err != nil {
+		return nil, err
+	}
+	n := p.net.MaxBatch
+	p.pixels, p.labels, p.indices = make([]uint8, n*state.Images.Bytes()), make([]uint8, n), make([]int32, n)
+	for i := range p.indices {
+		p.indices[i] = int32(i)
+	}
+	p.images, err = device.NewImages(p.pixels, p.labels, state.ImageChannels, state.ImageHeight, state.ImageWidth)
+	return p, err
+}
+
+// unreadPictures is the error of a prediction that left out pictures.
+type unreadPictures struct{ count, total int }
+
+func (e *unreadPictures) Error() string {
+	return fmt.Sprintf("%d of %d pictures could not be read", e.count, e.total)
+}
+
+// predict predicts the pictures of the files. A picture that cannot be read is reported, and is an
+// *unreadPictures at the end. The only picture is the error itself.
+func (p *predictor) predict(c *cli.Context, files []string, w predictionWriter) error {
+	unread, total := 0, len(files)
+	for len(files) > 0 {
+		if err := c.Context.Err(); err != nil {
+			return err
+		}
+		batch := files[:min(len(files), p.net.MaxBatch)]
+		files = files[len(batch):]
+		loaded := p.load(batch)
+		var read []loadedPicture
+		for _, l := range loaded {
+			if l.err != nil {
+				unread++
+				if total == 1 {
+					return l.err
+				}
+				fmt.Fprintln(c.App.ErrWriter, errorLine(l.err))
+				continue
+			}
+			copy(p.pixels[len(read)*p.state.Images.Bytes():], l.pixels)
+			read = append(read, l)
+		}
+		if len(read) == 0 {
+			continue
+		}
+		if err := p.images.Replace(p.pixels, p.labels); err != nil {
+			return err
+		}
+		predictions, err := classify(p.net, p.images, p.indices[:len(read)], p.state.Images.Classes)
+		for i, l := range read {
+			if err != nil || i >= len(predictions) {
+				break
+			}
+			predictions[i].File, predictions[i].Note = l.file, l.notes.String()
+			if _, text := w.(textWriter); !text && predictions[i].Note != "" {
+				fmt.Fprintf(c.App.ErrWriter, "%s: note: %s\n", shown(l.file), predictions[i].Note)
+			}
+			err = w.write(predictions[i])
+		}
+		if e := (*notFinite)(nil); errors.As(err, &e) {
+			return fmt.Errorf("%s: the network's output for %s is not finite: these weights are of a run that diverged, "+
+				"or damaged; take others", c.String("weights"), shown(read[e.index].file))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := w.end(); err != nil {
+		return err
+	}
+	if unread > 0 {
+		return &unreadPictures{unread, total}
+	}
+	return nil
+}
+
+// notFinite is the error of logits that are not finite numbers.
+type notFinite struct{ index int }
+
+func (e *notFinite) Error() string { return "the network's output is not finite" }
+
 // classify returns the predictions for the images of the given indices, at most net.MaxBatch,
-// without their files.
-func classify(net *model.Network, images model.Images, indices []int32) ([]prediction, error) {
+// without their files. If a logit is not finite, it returns a *notFinite.
+func classify(net *model.Network, images model.Images, indices []int32, classes []string) ([]prediction, error) {
 	if err := net.Predict(images, indices); err != nil {
 		return nil, err
 	}
@@ -127,16 +258,28 @@ func classify(net *model.Network, images model.Images, indices []int32) ([]predi
 	}
 	var predictions []prediction
 	for i := range indices {
-		predictions = append(predictions, newPrediction(logits[i*net.Classes:(i+1)*net.Classes]))
+		row := logits[i*net.Classes : (i+1)*net.Classes]
+		if slices.ContainsFunc(row, func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }) {
+			return nil, &notFinite{i}
+		}
+		predictions = append(predictions, newPrediction(row, classes))
 	}
 	return predictions, nil
 }
 
-func newPrediction(logits []float32) prediction {
+func newPrediction(logits []float32, classes []string) prediction {
 	p := prediction{Probabilities: softmax(logits)}
 	p.Probability = slices.Max(p.Probabilities)
 	p.ClassIndex = slices.Index(p.Probabilities, p.Probability)
-	p.Class = data.ClassNames[p.ClassIndex]
+	p.Class = classes[p.ClassIndex]
+	order := make([]int, len(p.Probabilities))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(p.Probabilities[b], p.Probabilities[a]) })
+	for _, class := range order {
+		p.Top = append(p.Top, probability{classes[class], p.Probabilities[class]})
+	}
 	return p
 }
 
@@ -155,23 +298,90 @@ func softmax(logits []float32) []float64 {
 	return p
 }
 
-// printPrediction writes a line such as
+// textWriter writes a line per picture, such as
 //
 //	shoe.png: Sneaker  (Sneaker 97.1%, Ankle boot 2.2%, Sandal 0.5%)
-func printPrediction(w io.Writer, p prediction) {
-	order := make([]int, len(p.Probabilities))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(p.Probabilities[b], p.Probabilities[a]) })
-	fmt.Fprintf(w, "%s: %s  (", p.File, p.Class)
-	for i, class := range order[:3] {
+type textWriter struct {
+	w   io.Writer
+	top int
+}
+
+func (t textWriter) write(p prediction) error {
+	line := fmt.Sprintf("%s: %s  (", shown(p.File), shown(p.Class))
+	for i, of := range p.Top[:t.top] {
 		if i > 0 {
-			fmt.Fprint(w, ", ")
+			line += ", "
 		}
-		fmt.Fprintf(w, "%s %.1f%%", data.ClassNames[class], 100*p.Probabilities[class])
+		line += fmt.Sprintf("%s %.1f%%", shown(of.Class), 100*of.Probability)
 	}
-	fmt.Fprintln(w, ")")
+	line += ")"
+	if p.Note != "" {
+		line += "  note: " + p.Note
+	}
+	_, err := fmt.Fprintln(t.w, line)
+	return err
+}
+
+func (t textWriter) end() error { return nil }
+
+// jsonWriter writes one array, or an object per line.
+type jsonWriter struct {
+	w     io.Writer
+	lines bool
+	top   int
+	all   []prediction
+}
+
+func (j *jsonWriter) write(p prediction) error {
+	p.Top = p.Top[:j.top]
+	if j.lines {
+		return writeJSON(j.w, p)
+	}
+	j.all = append(j.all, p)
+	return nil
+}
+
+func (j *jsonWriter) end() error {
+	if j.lines {
+		return nil
+	}
+	if j.all == nil {
+		j.all = []prediction{}
+	}
+	return writeJSON(j.w, j.all)
+}
+
+// csvWriter writes a table: file, class, probability, then class2, probability2 and so on.
+type csvWriter struct {
+	w   *csv.Writer
+	top int
+	err error // of the heading
+}
+
+func newCSVWriter(w io.Writer, top int) *csvWriter {
+	t := &csvWriter{w: csv.NewWriter(w), top: top}
+	heading := []string{"file", "class", "probability"}
+	for i := 2; i <= top; i++ {
+		heading = append(heading, fmt.Sprint("class", i), fmt.Sprint("probability", i))
+	}
+	t.err = t.w.Write(heading)
+	return t
+}
+
+func (t *csvWriter) write(p prediction) error {
+	if t.err != nil {
+		return t.err
+	}
+	row := []string{p.File}
+	for _, of := range p.Top[:t.top] {
+		row = append(row, of.Class, strconv.FormatFloat(of.Probability, 'f', 6, 64))
+	}
+	return t.w.Write(row)
+}
+
+func (t *csvWriter) end() error {
+	t.w.Flush()
+	return cmp.Or(t.err, t.w.Error())
 }
 
 // writeJSON writes v in one line.

@@ -1,29 +1,43 @@
 package main
 
 import (
+	"bytes"
+	"encoding/csv"
 	"math"
 	"strings"
 	"testing"
 )
 
-func TestPrediction(t *testing.T) {
-	// Two classes share all: e^0 : e^ln3 = 1 : 3; the others, 2000 below, get nothing.
-	logits := make([]float32, 10)
-	for i := range logits {
-		logits[i] = -1000
-	}
-	logits[5], logits[9] = 1000, 1000+float32(math.Log(3))
-	p := newPrediction(logits)
-	p.File = "a.png"
-	// A float32 near 1000 is a multiple of 2^-14, which bounds the error of the exponent.
-	const tolerance = 1.0 / (1 << 14)
-	if p.Class != "Ankle boot" || p.ClassIndex != 9 || math.Abs(p.Probability-0.75) > tolerance ||
-		math.Abs(p.Probabilities[5]-0.25) > tolerance {
+// The probabilities of three classes, and what is shown of them.
+func TestPredictionsAreWritten(t *testing.T) {
+	classes := []string{"cat", "a \"dog\"", "naïve\nbird"}
+	p := newPrediction([]float32{1, 3, 2}, classes)
+	p.File, p.Note = "my picture.png", "inverted"
+	sum := math.Exp(-2) + 1 + math.Exp(-1)
+	if p.ClassIndex != 1 || p.Class != classes[1] || math.Abs(p.Probability-1/sum) > 1e-15 || len(p.Top) != 3 ||
+		p.Top[1].Class != classes[2] {
 		t.Errorf("%+v", p)
 	}
-	var line strings.Builder
-	printPrediction(&line, p)
-	if want := "a.png: Ankle boot  (Ankle boot 75.0%, Sandal 25.0%, T-shirt/top 0.0%)\n"; line.String() != want {
-		t.Errorf("%q, want %q", line.String(), want)
+	var text bytes.Buffer
+	if err := (textWriter{&text, 2}).write(p); err != nil {
+		t.Fatal(err)
+	}
+	want := `my picture.png: a "dog"  (a "dog" 66.5%, "naïve\nbird" 24.5%)  note: inverted` + "\n"
+	if text.String() != want {
+		t.Errorf("%q, want %q", text.String(), want)
+	}
+
+	var table bytes.Buffer
+	w := newCSVWriter(&table, 2)
+	if err := w.write(p); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.end(); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&table).ReadAll()
+	if err != nil || len(rows) != 2 || strings.Join(rows[0], ",") != "file,class,probability,class2,probability2" ||
+		strings.Join(rows[1], "|") != "my picture.png|a \"dog\"|0.665241|naïve\nbird|0.244728" {
+		t.Errorf("%q, error %v", rows, err)
 	}
 }

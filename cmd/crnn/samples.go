@@ -11,7 +11,7 @@ import (
 func samplesCommand() *cli.Command {
 	config := train.Default()
 	out := "samples.png"
-	options := append(settings(&config, "data"),
+	options := append(settings(&config, dataSettings...),
 		&option{name: "out", category: "Output", target: &out, noEnv: true, value: "FILE.png", usage: "picture to write"})
 	return newCommand("samples", "", "the figure of one sample per class",
 		"Writes a picture with the first test image of each class, counted from the test set's second image on.",
@@ -23,7 +23,7 @@ func samplesCommand() *cli.Command {
 			if err := configure(&config, options); err != nil {
 				return err
 			}
-			set, err := loadData(c, config.Data)
+			set, err := loadData(c, config)
 			if err != nil {
 				return err
 			}
@@ -41,7 +41,7 @@ func samplesFigure(set *data.Set) (report.Figure, error) {
 	var titles []string
 	for _, i := range data.FirstOfEachClass(set, min(1, set.Count-1)) {
 		images = append(images, set.Image(i))
-		titles = append(titles, data.ClassNames[set.Labels[i]])
+		titles = append(titles, set.Classes[set.Labels[i]])
 	}
-	return report.Samples(images, titles)
+	return report.Samples(set.Description, images, titles)
 }

@@ -35,10 +35,12 @@ func settings(c *train.Config, names ...string) []*option {
 		{name: "seed", category: training, target: &c.Seed, value: "N",
 			usage: "of split, order, initial weights and dropout"},
 
+		{name: "channels", category: network, target: &c.Channels, value: "A,B", usage: "outputs of the two convolutions"},
+		{name: "kernel", category: network, target: &c.Kernel, value: "N", usage: "sides of both convolutions' filters; odd"},
 		{name: "hidden-size", category: network, target: &c.HiddenSize, value: "N", usage: "units per RNN layer"},
 		{name: "num-layers", category: network, target: &c.NumLayers, value: "N", usage: "RNN layers"},
 		{name: "input-size", category: network, target: &c.InputSize, value: "N",
-			usage: "features per time step; must divide 3136"},
+			usage: "features per time step; auto: the divisor of all features nearest to their root"},
 		{name: "init", category: network, target: &c.Init, value: "FILE", usage: "weights to start from; they set the sizes"},
 
 		{name: "device", category: machine, target: &c.Device, value: "NAME",
@@ -48,8 +50,13 @@ func settings(c *train.Config, names ...string) []*option {
 		{name: "threads", category: machine, target: &c.Threads, value: "N", initial: "0, one per processor",
 			usage: "threads on the CPU; the results are the same for any number"},
 
-		{name: "data", category: files, target: &c.Data, value: "DIR",
-			usage: "directory of the four IDX files, .gz or not (else cache, system or download)"},
+		{name: "data", category: files, target: &c.Data, value: "PATH",
+			usage: "four IDX files, a folder of pictures for each class, CIFAR's files, CSV (else Fashion-MNIST)"},
+		{name: "image-size", category: files, target: &c.ImageSize, value: "HxW", initial: "the data's",
+			usage: "size in pixels to which all images are scaled"},
+		{name: "grayscale", category: files, target: &c.Grayscale, usage: "make colours gray"},
+		{name: "test-fraction", category: files, target: &c.TestFraction, value: "P",
+			usage: "part of each class kept for the test, if a folder of pictures has no test/"},
 		{name: "out", category: files, target: &c.Out, value: "DIR", initial: "runs/<date-time>",
 			usage: "directory of the run"},
 		{name: "log-steps", category: files, target: &c.LogSteps, usage: "keep every step in metrics.jsonl"},
@@ -62,6 +69,12 @@ func settings(c *train.Config, names ...string) []*option {
 
 // computeSettings are the names of the settings of every command that computes.
 var computeSettings = []string{"device", "precision", "threads", "data"}
+
+// dataSettings are the names of the settings of every command that reads a data set.
+var dataSettings = []string{"data", "image-size", "grayscale", "test-fraction", "val-fraction", "seed"}
+
+// networkSettings are the names of the settings that give a network its sizes.
+var networkSettings = []string{"channels", "kernel", "hidden-size", "num-layers", "input-size"}
 
 // configure sets all options of a command without a config file, and checks c. Some options'
 // targets are fields of c.

@@ -94,14 +94,18 @@ func newRun(c *cli.Context, config train.Config, given map[string]bool) error {
 	}
 	defer device.Close()
 	if config.Init != "" { // check before data is downloaded in vain
-		if _, err := model.ReadWeights(config.Init); err != nil {
+		state, err := model.ReadWeights(config.Init)
+		if err != nil {
 			return fmt.Errorf("--init: %w", err)
+		}
+		for _, note := range state.Notes {
+			fmt.Fprintln(c.App.ErrWriter, note)
 		}
 		if config.Init, err = filepath.Abs(config.Init); err != nil {
 			return err
 		}
 	}
-	dataset, err := readData(c, config.Data)
+	dataset, err := readData(c, config)
 	if err != nil {
 		return err
 	}
@@ -172,7 +176,7 @@ func resumeRun(c *cli.Context, config *train.Config, path string, options []*opt
 		return err
 	}
 	defer device.Close()
-	dataset, err := readData(c, config.Data)
+	dataset, err := readData(c, *config)
 	if err != nil {
 		return err
 	}
@@ -227,6 +231,7 @@ func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 	if runner.From == nil {
 		fmt.Fprintf(stderr, "run: %s: %d epochs, %d training and %d validation images\n",
 			dir.Path(), runner.Config.Epochs, len(runner.Train), len(runner.Val))
+		fmt.Fprintln(stderr, networkLine(runner))
 	} else {
 		step = runner.From.Progress.Step
 		fmt.Fprintf(stderr, "run: %s, going on after step %d of %d\n", dir.Path(), step, runner.TotalSteps)
@@ -238,7 +243,7 @@ func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 	})
 	defer progress.Close()
 	reporter, err := report.NewReporter(dir.Path(), step, report.Options{
-		Epochs: runner.Config.Epochs, Classes: data.ClassNames[:], LogSteps: runner.Config.LogSteps,
+		Epochs: runner.Config.Epochs, Classes: runner.Data.Train.Classes, LogSteps: runner.Config.LogSteps,
 	}, progress)
 	if err != nil && runner.From != nil {
 		err = explainMetrics(dir, err)
@@ -286,6 +291,13 @@ func makeRun(c *cli.Context, device *device, runner *train.Runner) error {
 	fmt.Fprintf(stderr, "done: %s holds the model of epoch %d (best.safetensors) and the figures\n",
 		dir.Path(), result.Test.Epoch)
 	return nil
+}
+
+// networkLine describes images and network of a run.
+func networkLine(runner *train.Runner) string {
+	sizes := runner.Sizes()
+	return fmt.Sprintf("network: images of %s, %d classes; %d time steps of %d features; %d parameters",
+		runner.Data.Train.Size(), sizes.Classes, sizes.SeqLen(), sizes.InputSize, sizes.Layout().Trainable())
 }
 
 // saveSamples puts the figure of samples into the directory of a run.

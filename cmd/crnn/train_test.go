@@ -174,7 +174,7 @@ func TestRefusedRunLeavesNothing(t *testing.T) {
 		args []string
 	}{
 		{"--init " + nine + ": must hold weights that tell 10 classes apart", []string{"--init", nine}},
-		{"--init " + tall + ": must hold weights for images of 28x28, as the data has", []string{"--init", tall}},
+		{"--init " + tall + ": must hold weights for images of 28x28x1, as the data has", []string{"--init", tall}},
 		{"--hidden-size 128: must be left out or be 16", []string{"--init", narrow, "--hidden-size", "128"}},
 		{"--val-fraction 0.0001", []string{"--val-fraction", "0.0001"}},
 	} {
@@ -228,6 +228,7 @@ func TestPrecedence(t *testing.T) {
 	want.NoShuffle = true                 // the environment beats the default
 	want.BatchSize, want.MaxSteps = 20, 1 // the command line beats them all
 	want.Device, want.HiddenSize, want.NumLayers, want.LogSteps, want.Data = "cpu", 16, 2, true, dataDir
+	want.InputSize = 56        // auto, for these images
 	want.Threads = got.Threads // as many as the machine has
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("settings in force (-want +got):\n%s", diff)

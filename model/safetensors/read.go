@@ -51,6 +51,11 @@ func Read(r io.Reader, size int64) (*File, error) {
 	}
 	n := binary.LittleEndian.Uint64(prefix[:])
 	rest := size - int64(len(prefix))
+	// Protocols 2 to 5 of pickle begin so. A header of 640 bytes does too, but is not that long.
+	if n > maxHeader && prefix[0] == 0x80 && prefix[1] >= 2 && prefix[1] <= 5 {
+		return nil, errors.New("a pickle, as old versions of torch.save write it: expected a safetensors file, " +
+			"which safetensors.torch.save_file(model.state_dict(), FILE) writes")
+	}
 	if n > maxHeader {
 		return nil, fmt.Errorf("offset 0: no safetensors file (such as best.safetensors): "+
 			"it does not begin with the length of a header, at most %d", maxHeader)

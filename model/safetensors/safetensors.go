@@ -18,12 +18,14 @@ import (
 // DType is the type of an array's elements.
 type DType string
 
-// The element types of the format. Elements of U8 and BOOL take a byte.
+// The element types of the format whose elements are whole bytes. Elements of U8 and BOOL take a
+// byte.
 const (
 	F64  DType = "F64"
 	F32  DType = "F32"
 	F16  DType = "F16"
 	BF16 DType = "BF16"
+	C64  DType = "C64" // complex numbers of two float32
 	I64  DType = "I64"
 	I32  DType = "I32"
 	I16  DType = "I16"
@@ -33,16 +35,24 @@ const (
 	U16  DType = "U16"
 	U8   DType = "U8"
 	BOOL DType = "BOOL"
+
+	// Floating-point numbers of a byte, by the bits of exponent and mantissa.
+	F8E5M2     DType = "F8_E5M2"
+	F8E4M3     DType = "F8_E4M3"
+	F8E8M0     DType = "F8_E8M0"
+	F8E5M2FNUZ DType = "F8_E5M2FNUZ"
+	F8E4M3FNUZ DType = "F8_E4M3FNUZ"
 )
 
-// dtypes holds the element types in the order in which the reference implementation
+// dtypes holds the element types in the order in which the reference implementation (0.8.0)
 // lays out their arrays: each keeps the next one's alignment.
 var dtypes = []struct {
 	DType
 	size int // bytes of an element
 }{
-	{U64, 8}, {I64, 8}, {F64, 8}, {F32, 4}, {U32, 4}, {I32, 4},
-	{BF16, 2}, {F16, 2}, {U16, 2}, {I16, 2}, {I8, 1}, {U8, 1}, {BOOL, 1},
+	{U64, 8}, {I64, 8}, {F64, 8}, {C64, 8}, {F32, 4}, {U32, 4}, {I32, 4},
+	{BF16, 2}, {F16, 2}, {U16, 2}, {I16, 2},
+	{F8E5M2FNUZ, 1}, {F8E4M3FNUZ, 1}, {F8E8M0, 1}, {F8E4M3, 1}, {F8E5M2, 1}, {I8, 1}, {U8, 1}, {BOOL, 1},
 }
 
 // rank returns the place of d in dtypes, or -1.
@@ -96,16 +106,66 @@ func NewI64(name string, shape []int, v []int64) Tensor {
 	return Tensor{name, I64, shape, data}
 }
 
-// Float32s returns the elements of an array of dtype F32.
+// Float32s returns the elements of an array of dtype F32, F16, BF16 or F64 as float32. Those of F64
+// are rounded to the nearest; one that float32 cannot hold is an error, which names the element.
 func (t *Tensor) Float32s() ([]float32, error) {
-	if t.DType != F32 {
-		return nil, fmt.Errorf("tensor %q has dtype %s, expected F32", t.Name, t.DType)
+	switch t.DType {
+	case F32:
+		return elements(t.Data, 4, func(b []byte) float32 {
+			return math.Float32frombits(binary.LittleEndian.Uint32(b))
+		}), nil
+	case BF16: // the upper half of a float32
+		return elements(t.Data, 2, func(b []byte) float32 {
+			return math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16)
+		}), nil
+	case F16:
+		return elements(t.Data, 2, func(b []byte) float32 { return float16(binary.LittleEndian.Uint16(b)) }), nil
+	case F64:
+		doubles, err := t.Float64s()
+		if err != nil {
+			return nil, err
+		}
+		v := make([]float32, len(doubles))
+		for i, x := range doubles {
+			v[i] = float32(x)
+			if math.IsInf(float64(v[i]), 0) && !math.IsInf(x, 0) {
+				return nil, fmt.Errorf("tensor %.100q: element %d is %v, beyond the range of float32", t.Name, i, x)
+			}
+		}
+		return v, nil
 	}
-	v := make([]float32, len(t.Data)/4)
+	return nil, fmt.Errorf("tensor %.100q has dtype %s, expected F32, F16, BF16 or F64", t.Name, t.DType)
+}
+
+// float16 returns the value of a float16 (IEEE 754 binary16): 1 bit of sign, 5 of exponent, 10 of
+// mantissa. float32 holds all of them.
+func float16(bits uint16) float32 {
+	exponent, mantissa := int(bits>>10&31), float64(bits&1023)
+	v := 0.0
+	switch exponent {
+	case 0:
+		v = math.Ldexp(mantissa, -24)
+	case 31:
+		v = math.Inf(1)
+		if mantissa != 0 {
+			v = math.NaN()
+		}
+	default:
+		v = math.Ldexp(1024+mantissa, exponent-25)
+	}
+	if bits>>15 != 0 {
+		v = -v
+	}
+	return float32(v)
+}
+
+// elements decodes data whose elements take size bytes.
+func elements[T any](data []byte, size int, decode func([]byte) T) []T {
+	v := make([]T, len(data)/size)
 	for i := range v {
-		v[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:]))
+		v[i] = decode(data[i*size:])
 	}
-	return v, nil
+	return v
 }
 
 // Float64s returns the elements of an array of dtype F64.
@@ -113,21 +173,37 @@ func (t *Tensor) Float64s() ([]float64, error) {
 	if t.DType != F64 {
 		return nil, fmt.Errorf("tensor %q has dtype %s, expected F64", t.Name, t.DType)
 	}
-	v := make([]float64, len(t.Data)/8)
-	for i := range v {
-		v[i] = math.Float64frombits(binary.LittleEndian.Uint64(t.Data[8*i:]))
-	}
-	return v, nil
+	return elements(t.Data, 8, func(b []byte) float64 {
+		return math.Float64frombits(binary.LittleEndian.Uint64(b))
+	}), nil
 }
 
-// Int64s returns the elements of an array of dtype I64.
+// Int64s returns the elements of an array of whole numbers, of any size, signed or not. An element
+// that int64 cannot hold is an error.
 func (t *Tensor) Int64s() ([]int64, error) {
-	if t.DType != I64 {
-		return nil, fmt.Errorf("tensor %q has dtype %s, expected I64", t.Name, t.DType)
+	var decode func([]byte) int64
+	little := binary.LittleEndian
+	switch t.DType {
+	case I64, U64:
+		decode = func(b []byte) int64 { return int64(little.Uint64(b)) }
+	case I32:
+		decode = func(b []byte) int64 { return int64(int32(little.Uint32(b))) }
+	case U32:
+		decode = func(b []byte) int64 { return int64(little.Uint32(b)) }
+	case I16:
+		decode = func(b []byte) int64 { return int64(int16(little.Uint16(b))) }
+	case U16:
+		decode = func(b []byte) int64 { return int64(little.Uint16(b)) }
+	case I8:
+		decode = func(b []byte) int64 { return int64(int8(b[0])) }
+	case U8:
+		decode = func(b []byte) int64 { return int64(b[0]) }
+	default:
+		return nil, fmt.Errorf("tensor %.100q has dtype %s, expected whole numbers, such as I64", t.Name, t.DType)
 	}
-	v := make([]int64, len(t.Data)/8)
-	for i := range v {
-		v[i] = int64(binary.LittleEndian.Uint64(t.Data[8*i:]))
+	v := elements(t.Data, dtypes[t.DType.rank()].size, decode)
+	if i := slices.IndexFunc(v, func(n int64) bool { return n < 0 }); i >= 0 && t.DType == U64 {
+		return nil, fmt.Errorf("tensor %.100q: element %d is %d, beyond the range of int64", t.Name, i, uint64(v[i]))
 	}
 	return v, nil
 }

@@ -6,7 +6,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +69,27 @@ func TestWriteWhatPythonWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(golden), b.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// The order in which safetensors 0.8.0 for Python writes arrays of these types.
+func TestOrderOfTypes(t *testing.T) {
+	want := strings.Fields("U64 I64 F64 C64 F32 U32 I32 BF16 F16 U16 I16 " +
+		"F8_E5M2FNUZ F8_E4M3FNUZ F8_E8M0 F8_E4M3 F8_E5M2 I8 U8 BOOL")
+	f := &File{}
+	for _, name := range slices.Sorted(slices.Values(want)) {
+		f.Tensors = append(f.Tensors, Tensor{Name: name, DType: DType(name), Shape: []int{0}})
+	}
+	var b bytes.Buffer
+	if err := Write(&b, f); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range regexp.MustCompile(`"dtype":"(\w+)"`).FindAllStringSubmatch(b.String(), -1) {
+		got = append(got, m[1])
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -156,6 +179,13 @@ func TestValues(t *testing.T) {
 	if diff := cmp.Diff(doubles, gotDoubles); diff != "" {
 		t.Error(diff)
 	}
+	rounded, err := (&Tensor{"d", F64, []int{1}, d.Data[:8]}).Float32s()
+	if err != nil || rounded[0] != 0.1 {
+		t.Errorf("0.1 in F64 is read as %v (%v)", rounded, err)
+	}
+	if _, err := d.Float32s(); err == nil || !strings.Contains(err.Error(), `"d": element 1 is -1.797`) {
+		t.Errorf("-MaxFloat64 as float32: error %v", err)
+	}
 	if _, err := f.Float64s(); err == nil {
 		t.Error("F32 was read as F64")
 	}
@@ -164,6 +194,72 @@ func TestValues(t *testing.T) {
 	}
 	if _, err := i.Float32s(); err == nil {
 		t.Error("I64 was read as F32")
+	}
+}
+
+// Every value of 16 bits, by the formula of its format.
+func TestHalfPrecision(t *testing.T) {
+	for _, format := range []struct {
+		DType
+		exponentBits int
+	}{{F16, 5}, {BF16, 8}} {
+		all := Tensor{DType: format.DType}
+		for bits := range 1 << 16 {
+			all.Data = binary.LittleEndian.AppendUint16(all.Data, uint16(bits))
+		}
+		got, err := all.Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		mantissaBits := 15 - format.exponentBits
+		bias, top := 1<<(format.exponentBits-1)-1, 1<<format.exponentBits-1
+		for bits, v := range got {
+			sign := math.Copysign(1, float64(bits&(1<<15))*-2+1)
+			exponent, mantissa := bits>>mantissaBits&top, bits&(1<<mantissaBits-1)
+			fraction := float64(mantissa) / float64(int(1)<<mantissaBits)
+			var want float64
+			switch {
+			case exponent == top && mantissa != 0:
+				want = math.NaN()
+			case exponent == top:
+				want = sign * math.Inf(1)
+			case exponent == 0:
+				want = sign * fraction * math.Pow(2, float64(1-bias))
+			default:
+				want = sign * (1 + fraction) * math.Pow(2, float64(exponent-bias))
+			}
+			same := float64(v) == want && math.Signbit(float64(v)) == math.Signbit(want)
+			if !same && !(math.IsNaN(want) && v != v) {
+				t.Errorf("%s %#04x is %v, want %v", format.DType, bits, v, want)
+			}
+		}
+	}
+}
+
+func TestWholeNumbers(t *testing.T) {
+	for _, c := range []struct {
+		DType
+		data string
+		want []int64
+	}{
+		{I32, "\x01\x02\x03\x04\xff\xff\xff\xff", []int64{0x04030201, -1}},
+		{U32, "\x01\x02\x03\x04\xff\xff\xff\xff", []int64{0x04030201, math.MaxUint32}},
+		{I16, "\x01\x02\xfe\xff", []int64{0x0201, -2}},
+		{U16, "\x01\x02\xfe\xff", []int64{0x0201, 0xfffe}},
+		{I8, "\x7f\x80", []int64{127, -128}},
+		{U8, "\x7f\x80", []int64{127, 128}},
+		{U64, "\x01\x02\x03\x04\x05\x06\x07\x08", []int64{0x0807060504030201}},
+		{U64, "\x00\x00\x00\x00\x00\x00\x00\x80", nil},
+		{BOOL, "\x01", nil},
+		{F8E4M3, "\x01", nil},
+	} {
+		got, err := (&Tensor{DType: c.DType, Data: []byte(c.data)}).Int64s()
+		if (err != nil) != (c.want == nil) {
+			t.Errorf("%s %q: error %v", c.DType, c.data, err)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s %q: %s", c.DType, c.data, diff)
+		}
 	}
 }
 
@@ -236,7 +332,8 @@ func TestReadRefuses(t *testing.T) {
 // What people give in place of a safetensors file.
 func TestReadNamesOtherFiles(t *testing.T) {
 	for text, want := range map[string]string{
-		"PK\x03\x04 and the rest of what torch.save writes": "safetensors.torch.save_file",
+		"PK\x03\x04 and the rest of what torch.save writes": "a zip archive, as torch.save writes it: expected",
+		"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.":        "a pickle, as old versions of torch.save write it: expected",
 		"root:x:0:0:root:/root:/bin/bash":                   "no safetensors file",
 	} {
 		if _, err := decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {

@@ -331,7 +331,7 @@ func pass(n int, train bool) model.Pass { return model.Pass{Samples: n, Whole: n
 // gatherLabels sets the labels of a batch, as Images.Gather does for images of 4x4 pixels.
 func (b *bench) gatherLabels(labels model.Labels, classes []uint8) {
 	b.Helper()
-	images, err := b.be.NewImages(make([]uint8, 16*len(classes)), classes, 4, 4)
+	images, err := b.be.NewImages(make([]uint8, 16*len(classes)), classes, 1, 4, 4)
 	b.must(err)
 	indices := make([]int32, len(classes))
 	for i := range indices {

@@ -151,14 +151,14 @@ func whatDoesNotFit(t *testing.T, open Device) {
 	net, err := model.New(b.be, c, model.Options{MaxBatch: n, Seed: 1})
 	b.must(err)
 	b.must(net.Init(1))
-	images := func(count, height, width int, label uint8) model.Images {
+	images := func(count, channels, height, width int, label uint8) model.Images {
 		labels := make([]uint8, count)
 		labels[count-1] = label
-		s, err := b.be.NewImages(make([]uint8, count*height*width), labels, height, width)
+		s, err := b.be.NewImages(make([]uint8, count*channels*height*width), labels, channels, height, width)
 		b.must(err)
 		return s
 	}
-	right := images(9, c.ImageHeight, c.ImageWidth, uint8(c.Classes-1))
+	right := images(9, c.ImageChannels, c.ImageHeight, c.ImageWidth, uint8(c.Classes-1))
 	b.must(net.Step(right, []int32{0, 8, 8}, lr))
 	before := b.download(net.Params)
 
@@ -174,8 +174,9 @@ func whatDoesNotFit(t *testing.T, open Device) {
 		indices []int32
 		want    string
 	}{
-		{"images of another size", images(9, 16, 12, 0), []int32{0}, "images of 16x12 pixels, expected 8x12"},
-		{"a label too large", images(9, c.ImageHeight, c.ImageWidth, uint8(c.Classes)), []int32{0},
+		{"images of another size", images(9, 3, 16, 14, 0), []int32{0}, "images of 16x14x3, expected 9x14x3"},
+		{"gray images", images(9, 1, 9, 14, 0), []int32{0}, "images of 9x14x1, expected 9x14x3"},
+		{"a label too large", images(9, c.ImageChannels, c.ImageHeight, c.ImageWidth, uint8(c.Classes)), []int32{0},
 			"expected labels below 4"},
 		{"an index too large", right, []int32{0, 9}, "image 9 of 9, expected from 0 to 8"},
 		{"a negative index", right, []int32{-1}, "image -1 of 9, expected from 0 to 8"},
@@ -190,9 +191,9 @@ func whatDoesNotFit(t *testing.T, open Device) {
 		net.Gather(net.Pass(1, false), right, []int32{0, 1}))
 	sameBits(t, b.download(net.Params), before) // nothing was trained
 
-	_, err = b.be.NewImages(make([]uint8, 50), make([]uint8, 2), 5, 6)
+	_, err = b.be.NewImages(make([]uint8, 50), make([]uint8, 2), 1, 5, 6)
 	refused("pixels for other images", "50 pixels", err)
-	_, err = b.be.NewImages(nil, make([]uint8, 2), 0, 6)
+	_, err = b.be.NewImages(nil, make([]uint8, 2), 1, 0, 6)
 	refused("images without pixels", "0x6", err)
 	_, err = net.Logits(n + 1)
 	refused("logits of too many", "4 samples, expected at most 3", err)
@@ -213,7 +214,7 @@ func whatDoesNotFit(t *testing.T, open Device) {
 		"Gamma has shape [1], expected [3]":            func(s *model.ConvBlockSpec) { s.Gamma = b.alloc(1) },
 		"DBeta is missing, expected an array of shape": func(s *model.ConvBlockSpec) { s.DBeta = nil },
 		"expected an odd number":                       func(s *model.ConvBlockSpec) { s.Kernel = 4 },
-		"expected even sides":                          func(s *model.ConvBlockSpec) { s.Width = 5 },
+		"Width is 1, expected at least 2":              func(s *model.ConvBlockSpec) { s.Width = 1 },
 	} {
 		s := conv
 		change(&s)
@@ -289,7 +290,7 @@ func whatDoesNotFit(t *testing.T, open Device) {
 	// Labels with room for fewer samples than the images' array.
 	o := newOperators(t, b.be, n)
 	refused("few labels", "gather of 3 samples with room for the labels of 2",
-		right.Gather(pass(n, false), []int32{0, 1, 2}, b.alloc(n, 1, c.ImageHeight, c.ImageWidth), o.few))
+		right.Gather(pass(n, false), []int32{0, 1, 2}, b.alloc(n, c.ImageChannels, c.ImageHeight, c.ImageWidth), o.few))
 }
 
 // operators are one of each kind.

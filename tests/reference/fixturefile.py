@@ -119,11 +119,14 @@ def difference(old: np.ndarray, new: np.ndarray) -> str:
 
 
 class Weights(Fixture):
-    """Writes a state_dict to a file as PyTorch's users do."""
+    """Writes a state_dict to a file as PyTorch's users do. image, the height, width and channels of
+    the images, is given if they are not 28x28: the tensors do not show it."""
 
-    def __init__(self, state: dict[str, torch.Tensor]):
+    def __init__(self, state: dict[str, torch.Tensor], image: tuple[int, int, int] | None = None):
         super().__init__()
         self.meta = {"format": "pt"}
+        if image:
+            self.meta["crnn.image"] = "x".join(map(str, image))
         self.state = {name: value.clone() for name, value in state.items()}
         self.given(**self.state)
 

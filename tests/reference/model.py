@@ -6,7 +6,7 @@ from torch import nn
 
 
 def conv_block(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
-    """[n,inputs,H,W] to [n,outputs,H/2,W/2]."""
+    """[n,inputs,H,W] to [n,outputs,H/2,W/2], without a last odd row or column."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride=1, padding=(kernel - 1) // 2),
         nn.BatchNorm2d(outputs),
@@ -16,13 +16,14 @@ def conv_block(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
 
 
 class CRNN(nn.Module):
-    """Images [n,1,28,28] in [0, 1] to logits [n,classes]. The defaults are the recipe's."""
+    """Images [n,image_channels,H,W] in [0, 1] to logits [n,classes]. The defaults are the recipe's,
+    for images of 28x28."""
 
     def __init__(self, channels=(32, 64), kernel=5, input_size=56, hidden_size=128,
-                 num_layers=5, classes=10, dropout=0.4):
+                 num_layers=5, classes=10, dropout=0.4, image_channels=1):
         super().__init__()
         self.input_size = input_size
-        self.layer1 = conv_block(1, channels[0], kernel)
+        self.layer1 = conv_block(image_channels, channels[0], kernel)
         self.layer2 = conv_block(channels[0], channels[1], kernel)
         # With a single layer, PyTorch warns that dropout has no effect.
         self.rnn = nn.RNN(input_size, hidden_size, num_layers, batch_first=True,
@@ -46,11 +47,14 @@ def from_state_dict(state: dict[str, torch.Tensor]) -> CRNN:
         hidden_size=state["rnn.weight_hh_l0"].shape[1],
         num_layers=sum(key.startswith("rnn.weight_ih_l") for key in state),
         classes=state["fc.weight"].shape[0],
+        image_channels=first.shape[1],
     )
     net.load_state_dict(state, strict=True)
     return net.eval()
 
 
 def to_input(images: torch.Tensor, dtype=torch.float32) -> torch.Tensor:
-    """Bytes [n,H,W] to the network's input [n,1,H,W] in [0, 1]."""
-    return images.unsqueeze(1).to(dtype) / 255
+    """Bytes [n,H,W] or [n,C,H,W] to the network's input [n,C,H,W] in [0, 1]."""
+    if images.dim() == 3:
+        images = images.unsqueeze(1)
+    return images.to(dtype) / 255

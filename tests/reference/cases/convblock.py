@@ -74,7 +74,9 @@ def run(given: dict, dtype: torch.dtype) -> dict:
 
 
 def pools(values: torch.Tensor) -> torch.Tensor:
-    """[n,C,H,W] to [n,C,pools,4], each pool's values in row-major order."""
+    """[n,C,H,W] to [n,C,pools,4], each pool's values in row-major order. A last odd row or column is
+    in no pool."""
+    values = values[..., :values.shape[2] // 2 * 2, :values.shape[3] // 2 * 2]
     n, c, h, w = values.shape
     return values.detach().reshape(n, c, h // 2, 2, w // 2, 2).transpose(3, 4).reshape(n, c, -1, 4)
 
@@ -117,6 +119,12 @@ CASES = {
     # Several groups of images, channels that fill no vector, an odd number of rows of 2x2 tiles and
     # more than a few in each.
     "convblock/kernel5-wide": lambda: case(12, 13, 9, 17, 6, 20, 5),
+    # A last odd row, column, or both, in no pool; the last two in tiles of Winograd's.
+    "convblock/odd-width": lambda: case(13, 3, 3, 5, 6, 7, 3),
+    "convblock/odd-height": lambda: case(14, 3, 2, 18, 5, 8, 5),
+    "convblock/odd-sides": lambda: case(15, 5, 9, 17, 7, 11, 5),
+    "convblock/three-by-three": lambda: case(16, 9, 10, 12, 3, 3, 5),
+    "convblock/colours": lambda: case(17, 2, 3, 32, 15, 11, 5),
     "convblock/one-pool": lambda: case(8, 1, 1, 1, 2, 2, 3),
     # If gamma is negative, the pool's largest value is the convolution's smallest. If it is 0, all
     # are equal to beta, which is above, below and at 0 here.

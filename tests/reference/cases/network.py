@@ -1,7 +1,7 @@
 """The whole network: weights, gradients, thirty steps of training, initial values.
 
-The images are Fashion-MNIST's. Those of the gradient fixtures are chosen so that no pool's
-choice hangs on rounding (see convblock.py). Of thirty steps that cannot be asked: in some,
+The images are Fashion-MNIST's, or noise for networks of other sizes. Those of the gradient
+fixtures are chosen so that no pool's choice hangs on rounding (see convblock.py). Of thirty steps that cannot be asked: in some,
 one pool takes another of two nearly equal values, which changes the gradient of a weight by
 a percent and the later losses by up to 1e-3. The initial weights are chosen such that
 PyTorch's losses in float32, from weights moved by 2e-7 of themselves in eight ways, stay
@@ -9,6 +9,7 @@ within 1.2e-5 of those in float64; with other weights two right implementations 
 by more than any useful tolerance.
 """
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -28,6 +29,37 @@ CONV_BIASES = ("layer1.0.bias", "layer2.0.bias")
 
 SMALL = [1301, 2534, 4278]  # the training images of network/small
 
+
+@dataclasses.dataclass
+class Sizes:
+    """A network for images of another shape, and a batch of noise for it."""
+    image: tuple[int, int, int]  # height, width, channels
+    batch: int
+    seed: int  # of the noise
+    net: dict  # arguments of CRNN
+
+    def images(self, seed: int) -> torch.Tensor:
+        height, width, channels = self.image
+        noise = np.random.RandomState(seed).randint(0, 256, (self.batch, channels, height, width))
+        return torch.from_numpy(noise.astype(np.uint8))
+
+    def labels(self) -> torch.Tensor:
+        """Labels from the whole range of classes."""
+        return torch.linspace(0, self.net["classes"] - 1, self.batch).to(torch.uint8)
+
+
+# Names are height, width and channels of an image, and the number of classes. Sides of 30 and 22
+# become 15 and 11, which a pool of 2x2 does not divide.
+OTHERS = {
+    "32x32x3-10": Sizes((32, 32, 3), 2, 1, dict(input_size=64, hidden_size=33, num_layers=2, classes=10)),
+    "30x22x1-26": Sizes((30, 22, 1), 3, 1, dict(
+        channels=(16, 24), input_size=28, hidden_size=40, num_layers=3, classes=26)),
+    "64x48x3-100": Sizes((64, 48, 3), 2, 2, dict(
+        channels=(16, 24), kernel=3, input_size=64, hidden_size=24, num_layers=2, classes=100)),
+    "27x35x3-256": Sizes((27, 35, 3), 2, 1, dict(
+        channels=(9, 12), kernel=5, input_size=32, hidden_size=16, num_layers=1, classes=256)),
+}
+
 DATA: str | None = None  # the directory of the data set, if not in its usual place
 
 
@@ -40,24 +72,35 @@ def initial(name: str) -> CRNN:
     """A network with PyTorch's initial weights, whose running statistics have seen three
     batches, so that they are neither 0 nor 1."""
     torch.manual_seed(3)
-    net = CRNN(dropout=0) if name == "recipe" else CRNN(
-        channels=(8, 12), kernel=3, input_size=49, hidden_size=33, num_layers=2, classes=10, dropout=0)
+    if name in OTHERS:
+        sizes = OTHERS[name]
+        net = CRNN(image_channels=sizes.image[2], dropout=0, **sizes.net)
+        batches = [sizes.images(1000 + i) for i in range(3)]
+    else:
+        net = CRNN(dropout=0) if name == "recipe" else CRNN(
+            channels=(8, 12), kernel=3, input_size=49, hidden_size=33, num_layers=2, classes=10, dropout=0)
+        batches = images("train")[0][:60].split(20)
     net.train()
     with torch.no_grad():
-        for batch in images("train")[0][:60].split(20):
+        for batch in batches:
             net(to_input(batch))
     return net
 
 
 def weights(name: str) -> Fixture:
-    return Weights(initial(name).state_dict())
+    image = OTHERS[name].image if name in OTHERS else None
+    return Weights(initial(name).state_dict(), image)
 
 
-def gradients(name: str, indices: list[int]) -> Fixture:
+def gradients(name: str, indices: list[int] | None = None) -> Fixture:
     """Logits, loss and gradients of a batch in train mode, then the logits in eval mode,
     whose running statistics have seen this batch too."""
     state = initial(name).state_dict()
-    pixels, labels = (values[indices] for values in images("train"))
+    if indices is None:
+        pixels, labels = OTHERS[name].images(OTHERS[name].seed), OTHERS[name].labels()
+        indices = range(len(labels))
+    else:
+        pixels, labels = (values[indices] for values in images("train"))
     double, single = (gradient_run(state, pixels, labels, dtype) for dtype in (torch.float64, torch.float32))
     if double["hits"] != single["hits"]:
         raise ValueError("which logit is largest hangs on rounding: take other images")
@@ -65,7 +108,7 @@ def gradients(name: str, indices: list[int]) -> Fixture:
     first, second = (pools(double.pop(layer)) for layer in ("u1", "u2"))
     # Where a kernel covers only blank pixels, its value is the bias to the last bit.
     kernel = state["layer1.0.weight"].shape[2]
-    blank = F.max_pool2d(to_input(pixels), kernel, stride=1, padding=(kernel - 1) // 2) == 0
+    blank = F.max_pool2d(to_input(pixels).amax(1, keepdim=True), kernel, stride=1, padding=(kernel - 1) // 2) == 0
     check_margin(drop_ties(first, pools(blank).expand_as(first)), MARGIN)
     check_margin(second, MARGIN)
 
@@ -181,6 +224,8 @@ CASES = {
     "weights/small": lambda: weights("small"),
     "network/recipe": lambda: gradients("recipe", [1063, 1414, 1927, 3828]),
     "network/small": lambda: gradients("small", SMALL),
+    **{f"weights/{name}": functools.partial(weights, name) for name in OTHERS},
+    **{f"network/{name}": functools.partial(gradients, name) for name in OTHERS},
     "trajectory": trajectory,
     "initial-values": initial_values,
 }
