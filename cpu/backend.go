@@ -101,7 +101,7 @@ func (be *Backend) reserve(elements ...int) error {
 	}
 	if be.memory > 0 && be.reserved > be.memory {
 		return fmt.Errorf("the network and its batch need more than the %.1f GiB of memory available: "+
-			"take a smaller batch-size, hidden-size or num-layers", float64(be.memory)/(1<<30))
+			"take a smaller batch-size, image-size, hidden-size or num-layers", float64(be.memory)/(1<<30))
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func elements(sizes ...int) (int, error) {
 	for _, d := range sizes {
 		if d < 1 || n > math.MaxInt32/d {
 			return 0, fmt.Errorf("an array of %v elements is too large, at most %d fit the kernels: "+
-				"take a smaller batch-size, hidden-size or input-size", sizes, math.MaxInt32)
+				"take a smaller batch-size, image-size, hidden-size or input-size", sizes, math.MaxInt32)
 		}
 		n *= d
 	}

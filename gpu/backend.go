@@ -43,6 +43,8 @@ type Backend struct {
 	program
 	stepBlock
 	laps laps
+
+	closers []func() error // of what was made on the way
 }
 
 var _ model.Planner = (*Backend)(nil)
@@ -180,6 +182,9 @@ func (be *Backend) Close() error {
 	// end of the context frees it.
 	if !ruined(first) && !leftCapturing(first) {
 		keep(be.laps.close())
+		for _, end := range be.closers {
+			keep(end())
+		}
 		keep(be.stepBlock.close())
 		keep(be.program.close())
 		keep(be.pool.close())

@@ -161,7 +161,7 @@ func (c *convBlock) checkSizes() error {
 	elements := int64(c.MaxBatch) * int64(c.Height) * int64(c.Width) * int64(max(c.In, c.Out))
 	if elements > math.MaxInt32-tilePixels {
 		return fmt.Errorf("a convolution of %d images of %dx%d with %d channels has %d values, "+
-			"at most %d fit the GPU's kernels: take a smaller batch-size",
+			"at most %d fit the GPU's kernels: take a smaller batch-size or image-size",
 			c.MaxBatch, c.Height, c.Width, max(c.In, c.Out), elements, math.MaxInt32-tilePixels)
 	}
 	if weights := int64(c.In) * int64(c.Out) * int64(c.Kernel) * int64(c.Kernel); weights > math.MaxInt32 {

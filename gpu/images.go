@@ -9,17 +9,11 @@ import (
 	"crnn/model"
 )
 
-// images is a data set on the device, as bytes.
-type images struct {
-	be              *Backend
-	set             model.ImageSet
-	pixels, classes kernels.U8
-}
+// imagesShare is the part of the free memory that a data set may take, so that networks have room.
+const imagesShare = 0.5
 
-// Set implements model.Images.
-func (s *images) Set() model.ImageSet { return s.set }
-
-// NewImages implements model.Backend.
+// NewImages implements model.Backend. A data set that would take more than a share of the card's memory
+// stays in the host's, from where each batch is fetched (images_host.go). The results are the same.
 func (be *Backend) NewImages(pixels, labels []uint8, channels, height, width int) (model.Images, error) {
 	set, err := model.NewImageSet(pixels, labels, channels, height, width)
 	if err != nil {
@@ -27,6 +21,13 @@ func (be *Backend) NewImages(pixels, labels []uint8, channels, height, width int
 	}
 	if err := be.ready("batch"); err != nil {
 		return nil, err
+	}
+	free, err := be.MemoryFree()
+	if err != nil {
+		return nil, err
+	}
+	if float64(len(pixels)+len(labels)) > imagesShare*float64(free) {
+		return newHostImages(be, set, pixels, labels)
 	}
 	s := &images{be: be, set: set}
 	for _, part := range []struct {
@@ -44,6 +45,16 @@ func (be *Backend) NewImages(pixels, labels []uint8, channels, height, width int
 	}
 	return s, nil
 }
+
+// images is a data set on the device, as bytes.
+type images struct {
+	be              *Backend
+	set             model.ImageSet
+	pixels, classes kernels.U8
+}
+
+// Set implements model.Images.
+func (s *images) Set() model.ImageSet { return s.set }
 
 // Replace implements model.Images.
 func (s *images) Replace(pixels, labels []uint8) error {
@@ -66,8 +77,7 @@ func (s *images) Gather(p model.Pass, indices []int32, x *tensor.Dense, l model.
 		return be.err
 	}
 	be.set(stepHeader, bytesOf(indices))
-	be.launch(kernels.GatherBatch(s.pixels, s.classes, be.indices(), f32(x), l.(*labels).of,
-		int32(s.set.Bytes())),
+	be.launch(kernels.GatherBatch(s.pixels, s.classes, be.indices(), f32(x), l.(*labels).of, int32(s.set.Bytes())),
 		grid{len(indices), 1, 1})
 	return nil
 }

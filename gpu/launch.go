@@ -23,7 +23,8 @@ type program struct {
 	code
 
 	recording bool
-	list      []launch // noted since Together began
+	list      []launch       // noted since Together began
+	after     []func() error // to do once these launches are submitted
 	graphs    []*recorded
 }
 
@@ -34,8 +35,8 @@ type recorded struct {
 }
 
 // maxGraphs is the number of graphs kept: a training step, an evaluation, both of a smaller last
-// batch, and as many again for a second network.
-const maxGraphs = 8
+// batch, each with both slots of images in the host's memory, and as many again for a second network.
+const maxGraphs = 16
 
 // close destroys the graphs and unloads the code.
 func (p *program) close() error {
@@ -77,6 +78,15 @@ func (be *Backend) launch(call kernels.Call, blocks grid) {
 	be.fail(be.submit(l))
 }
 
+// afterwards calls do once the launches so far are submitted.
+func (be *Backend) afterwards(do func() error) {
+	if be.recording {
+		be.after = append(be.after, do)
+		return
+	}
+	be.fail(do())
+}
+
 // submit sends a launch to the stream. During a capture, the kernel's code must be loaded already.
 func (be *Backend) submit(l launch) error {
 	if be.err != nil {
@@ -110,11 +120,14 @@ func (be *Backend) Together(body func()) {
 		return
 	}
 	be.fail(g.launch(be.stream))
+	for _, do := range be.after {
+		be.fail(do())
+	}
 }
 
 // record notes the launches of body.
 func (be *Backend) record(body func()) {
-	be.list, be.recording = be.list[:0], true
+	be.list, be.after, be.recording = be.list[:0], be.after[:0], true
 	body()
 	be.recording = false
 }

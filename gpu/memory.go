@@ -142,7 +142,7 @@ func (be *Backend) Alloc(shape ...int) (*tensor.Dense, error) {
 		// The kernels count the elements of an array in 32 bits.
 		if d < 1 || n > math.MaxInt32/d {
 			return nil, fmt.Errorf("an array of %v elements is too large, at most %d fit the GPU's kernels: "+
-				"take a smaller batch-size or hidden-size, or fewer layers", shape, math.MaxInt32)
+				"take a smaller batch-size, image-size or hidden-size, or fewer layers", shape, math.MaxInt32)
 		}
 		n *= d
 	}

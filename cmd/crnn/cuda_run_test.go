@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"image"
@@ -21,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"crnn/model"
+	"crnn/rng"
 	"crnn/tests/fixture"
 )
 
@@ -242,6 +244,67 @@ func TestCUDASizes(t *testing.T) {
 	}
 }
 
+// Images in colours, with sides that no pool divides, train as on the CPU.
+func TestCUDAColours(t *testing.T) {
+	const train, test, height, width, classes = 40, 6, 13, 18, 26
+	dir := t.TempDir()
+	stream := rng.Stream{Seed: 5}
+	for name, count := range map[string]int{"train": train, "t10k": test} {
+		pixels, labels := make([]byte, count*height*width*3), make([]byte, count)
+		for i := range pixels {
+			pixels[i] = byte(stream.Below(256))
+		}
+		for i := range labels {
+			labels[i] = byte(i * 7 % classes)
+		}
+		writeIDX(t, filepath.Join(dir, name+"-images-idx4-ubyte"), pixels, count, height, width, 3)
+		writeIDX(t, filepath.Join(dir, name+"-labels-idx1-ubyte"), labels, count)
+	}
+	run := func(device string) []float64 {
+		out := filepath.Join(t.TempDir(), "run")
+		onGPU(t, []string{"train", "--device", device, "--data", dir, "--out", out, "--log-steps", "--max-steps", "4",
+			"--channels", "9,12", "--hidden-size", "24", "--num-layers", "2", "--batch-size", "7"}).succeeds(t)
+		return losses(t, out)
+	}
+	sameLosses(t, "GPU", run("cuda"), run("cpu"))
+}
+
+// Data that is large beside the card's memory stays in the host's. The weights are the same bits.
+func TestCUDADataInTheHostsMemory(t *testing.T) {
+	set, err := smallSet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const train, test = 60000, 20 // 47 MB
+	work, dir := t.TempDir(), firstImages(t, tinyTrain, test)
+	writeIDX(t, filepath.Join(dir, "train-images-idx3-ubyte"), set.Train.Images[:train*28*28], train, 28, 28)
+	writeIDX(t, filepath.Join(dir, "train-labels-idx1-ubyte"), set.Train.Labels[:train], train)
+	var want []byte
+	for _, mib := range []int{4096, 150} {
+		out := filepath.Join(work, strconv.Itoa(mib))
+		calls := filepath.Join(work, "calls")
+		p := onGPU(t, small(dir, out, "--device", "cuda", "--max-steps", "4", "--val-fraction", "0"),
+			fmt.Sprint("MEMORY=", mib<<20), "CALLS="+calls)
+		p.succeeds(t)
+		called, err := os.ReadFile(calls)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fetched := bytes.Contains(called, []byte("cuStreamWaitEvent")); fetched != (mib == 150) {
+			t.Errorf("%d MiB: the images were fetched from the host's memory: %v", mib, fetched)
+		}
+		weights, err := os.ReadFile(filepath.Join(out, "last.safetensors"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == nil {
+			want = weights
+		} else if !bytes.Equal(weights, want) {
+			t.Error("other weights")
+		}
+	}
+}
+
 var tooLittle = regexp.MustCompile(`^crnn: cuda:0 has too little memory: ` +
 	`the network with batches of (\d+) images needs ([0-9.]+ [MG]iB), ([0-9.]+ [MG]iB) are free; (.*)$`)
 
@@ -282,7 +345,7 @@ func TestCUDAMemory(t *testing.T) {
 	train(memory, fits).succeeds(t)
 	// An evaluation does not fit, whatever the batch.
 	none := train("80000000", 4).tooMuch(t)
-	if !strings.HasPrefix(none, "no batch-size would fit: a smaller hidden-size") {
+	if !strings.HasPrefix(none, "no batch-size would fit: smaller images or hidden-size") {
 		t.Errorf("remedy %q", none)
 	}
 

@@ -2,6 +2,20 @@
 
 # (file, text as it stands, text with the mistake, what the mistake is)
 MUTATIONS = [
+    ("kernels/batchnorm.cu", "column = width % 2 * height;", "column = 0;",
+     "batch normalisation backward: a last odd column is taken for a row"),
+    ("kernels/batchnorm.cu", "e < share.count / share.pools * share.rest", "e < share.rest",
+     "batch normalisation backward: of the samples, only the first one's odd rows have a gradient"),
+    ("kernels/batch.cu", "x[i] = pixels[i] / 255.0f;", "x[i] = pixels[i] * (1.0f / 255.0f);",
+     "gather: images whose size is no multiple of 4 are rounded otherwise"),
+    ("gpu/conv.go", 'be.precision == "bf16" && spec.Width%2 != 0', 'be.precision == "bf16" && spec.Width%2 > 1',
+     "convolution in bf16: pairs of pixels reach over the end of odd rows"),
+    ("gpu/images_host.go", 'return failed("cuStreamWaitEvent", s.be.stream.Wait(slot.copied, 0))', "return nil",
+     "images in the host's memory: a step does not wait for its images"),
+    ("gpu/images_host.go", "err := s.copies.Wait(slot.used, 0); err != nil", "err := error(nil); err != nil",
+     "images in the host's memory: a copy does not wait for the step that uses its slot"),
+    ("gpu/images_host.go", "err := slot.copied.Synchronize(); err != nil", "err := error(nil); err != nil",
+     "images in the host's memory: the host does not wait for the copy from its slot"),
     ("kernels/batch.cu", "v.x / 255.0f", "v.x / 256.0f", "gather: the first of four pixels is divided by 256"),
     ("kernels/batch.cu", "i < size / 4; i += 256", "i < size / 4 - 1; i += 256",
      "gather: the last four pixels are left out"),
