@@ -1,9 +1,10 @@
 package data
 
 import (
-	"bytes"
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,39 +18,54 @@ import (
 // An image is its labels, a byte each, then 3072 bytes: 32x32 red, then green, then blue. CIFAR-100
 // has two labels, of which the second is the finer one.
 type cifar struct {
-	dir         string
-	labels      int // per image
-	train, test []string
-	names       string // file of the classes' names
+	title  string
+	dir    string
+	labels int // per image
+	train  []string
+	test   string
+	names  string // file of the classes' names
 }
 
 const cifarSide = 32
 
 // findCIFAR returns the files in dir, or in the folder below it that the archives make.
-func findCIFAR(dir string) (cifar, bool) {
+func findCIFAR(dir string) (_ cifar, found bool, err error) {
+	exists := func(path ...string) bool {
+		info, err := os.Stat(filepath.Join(path...))
+		return err == nil && !info.IsDir()
+	}
 	for _, c := range []cifar{
-		{labels: 1, train: []string{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
-			"data_batch_5.bin"}, test: []string{"test_batch.bin"}, names: "batches.meta.txt"},
-		{labels: 2, train: []string{"train.bin"}, test: []string{"test.bin"}, names: "fine_label_names.txt"},
+		{title: "CIFAR-10", labels: 1, train: []string{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
+			"data_batch_4.bin", "data_batch_5.bin"}, test: "test_batch.bin", names: "batches.meta.txt"},
+		{title: "CIFAR-100", labels: 2, train: []string{"train.bin"}, test: "test.bin", names: "fine_label_names.txt"},
 	} {
 		for _, below := range []string{"", "cifar-10-batches-bin", "cifar-100-binary"} {
 			c.dir = filepath.Join(dir, below)
-			if _, err := os.Stat(filepath.Join(c.dir, c.train[0])); err == nil {
-				return c, true
-			}
-			if _, err := os.Stat(filepath.Join(c.dir, c.test[0])); err == nil {
-				return c, true
+			if exists(c.dir, c.train[0]) || exists(c.dir, c.test) {
+				return c, true, nil
 			}
 		}
 	}
-	return cifar{}, false
+	for _, python := range []struct{ below, file, title, archive string }{
+		{"cifar-10-batches-py", "data_batch_1", "CIFAR-10", "cifar-10-binary.tar.gz"},
+		{"cifar-100-python", "fine_label_names", "CIFAR-100", "cifar-100-binary.tar.gz"},
+	} {
+		for _, below := range []string{"", python.below} {
+			if dir := filepath.Join(dir, below); exists(dir, python.file) || below != "" && exists(dir, "meta") {
+				return cifar{}, false, fmt.Errorf("%s: the form of %s for Python, which is not read: expected the binary one, "+
+					"the contents of %s", dir, python.title, python.archive)
+			}
+		}
+	}
+	return cifar{}, false, nil
 }
 
 // missing returns an error about the first missing file, or nil.
 func (c cifar) missing() error {
-	for _, name := range slices.Concat(c.train, c.test) {
+	for _, name := range slices.Concat(c.train, []string{c.test}) {
 		if _, err := os.Stat(filepath.Join(c.dir, name)); errors.Is(err, fs.ErrNotExist) {
-			return notFoundError(fmt.Sprintf("%s: the file %s of CIFAR is missing", c.dir, name))
+			return notFoundError(fmt.Sprintf("%s is missing, expected with the other files of %s",
+				filepath.Join(c.dir, name), c.title))
 		}
 	}
 	return nil
@@ -60,74 +76,72 @@ func (c cifar) read() (*Dataset, error) {
 		return nil, err
 	}
 	d := &Dataset{Dir: c.dir, Form: FormCIFAR}
-	most := uint8(0)
-	for _, part := range []struct {
-		to    **Set
-		files []string
-	}{{&d.Train, c.train}, {&d.Test, c.test}} {
-		s := &Set{Description: imageset.Description{Height: cifarSide, Width: cifarSide, Channels: 3}}
-		for _, name := range part.files {
-			if err := c.add(s, filepath.Join(c.dir, name)); err != nil {
-				return nil, err
-			}
-		}
-		most = max(most, slices.Max(s.Labels))
-		*part.to = s
-	}
-	names, from, err := c.classes()
+	names, err := readClassNames(c.dir, "", c.names)
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case names == nil:
-		names = imageset.Numbered(max(int(most)+1, imageset.MinClasses))
-	case int(most) >= len(names):
-		return nil, fmt.Errorf("%s: names %d classes, but the labels of %s go up to %d", from, len(names), c.dir, most)
+	var perFile []int // images of the files for training
+	if d.Train, perFile, err = c.readFiles(c.train...); err != nil {
+		return nil, err
 	}
-	d.setClasses(names)
-	d.describePixels()
-	return d, nil
+	if d.Test, _, err = c.readFiles(c.test); err != nil {
+		return nil, err
+	}
+	return d, d.nameClasses(names, func(s *Set, image int) string {
+		name := c.test
+		if s == d.Train {
+			file := 0
+			for image >= perFile[file] {
+				image -= perFile[file]
+				file++
+			}
+			name = c.train[file]
+		}
+		return fmt.Sprintf("%s: byte %d: image %d", filepath.Join(c.dir, name), image*c.record()+c.labels-1, image)
+	})
 }
 
-// add appends the images of the file at path to s.
-func (c cifar) add(s *Set, path string) error {
-	f, info, err := osfile.Open(path, "a file")
-	if err != nil {
-		return err
-	}
-	f.Close()
-	record := c.labels + s.Bytes()
-	if info.Size() == 0 || info.Size()%int64(record) != 0 {
-		return fmt.Errorf("%s: %d bytes, expected a multiple of %d, the bytes per image of CIFAR: cut, or another format",
-			path, info.Size(), record)
-	}
-	file, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, osfile.Cause(err))
-	}
-	for ; len(file) >= record; file = file[record:] {
-		s.Labels = append(s.Labels, file[c.labels-1])
-		s.Images = append(s.Images, file[c.labels:record]...)
-		s.Count++
-	}
-	return nil
-}
+// record returns the bytes per image in a file.
+func (c cifar) record() int { return c.labels + 3*cifarSide*cifarSide }
 
-// classes returns the names in the file that the archives have, or nil without it.
-func (c cifar) classes() (names []string, from string, err error) {
-	for _, name := range []string{ClassesFile, c.names} {
+// readFiles returns the images of some files, and how many each has.
+func (c cifar) readFiles(names ...string) (s *Set, perFile []int, err error) {
+	s = &Set{Description: imageset.Description{Height: cifarSide, Width: cifarSide, Channels: 3}}
+	var files []io.Reader
+	for _, name := range names {
 		path := filepath.Join(c.dir, name)
-		text, err := readText(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err == nil {
-			names, err = parseClasses(bytes.TrimSpace(text))
-		}
+		f, info, err := osfile.Open(path, "a file")
 		if err != nil {
-			return nil, "", fmt.Errorf("%s: %w", path, err)
+			return nil, nil, err
 		}
-		return names, path, nil
+		defer f.Close()
+		n := info.Size() / int64(c.record())
+		if n == 0 || info.Size()%int64(c.record()) != 0 {
+			return nil, nil, fmt.Errorf("%s: %d bytes, expected a multiple of %d, the bytes per image of %s: "+
+				"cut, or another format; get it again", path, info.Size(), c.record(), c.title)
+		}
+		if n += int64(s.Count); n > maxCount {
+			return nil, nil, fmt.Errorf("%s: more than %d images, at most that many are read", path, maxCount)
+		}
+		files, perFile = append(files, f), append(perFile, int(n)-s.Count)
+		s.Count = int(n)
 	}
-	return nil, "", nil
+	s.Images, s.Labels = newArray(s.Count*s.Bytes()), make([]uint8, s.Count)
+	image := 0
+	labels := make([]byte, c.labels)
+	for i, f := range files {
+		r := bufio.NewReaderSize(f, 1<<18)
+		for range perFile[i] {
+			_, err := io.ReadFull(r, labels)
+			if err == nil {
+				_, err = io.ReadFull(r, s.Image(image))
+			}
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", filepath.Join(c.dir, names[i]), osfile.Cause(err))
+			}
+			s.Labels[image] = labels[c.labels-1]
+			image++
+		}
+	}
+	return s, perFile, nil
 }

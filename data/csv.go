@@ -1,6 +1,8 @@
 package data
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -8,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,93 +20,138 @@ import (
 	"crnn/internal/osfile"
 )
 
-// findCSV returns the CSV files that path names: a directory with NAME_train.csv and NAME_test.csv, or
-// train.csv and test.csv; or one of the two.
-func findCSV(path string, info fs.FileInfo) (train, test string, found bool, err error) {
-	if !info.IsDir() {
-		base := filepath.Base(path)
-		for _, word := range [][2]string{{"train.csv", "test.csv"}, {"test.csv", "train.csv"}} {
-			if start, ok := strings.CutSuffix(base, word[0]); ok {
-				other := filepath.Join(filepath.Dir(path), start+word[1])
-				if word[0] == "train.csv" {
-					return path, other, true, nil
-				}
-				return other, path, true, nil
-			}
-		}
-		if strings.EqualFold(filepath.Ext(path), ".csv") {
-			return "", "", false, fmt.Errorf("%s: expected a pair of files, NAME_train.csv and NAME_test.csv", path)
-		}
-		return "", "", false, nil
-	}
-	for _, pattern := range []string{"*_train.csv", "*-train.csv", "train.csv"} {
-		list, _ := filepath.Glob(filepath.Join(path, pattern))
-		if len(list) > 1 {
-			return "", "", false, fmt.Errorf("%s holds %d training sets in CSV (%s, %s …): name one of them, as in --data %s",
-				path, len(list), filepath.Base(list[0]), filepath.Base(list[1]), list[0])
-		}
-		if len(list) == 1 {
-			return list[0], strings.TrimSuffix(list[0], "train.csv") + "test.csv", true, nil
-		}
-	}
-	return "", "", false, nil
+// csvSet are the two CSV files of a data set, with an image per line: its label, then its pixels from 0
+// to 255, row by row. A first line of names, as Kaggle has it, may put the label elsewhere.
+type csvSet struct {
+	path        string // that the user named
+	train, test string
 }
 
-// readCSVSet reads two CSV files with an image per line: its label, then its pixels from 0 to 255,
-// row by row. A first line of names, as Kaggle has it, is left out.
-func readCSVSet(ctx context.Context, path, train, test string, o Options) (*Dataset, error) {
-	d := &Dataset{Dir: path, Form: FormCSV}
-	most := uint8(0)
-	for _, part := range []struct {
-		to   **Set
-		path string
-	}{{&d.Train, train}, {&d.Test, test}} {
-		s, err := readCSV(ctx, part.path, o)
-		if err != nil {
-			return nil, err
+// findCSV returns the CSV files that path names: a directory with NAME_train.csv and NAME_test.csv, or
+// train.csv and test.csv; or one of the two.
+func findCSV(path string, info fs.FileInfo) (c csvSet, found bool, err error) {
+	if !info.IsDir() {
+		if start, ok := strings.CutSuffix(filepath.Base(path), "test.csv"); ok {
+			path = filepath.Join(filepath.Dir(path), start+"train.csv")
 		}
-		most = max(most, slices.Max(s.Labels))
-		*part.to = s
+		if strings.HasSuffix(filepath.Base(path), "train.csv") {
+			return newCSVSet(path, path), true, nil
+		}
+		if strings.EqualFold(filepath.Ext(path), ".csv") {
+			return c, false, fmt.Errorf("%s: expected a pair of files, NAME_train.csv and NAME_test.csv: rename it", path)
+		}
+		return c, false, nil
 	}
-	if !d.Train.SameShape(d.Test.Description) {
-		return nil, fmt.Errorf("%s: images of %s, but those in %s are %s: expected one size",
-			test, d.Test.Size(), train, d.Train.Size())
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return c, false, fmt.Errorf("%s: %w", path, osfile.Cause(err))
 	}
-	names, from, err := classNames(idxFiles{train}, "")
+	var list []string
+	folders := false
+	for _, e := range entries {
+		name := e.Name()
+		if name == "train.csv" || strings.HasSuffix(name, "_train.csv") || strings.HasSuffix(name, "-train.csv") {
+			list = append(list, filepath.Join(path, name))
+		}
+		folders = folders || e.IsDir() && !hidden(name)
+	}
+	if folders { // of pictures, perhaps, with a table about them beside
+		list = slices.DeleteFunc(list, func(path string) bool { return !holdsImages(path) })
+	}
+	switch len(list) {
+	case 0:
+		return c, false, nil
+	case 1:
+		return newCSVSet(path, list[0]), true, nil
+	}
+	return c, false, fmt.Errorf("%s holds %d training sets in CSV (%s, %s …): name one of them, as in --data %s",
+		path, len(list), filepath.Base(list[0]), filepath.Base(list[1]), list[0])
+}
+
+func newCSVSet(path, train string) csvSet {
+	return csvSet{path, train, strings.TrimSuffix(train, "train.csv") + "test.csv"}
+}
+
+// holdsImages reports whether the first line of a file has as many columns as a small image needs.
+func holdsImages(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	const enough = 16
+	line, _ := bufio.NewReaderSize(f, 1<<16).ReadSlice('\n')
+	return strings.Count(string(line), ",") >= enough
+}
+
+// missing returns an error about a missing file, or nil.
+func (c csvSet) missing() error {
+	for path, other := range map[string]string{c.train: c.test, c.test: c.train} {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return notFoundError(fmt.Sprintf("%s is missing, expected beside %s", path, filepath.Base(other)))
+		}
+	}
+	return nil
+}
+
+func (c csvSet) read(ctx context.Context, o Options) (*Dataset, error) {
+	if err := c.missing(); err != nil {
+		return nil, err
+	}
+	d := &Dataset{Dir: c.path, Form: FormCSV, imageFiles: [2]string{c.train, c.test}}
+	prefix := strings.TrimRight(strings.TrimSuffix(filepath.Base(c.train), "train.csv"), "-_")
+	names, err := readClassNames(filepath.Dir(c.train), prefix)
 	if err != nil {
 		return nil, err
 	}
-	k := recognise(d.Train.Labels)
-	switch {
-	case names == nil && k != nil:
-		names = k.Classes
-	case names == nil:
-		names = imageset.Numbered(max(int(most)+1, imageset.MinClasses))
-	case int(most) >= len(names):
-		return nil, fmt.Errorf("%s: names %d classes, but the labels go up to %d", from, len(names), most)
+	if d.Train, err = readCSV(ctx, c.train, 0, o); err != nil {
+		return nil, err
 	}
-	d.setClasses(names)
-	d.describePixels()
+	if d.Test, err = readCSV(ctx, c.test, d.Train.Bytes(), o); err != nil {
+		return nil, err
+	}
+	err = d.nameClasses(names, func(s *Set, image int) string {
+		path := c.train
+		if s == d.Test {
+			path = c.test
+		}
+		return fmt.Sprintf("%s: image %d", path, image)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if d.Train.Height != d.Train.Width {
+		d.Notes = append(d.Notes, fmt.Sprintf("%s: lines of %d pixels are taken as images of %dx%d",
+			d.Dir, d.Train.Bytes(), d.Train.Height, d.Train.Width))
+	}
+	d.turnEMNIST(prefix)
 	return d, nil
 }
 
-func readCSV(ctx context.Context, path string, o Options) (*Set, error) {
+// readCSV reads the file at path. pixels, if not 0, are those of an image of the training set.
+func readCSV(ctx context.Context, path string, pixels int, o Options) (*Set, error) {
 	f, info, err := osfile.Open(path, "a CSV file")
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	s, err := decodeCSV(ctx, f, info.Size(), o)
+	s, err := decodeCSV(ctx, f, info.Size(), pixels, o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, osfile.Cause(err))
 	}
 	return s, nil
 }
 
-func decodeCSV(ctx context.Context, r io.Reader, size int64, o Options) (*Set, error) {
-	lines := csv.NewReader(r)
+// decodeCSV reads a file of size bytes, 0 if unknown.
+func decodeCSV(ctx context.Context, r io.Reader, size int64, pixels int, o Options) (*Set, error) {
+	buffered := bufio.NewReaderSize(&shortLines{r: r}, 1<<16)
+	if mark, _ := buffered.Peek(3); string(mark) == "\uFEFF" {
+		buffered.Discard(len(mark))
+	}
+	lines := csv.NewReader(buffered)
 	lines.ReuseRecord = true
 	s := &Set{}
+	labelAt := 0 // column
 	for first := true; ; first = false {
 		fields, err := lines.Read()
 		var syntax *csv.ParseError
@@ -123,47 +171,131 @@ func decodeCSV(ctx context.Context, r io.Reader, size int64, o Options) (*Set, e
 		if s.Count%1024 == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if s.Count == maxCount {
+			return nil, fmt.Errorf("more than %d images, at most that many are read", maxCount)
+		}
 		if first {
-			if s.Description, err = csvSize(len(fields)-1, o); err != nil {
+			if s.Description, err = csvSize(len(fields)-1, pixels, o); err != nil {
 				return nil, err
 			}
 			s.Images = make([]uint8, 0, min(size/2, 1<<30)) // a pixel and its comma take at least two bytes
-			if _, err := strconv.Atoi(strings.TrimPrefix(strings.TrimSpace(fields[0]), "\uFEFF")); err != nil {
-				continue // names of the columns
+			if isHeader(fields) {
+				if labelAt, err = labelColumn(fields); err != nil {
+					return nil, err
+				}
+				continue
 			}
-			fields[0] = strings.TrimPrefix(fields[0], "\uFEFF")
 		}
 		for column, text := range fields {
-			v, err := strconv.ParseUint(strings.TrimSpace(text), 10, 8)
-			if err != nil {
+			v, ok := parseByte(text)
+			if !ok {
 				line, _ := lines.FieldPos(column)
 				what := "a pixel"
-				if column == 0 {
+				if column == labelAt {
 					what = "a label"
 				}
 				return nil, fmt.Errorf("line %d, column %d is %.20q, expected %s from 0 to 255", line, column+1, text, what)
 			}
-			if column == 0 {
-				s.Labels = append(s.Labels, uint8(v))
+			if column == labelAt {
+				s.Labels = append(s.Labels, v)
 			} else {
-				s.Images = append(s.Images, uint8(v))
+				s.Images = append(s.Images, v)
 			}
 		}
 		s.Count++
 	}
 }
 
+// isHeader reports whether fields are the names of columns: words, or numbers that count them.
+func isHeader(fields []string) bool {
+	if _, err := strconv.ParseFloat(strings.TrimSpace(fields[0]), 64); err != nil && fields[0] != "" {
+		return true
+	}
+	for i, text := range fields {
+		if text != strconv.Itoa(i) {
+			return false
+		}
+	}
+	return len(fields) > 2
+}
+
+// labelNames are the names of the column with the labels, in lower case.
+var labelNames = []string{"label", "labels", "class", "target", "y"}
+
+// labelColumn returns the column that is called label or the like, else the first.
+func labelColumn(names []string) (int, error) {
+	column := -1
+	for i, name := range names {
+		switch {
+		case !slices.Contains(labelNames, strings.ToLower(strings.TrimSpace(name))):
+		case column >= 0:
+			return 0, fmt.Errorf("line 1: columns %d and %d are both called as a label (%.20q, %.20q), expected one",
+				column+1, i+1, names[column], name)
+		default:
+			column = i
+		}
+	}
+	return max(column, 0), nil
+}
+
+// parseByte reads a number from 0 to 255. Some programs write it as 12.0.
+func parseByte(text string) (uint8, bool) {
+	v := 0
+	for i := 0; i < len(text) && i < 3 && '0' <= text[i] && text[i] <= '9'; i++ {
+		v = 10*v + int(text[i]-'0')
+		if i+1 == len(text) {
+			return uint8(v), v <= math.MaxUint8
+		}
+	}
+	f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil || !(f >= 0 && f <= math.MaxUint8) || f != math.Trunc(f) {
+		return 0, false
+	}
+	return uint8(f), true
+}
+
 // csvSize returns the size of gray images of n pixels: a square, or the size that the options give.
-func csvSize(n int, o Options) (imageset.Description, error) {
+// pixels, if not 0, are those of an image of the training set.
+func csvSize(n, pixels int, o Options) (imageset.Description, error) {
 	side := int(math.Round(math.Sqrt(float64(n))))
 	switch {
+	case n+1 == pixels:
+		return imageset.Description{}, fmt.Errorf("%d columns, but the training set has %d: there are no labels, "+
+			"as in Kaggle's test.csv; expected a test set with labels: take some lines of the training set", n+1, pixels+1)
 	case n < 1:
-		return imageset.Description{}, errors.New("a single column, expected a label and then the pixels, separated by commas")
+		return imageset.Description{}, errors.New("a single column, expected a label and then the pixels, " +
+			"separated by commas")
 	case o.Height > 0 && o.Height*o.Width == n:
 		return imageset.Description{Height: o.Height, Width: o.Width, Channels: 1}, nil
 	case side*side == n && side <= imageset.MaxSide:
 		return imageset.Description{Height: side, Width: side, Channels: 1}, nil
 	}
-	return imageset.Description{}, fmt.Errorf("%d columns behind the label are no square image: "+
-		"expected height times width pixels, and --image-size HxW", n)
+	return imageset.Description{}, fmt.Errorf("%d columns beside the label are no square image: "+
+		"expected height times width pixels; pass --image-size HxW if they are of another size", n)
+}
+
+// maxLine is the length in bytes of a line of the largest image, of maxPixels.
+const (
+	maxPixels = imageset.MaxSide * imageset.MaxSide
+	maxLine   = 4 * (maxPixels + 1)
+)
+
+// shortLines reads from r until a line is too long. A file that is no CSV may be a single line, which
+// would have to fit into memory.
+type shortLines struct {
+	r    io.Reader
+	line int // bytes since the last line's end
+}
+
+func (s *shortLines) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if end := bytes.LastIndexByte(p[:n], '\n'); end >= 0 {
+		s.line = n - end - 1
+	} else {
+		s.line += n
+	}
+	if s.line > maxLine {
+		return 0, fmt.Errorf("a line of more than %d bytes, expected at most %d pixels in a line", maxLine, maxPixels)
+	}
+	return n, err
 }

@@ -4,10 +4,13 @@
 package data
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"crnn/data/imageset"
 	"crnn/data/picture"
@@ -47,10 +50,11 @@ type Dataset struct {
 	Dir         string // or file
 	Form        Form
 	Train, Test *Set            // of the same description
-	Val         []int32         // indices of the training set's images that the data sets apart for validation, ascending; else nil
+	Val         []int32         // indices in Train, ascending, of what the data sets apart for validation; else nil
 	Stratified  bool            // what is set apart is a part of each class
 	Notes       []string        // lines about what was done to the data, for the user
 	warnings    func() []string // nil: none
+	imageFiles  [2]string       // that hold the images for training and for the test; "": several
 }
 
 // Warnings returns lines about files that are not what they seem. It may wait for checksums, which are
@@ -84,8 +88,8 @@ func (s *Set) onBlack() bool {
 	}
 	const looked = 2000 // images; more would only cost time
 	light, n := 0, min(s.Count, looked)
-	for i := range n {
-		if picture.BorderMean(s.Image(i), s.Width) > 127.5 {
+	for i := range n { // from all of them, since they may lie class by class
+		if picture.BorderMean(s.Image(i*s.Count/n), s.Width) > 127.5 {
 			light++
 		}
 	}
@@ -107,14 +111,16 @@ const (
 type Options struct {
 	Height, Width int  // of the images; 0: as the data has them
 	Gray          bool // colours become gray
-	// Parts of the pictures of each class that are set apart in a folder that has no such part.
-	ValFraction, TestFraction float64
-	Seed                      uint64 // of what is set apart
-	Background                imageset.Background
+	// TestFraction is the part of the pictures of each class that is set apart for the test in a folder
+	// without pictures for it.
+	TestFraction float64
+	Seed         uint64 // of what is set apart
+	Background   imageset.Background
 	// Like, if not nil, describes images that the pictures of a folder are prepared to be like, where
 	// the size is not given.
 	Like *imageset.Description
-	// Progress, if not nil, is called as pictures are read, from one goroutine at a time.
+	// Progress, if not nil, is called as pictures are read, from one goroutine at a time: at least after
+	// every hundredth of them and after the last. Pictures from the cache are not counted.
 	Progress func(done, total int)
 }
 
@@ -136,8 +142,25 @@ func Read(ctx context.Context, path string, o Options) (*Dataset, error) {
 	}
 	if s.form != FormFolder { // whose pictures are scaled as they are read
 		d.convert(o)
+		if err := d.checkShapes(); err != nil {
+			return nil, err
+		}
+		d.describePixels()
 	}
 	return d, nil
+}
+
+// checkShapes returns an error unless the images of both parts have one shape, as CIFAR's always have.
+func (d *Dataset) checkShapes() error {
+	if d.Train.SameShape(d.Test.Description) {
+		return nil
+	}
+	remedy := "--image-size HxW, to which all are scaled"
+	if d.Train.Channels != d.Test.Channels {
+		remedy = "--grayscale"
+	}
+	return fmt.Errorf("%s: images of %s, but those in %s are %s: expected one size; pass %s",
+		d.imageFiles[1], d.Test.Size(), d.imageFiles[0], d.Train.Size(), remedy)
 }
 
 // source is a data set on the disk that was found but not read.
@@ -160,19 +183,19 @@ func find(path string) (source, error) {
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return source{}, checkDir(path)
+		return source{}, cmp.Or(checkDir(path), err) // nil: it has just been made
 	}
-	if train, test, found, err := findCSV(path, info); err != nil {
+	if c, found, err := findCSV(path, info); err != nil {
 		return source{}, err
 	} else if found {
-		return source{FormCSV, func(ctx context.Context, o Options) (*Dataset, error) {
-			return readCSVSet(ctx, path, train, test, o)
-		}, nil}, nil
+		return source{FormCSV, c.read, c.missing()}, nil
 	}
 	if !info.IsDir() {
 		return source{}, fmt.Errorf("%s: not a directory, expected the one that holds the data set%s", path, unpack(path))
 	}
-	if c, found := findCIFAR(path); found {
+	if c, found, err := findCIFAR(path); err != nil {
+		return source{}, err
+	} else if found {
 		return source{FormCIFAR, func(context.Context, Options) (*Dataset, error) { return c.read() }, c.missing()}, nil
 	}
 	tree, err := findFolder(path)
@@ -182,6 +205,11 @@ func find(path string) (source, error) {
 	return source{FormFolder, tree.read, nil}, nil
 }
 
+// archives are the ways in which archives begin: ZIP, gzip, bzip2, xz, Zstandard, 7z, RAR.
+var archives = []string{
+	"PK\x03\x04", "\x1f\x8b", "BZh", "\xfd7zXZ\x00", "\x28\xb5\x2f\xfd", "7z\xbc\xaf\x27\x1c", "Rar!",
+}
+
 // unpack returns the advice for an archive.
 func unpack(path string) string {
 	f, _, err := osfile.Open(path, "a file")
@@ -189,9 +217,12 @@ func unpack(path string) string {
 		return ""
 	}
 	defer f.Close()
-	start := make([]byte, 2)
-	if n, _ := f.Read(start); n == 2 && (string(start) == "PK" || string(start) == "\x1f\x8b") {
-		return "; it is an archive: unpack it first"
+	start := make([]byte, 8)
+	n, _ := io.ReadFull(f, start)
+	for _, a := range archives {
+		if strings.HasPrefix(string(start[:n]), a) || strings.HasSuffix(path, ".tar") {
+			return "; it is an archive: unpack it first"
+		}
 	}
 	return ""
 }

@@ -28,14 +28,11 @@ func (f *fetcher) fromDebian(ctx context.Context, files []dataFile) error {
 			return fmt.Errorf("%s is not installed", tool)
 		}
 	}
-	tmp, err := os.MkdirTemp(f.dir, unpackPrefix) // f.dir has room for the data; /tmp may not
+	tmp, err := f.tempFolder()
 	if err != nil {
-		return writeError(f.dir, err)
-	}
-	defer os.RemoveAll(tmp)
-	if tmp, err = filepath.Abs(tmp); err != nil { // for tools that run in another folder
 		return err
 	}
+	defer os.RemoveAll(tmp)
 
 	if err := f.downloadPackage(ctx, tmp); err != nil {
 		return err
@@ -44,19 +41,20 @@ func (f *fetcher) fromDebian(ctx context.Context, files []dataFile) error {
 	if err != nil || len(packages) != 1 {
 		return errors.New("apt-get download succeeds, but leaves no package")
 	}
-	if err := run(ctx, tmp, "dpkg-deb", "-x", packages[0], "unpacked"); err != nil {
+	if err := run(ctx, tmp, nil, "dpkg-deb", "-x", packages[0], "unpacked"); err != nil {
 		return err
 	}
-	for _, file := range files {
-		path := filepath.Join(tmp, "unpacked", systemDir, file.name+".gz")
-		if err := file.check(path); err != nil {
-			return fmt.Errorf("%s.gz is not the data set's: %w", file.name, err)
-		}
-		if err := f.install(path, file); err != nil {
-			return err
-		}
+	return f.installAll(filepath.Join(tmp, "unpacked", systemDir), files)
+}
+
+// tempFolder makes a folder for unpacking packages. It is in f.dir, which has room for the data; /tmp may
+// not.
+func (f *fetcher) tempFolder() (string, error) {
+	tmp, err := os.MkdirTemp(f.dir, unpackPrefix)
+	if err != nil {
+		return "", writeError(f.dir, err)
 	}
-	return nil
+	return filepath.Abs(tmp) // for tools that run in another folder
 }
 
 // downloadPackage leaves the package in dir. If the system's lists of packages are missing or old,
@@ -81,18 +79,18 @@ func (f *fetcher) downloadPackage(ctx context.Context, dir string) error {
 }
 
 func aptGet(ctx context.Context, dir string, args ...string) error {
-	return run(ctx, dir, "apt-get", append([]string{
+	return run(ctx, dir, nil, "apt-get", append([]string{
 		"-q", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=15", "-o", "Acquire::https::Timeout=15",
 		// As root, apt-get would download as a user who may not write to the folder, and warn.
 		"-o", "APT::Sandbox::User=root",
 	}, args...)...)
 }
 
-// run runs a tool in dir. The error has one line of the tool's output.
-func run(ctx context.Context, dir, tool string, args ...string) error {
+// run runs a tool in dir, with env besides the environment. The error has one line of the tool's output.
+func run(ctx context.Context, dir string, env []string, tool string, args ...string) error {
 	cmd := exec.CommandContext(ctx, tool, args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.Env = append(append(os.Environ(), "LC_ALL=C"), env...)
 	cmd.WaitDelay = 5 * time.Second // in case children that were not killed hold the pipe
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

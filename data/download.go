@@ -2,6 +2,7 @@ package data
 
 import (
 	"context"
+	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,37 +12,58 @@ import (
 	"os"
 	"time"
 
+	"crnn/internal/osfile"
+
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// download gets file from mirror into the directory.
-func (f *fetcher) download(ctx context.Context, mirror string, file dataFile) error {
-	url := mirror + file.name + ".gz"
-	part := f.partial(file)
-	if file.check(part.path) == nil { // complete, but a crash came before the renaming
-		return f.install(part.path, file)
+// download gets files one by one from mirror. It returns those that it could not get.
+func (f *fetcher) download(ctx context.Context, mirror string, files []dataFile) ([]dataFile, error) {
+	for ; len(files) > 0; files = files[1:] {
+		file := files[0]
+		part := f.partial(file)
+		check := func() error { return file.check(part.path) }
+		if check() != nil { // else complete, but a crash came before the renaming
+			q := request{url: mirror + file.served(), shown: file.served(), name: file.name, most: file.most(), part: part}
+			if err := f.obtain(ctx, q, check); err != nil {
+				return files, err
+			}
+		}
+		if err := f.install(part.path, file); err != nil {
+			return files, err
+		}
 	}
-	resumed, err := f.receive(ctx, url, file, part)
+	return nil, nil
+}
+
+// obtain transfers what q asks for, and has it checked.
+func (f *fetcher) obtain(ctx context.Context, q request, check func() error) error {
+	resumed, err := f.receive(ctx, q)
 	if err != nil {
 		return err
 	}
-	err = file.check(part.path)
-	if err != nil && resumed { // the pieces may be of two versions
-		part.remove()
-		if _, err = f.receive(ctx, url, file, part); err != nil {
+	err = check()
+	if err != nil && resumed && !isLocal(err) { // the pieces may be of two versions
+		q.part.remove()
+		if _, err = f.receive(ctx, q); err != nil {
 			return err
 		}
-		err = file.check(part.path)
+		err = check()
 	}
-	if err != nil {
-		part.remove()
-		return fmt.Errorf("%s is not the data set's: %w", file.name+".gz", err)
+	if err != nil && !isLocal(err) {
+		q.part.remove()
+		return fmt.Errorf("%s is not the data set's: %w", q.shown, err)
 	}
-	return f.install(part.path, file)
+	return err
 }
 
 // check returns nil if the file at path, decompressed, is the original of f.
 func (f dataFile) check(path string) error {
+	if f.packed != "" {
+		if err := checkSum(path, f.packed); err != nil {
+			return err
+		}
+	}
 	r, err := decompressed(path)
 	if err != nil {
 		return err
@@ -52,11 +74,62 @@ func (f dataFile) check(path string) error {
 	if err != nil {
 		return gzipError(err, n)
 	}
-	if sum := hex.EncodeToString(h.Sum(nil)); sum != f.sum {
+	sum := hex.EncodeToString(h.Sum(nil))
+	switch {
+	case f.sum != "" && sum != f.sum:
 		return fmt.Errorf("its SHA-256 is %s, expected %s", sum, f.sum)
+	case n == 0:
+		return errors.New("it is empty")
+	case n > f.size:
+		return fmt.Errorf("it is longer than %d bytes", f.size)
+	case n < f.size:
+		return fmt.Errorf("it has %d bytes, expected %d", n, f.size)
 	}
 	return nil
 }
+
+// checkSum returns nil if the bytes at path have the checksum want, a SHA-256 or an MD5.
+func checkSum(path, want string) error {
+	f, _, err := osfile.Open(path, "a file")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	name, h := "SHA-256", sha256.New()
+	if len(want) == 2*md5.Size {
+		name, h = "MD5", md5.New()
+	}
+	if _, err := io.Copy(h, f); err != nil {
+		return err
+	}
+	if sum := hex.EncodeToString(h.Sum(nil)); sum != want {
+		return fmt.Errorf("its %s is %s, expected %s", name, sum, want)
+	}
+	return nil
+}
+
+// served is the name of f on mirrors and in archives.
+func (f dataFile) served() string {
+	if f.kind == nil {
+		return f.name
+	}
+	return f.name + ".gz"
+}
+
+// most returns the most bytes that f has there.
+func (f dataFile) most() int64 { return f.size + 1<<16 } // compression lengthens no file by more than that
+
+// request says what to transfer.
+type request struct {
+	url           string
+	shown, name   string // of the file: for progress, and in errors
+	start, length int64  // the part of the file at url; length 0: all of it
+	most          int64  // more bytes are an error
+	part          partial
+}
+
+// errNoRanges is the error of a server that sends only whole files.
+var errNoRanges = errors.New("sends only the whole file")
 
 const (
 	maxTries = 4       // consecutive connections that broke without progress
@@ -66,11 +139,11 @@ const (
 // brokenError is the error of a transfer that can be resumed.
 type brokenError struct{ error }
 
-// receive transfers url into part, resuming when the connection breaks. It reports
-// whether part was put together from several transfers.
-func (f *fetcher) receive(ctx context.Context, url string, file dataFile, part partial) (resumed bool, err error) {
+// receive transfers what q asks for, resuming when the connection breaks. It reports whether q.part was
+// put together from several transfers.
+func (f *fetcher) receive(ctx context.Context, q request) (resumed bool, err error) {
 	for try := 1; ; try++ {
-		from, got, err := f.transfer(ctx, url, file, part)
+		from, got, err := f.transfer(ctx, q)
 		resumed = resumed || from > 0
 		var broken brokenError
 		if !errors.As(err, &broken) || ctx.Err() != nil {
@@ -90,18 +163,26 @@ func (f *fetcher) receive(ctx context.Context, url string, file dataFile, part p
 	}
 }
 
-// transfer makes one request for url, or for the bytes that part lacks, and writes the answer to
-// part. It returns the byte at which it began and the number of bytes that it got.
-func (f *fetcher) transfer(ctx context.Context, url string, file dataFile, part partial) (from, got int64, err error) {
+// transfer makes one request for what q asks for, or for the bytes that q.part lacks, and writes the answer
+// to q.part. It returns the byte at which it began and the number of bytes that it got.
+func (f *fetcher) transfer(ctx context.Context, q request) (from, got int64, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := newRequest(ctx, q.url)
 	if err != nil {
 		return 0, 0, err
 	}
-	from, validator := part.resumable(url)
-	if from > 0 {
+	part := q.part
+	from, validator := part.resumable(q.url)
+	switch {
+	case q.length > 0 && from >= q.length: // a crash came before it was used
+		return from, 0, nil
+	case q.length > 0:
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", q.start+from, q.start+q.length-1))
+	case from > 0:
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
+	}
+	if from > 0 {
 		req.Header.Set("If-Range", validator)
 	}
 	resp, err := f.retrying.Do(req)
@@ -111,18 +192,27 @@ func (f *fetcher) transfer(ctx context.Context, url string, file dataFile, part 
 	defer resp.Body.Close()
 
 	var out *os.File
-	switch resp.StatusCode {
-	case http.StatusOK:
+	switch {
+	case resp.StatusCode == http.StatusOK && q.length > 0 && from > 0: // it has another version now
+		part.remove()
+		return 0, 0, brokenError{errNoRanges}
+	case resp.StatusCode == http.StatusOK && q.length > 0:
+		return 0, 0, errNoRanges
+	case resp.StatusCode == http.StatusOK:
 		from = 0
-		out, err = part.create(url, validatorOf(resp.Header))
-	case http.StatusPartialContent:
+		out, err = part.create(q.url, validatorOf(resp.Header))
+	case resp.StatusCode == http.StatusPartialContent:
 		var start int64
-		if _, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-", &start); err != nil || start != from {
+		if _, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-", &start); err != nil || start != q.start+from {
 			part.remove()
 			return 0, 0, brokenError{errors.New("sends another part of the file than was asked for")}
 		}
-		out, err = part.reopen()
-	case http.StatusRequestedRangeNotSatisfiable:
+		if from == 0 {
+			out, err = part.create(q.url, validatorOf(resp.Header))
+		} else {
+			out, err = part.reopen()
+		}
+	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable:
 		part.remove()
 		return 0, 0, brokenError{errors.New(resp.Status)}
 	default:
@@ -137,15 +227,14 @@ func (f *fetcher) transfer(ctx context.Context, url string, file dataFile, part 
 	if resp.ContentLength >= 0 {
 		total = from + resp.ContentLength
 	}
-	limit := file.size + 1<<16 // compression lengthens no file by more than that
-	if total > limit {
-		return from, 0, fmt.Errorf("sends %d bytes, which is more than %s can have", total, file.name)
+	if total > q.most {
+		return from, 0, fmt.Errorf("sends %d bytes, which is more than %s can have", total, q.name)
 	}
 	idle := time.AfterFunc(f.idle, func() {
 		cancel(fmt.Errorf("sends nothing for %v", f.idle))
 	})
 	defer idle.Stop()
-	f.Progress(file.name+".gz", from, total)
+	f.Progress(q.shown, from, total)
 	for buf := make([]byte, 1<<16); ; {
 		n, readErr := resp.Body.Read(buf)
 		idle.Reset(f.idle)
@@ -154,10 +243,12 @@ func (f *fetcher) transfer(ctx context.Context, url string, file dataFile, part 
 		}
 		got += int64(n)
 		switch {
-		case from+got > limit:
-			return from, got, fmt.Errorf("sends more bytes than %s can have", file.name)
+		case from+got > q.most:
+			return from, got, fmt.Errorf("sends more bytes than %s can have", q.name)
+		case readErr == io.EOF && from+got < q.length:
+			return from, got, brokenError{fmt.Errorf("ends after %d of %d bytes", from+got, q.length)}
 		case readErr == io.EOF:
-			f.Progress(file.name+".gz", from+got, from+got)
+			f.Progress(q.shown, from+got, from+got)
 			return from, got, nil
 		case readErr != nil:
 			if why := context.Cause(ctx); why != nil {
@@ -166,7 +257,16 @@ func (f *fetcher) transfer(ctx context.Context, url string, file dataFile, part 
 			return from, got, brokenError{fmt.Errorf("broken off after %d bytes: %w", from+got, reason(readErr))}
 		}
 		if n > 0 {
-			f.Progress(file.name+".gz", from+got, total)
+			f.Progress(q.shown, from+got, total)
 		}
 	}
+}
+
+// newRequest returns a request for url. It names the program, since servers refuse the names of libraries.
+func newRequest(ctx context.Context, url string) (*retryablehttp.Request, error) {
+	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err == nil {
+		req.Header.Set("User-Agent", "crnn")
+	}
+	return req, err
 }

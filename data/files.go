@@ -11,23 +11,17 @@ import (
 	"crnn/internal/osfile"
 )
 
-// dataFile is one of the four files of a data set.
+// dataFile is one of the files of a data set.
 type dataFile struct {
-	name string // in a directory as name.gz or name
-	kind *kind
-	sum  string // SHA-256 of the original's decompressed bytes, in hexadecimal
-	size int64  // of the original, decompressed, in bytes
+	name   string // in a directory as name.gz or name
+	kind   *kind  // nil: a binary file of CIFAR-10, which is not compressed
+	sum    string // SHA-256 of the original's decompressed bytes, in hexadecimal; "": not published
+	size   int64  // of the original, decompressed, in bytes
+	packed string // SHA-256 or MD5 of the original name.gz; "": not needed
 }
 
-// catalog is a data set's files: images and labels for training, images and labels for test.
+// catalog is the files of MNIST or a relative: images and labels for training, images and labels for test.
 type catalog [4]dataFile
-
-var fashionMNIST = catalog{
-	{"train-images-idx3-ubyte", imageKind, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888", 47040016},
-	{"train-labels-idx1-ubyte", labelKind, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9", 60008},
-	{"t10k-images-idx3-ubyte", imageKind, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b", 7840016},
-	{"t10k-labels-idx1-ubyte", labelKind, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34", 10008},
-}
 
 // find returns the path of f in dir. The error is ErrNotFound if dir does not have it.
 func (f dataFile) find(dir string) (string, error) {
@@ -47,7 +41,8 @@ func (f dataFile) find(dir string) (string, error) {
 func checkDir(dir string) error {
 	switch info, err := os.Stat(dir); {
 	case errors.Is(err, fs.ErrNotExist):
-		return notFoundError(fmt.Sprintf("there is no directory %s, expected the one that holds the data set; crnn data fetch gets Fashion-MNIST", dir))
+		return notFoundError(fmt.Sprintf("there is no directory %s, expected the one that holds the data set; "+
+			"crnn data fetch gets Fashion-MNIST", dir))
 	case err != nil:
 		return fmt.Errorf("%s: %w", dir, osfile.Cause(err))
 	case !info.IsDir():

@@ -3,6 +3,7 @@ package data
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -11,12 +12,18 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"unicode"
+	"unicode/utf8"
 
 	"crnn/data/imageset"
 	"crnn/data/picture"
 	"crnn/internal/osfile"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // A folder of pictures has a subfolder for each class, as torchvision, Keras, fastai and Ultralytics
@@ -26,7 +33,8 @@ type folder struct {
 	root    string
 	classes []string // names
 	parts   [3][]pictureFile
-	skipped []string // files that are no pictures, by name, in the order of the walk
+	skipped []string // paths below root of files that are no pictures, in the order of the walk
+	broken  []error  // links that lead nowhere
 	notes   []string
 }
 
@@ -55,38 +63,42 @@ var partNames = map[string]int{
 // findFolder looks for pictures below path. It reads names, not pictures.
 func findFolder(path string) (*folder, error) {
 	t := &folder{root: path}
-	var subfolders []string
-	for range 4 { // archives put a folder, sometimes two, around the data
-		var err error
-		var pictures bool
-		if subfolders, pictures, err = list(t.root); err != nil {
-			return nil, err
-		}
-		if len(subfolders) != 1 || pictures {
+	top, err := t.list(".")
+	if err != nil {
+		return nil, err
+	}
+	for range 3 { // archives put a folder, sometimes two, around the data
+		if len(top.folders) != 1 || top.pictures {
 			break
 		}
-		if below, some, err := list(filepath.Join(t.root, subfolders[0])); err != nil || some || len(below) == 0 {
+		below, err := t.list(top.folders[0])
+		if err != nil || below.pictures || len(below.folders) == 0 {
 			break // a single class
 		}
-		t.root = filepath.Join(t.root, subfolders[0])
+		t.root, top = filepath.Join(t.root, top.folders[0]), below
 	}
-	if len(subfolders) == 0 {
+	switch {
+	case len(top.folders) == 0 && top.pictures:
+		return nil, withoutClasses(t.root)
+	case len(top.folders) == 0:
 		return nil, notFoundError(fmt.Sprintf("%s holds no data set: expected four IDX files (train-images-idx3-ubyte …), "+
 			"a subfolder of pictures for each class, CIFAR's .bin files, or NAME_train.csv and NAME_test.csv; "+
 			"crnn data fetch gets Fashion-MNIST", path))
 	}
-	parts := map[int]string{}
-	for _, name := range subfolders {
-		if part, ok := partNames[strings.ToLower(name)]; ok {
-			parts[part] = name
-		}
-	}
-	if parts[partTrain] == "" {
-		parts = map[int]string{partTrain: "."}
+	dirs, err := t.findParts(top.folders)
+	if err != nil {
+		return nil, err
 	}
 	byClass := map[string][]pictureFile{} // class is the part here
-	for part, name := range parts {
-		if err := t.walk(byClass, part, name); err != nil {
+	for part, dir := range dirs {
+		if dir == "" {
+			continue
+		}
+		var others []string // that are not classes
+		if dir == "." {
+			others = dirs[:]
+		}
+		if err := t.walk(byClass, part, dir, others); err != nil {
 			return nil, err
 		}
 	}
@@ -110,46 +122,162 @@ func findFolder(path string) (*folder, error) {
 	return t, nil
 }
 
-// list returns the names of the visible subfolders of dir, sorted, and whether pictures lie in it.
-func list(dir string) (subfolders []string, pictures bool, err error) {
-	entries, err := os.ReadDir(dir)
+// findParts returns the folders of the parts among the folders in root: "." is root itself, "" none.
+func (t *folder) findParts(folders []string) (dirs [3]string, err error) {
+	var others []string
+	for _, name := range folders {
+		part, ok := partNames[strings.ToLower(name)]
+		switch {
+		case !ok:
+			others = append(others, name)
+		case dirs[part] != "":
+			return dirs, fmt.Errorf("%s: holds both %s and %s: expected one of them", show(t.root), dirs[part], name)
+		default:
+			dirs[part] = name
+		}
+	}
+	all := [3]string{partTrain: "."}
+	if len(others) == len(folders) {
+		return all, nil
+	}
+	if dirs[partTrain] != "" {
+		train, err := t.list(dirs[partTrain])
+		if err != nil {
+			return dirs, err
+		}
+		if train.pictures && len(train.folders) == 0 && t.holdPictures(others) {
+			return all, nil // a class of trains
+		}
+		if len(others) > 0 {
+			t.notes = append(t.notes, fmt.Sprintf("%s: the folders beside %s are left out: %s",
+				show(t.root), dirs[partTrain], enumerate(others)))
+		}
+		return dirs, nil
+	}
+	if len(others) == 0 && len(folders) > 1 {
+		return dirs, notFoundError(fmt.Sprintf("%s: holds %s, but no pictures to train with: expected a folder train",
+			show(t.root), strings.Join(folders, " and ")))
+	}
+	// Without train, the classes to train with may lie beside test.
+	for _, part := range []int{partVal, partTest} {
+		if dirs[part] == "" {
+			continue
+		}
+		below, err := t.list(dirs[part])
+		if err != nil {
+			return dirs, err
+		}
+		if slices.ContainsFunc(below.folders, func(class string) bool { return slices.Contains(others, class) }) {
+			dirs[partTrain] = "."
+		}
+	}
+	if dirs[partTrain] == "" {
+		return all, nil
+	}
+	return dirs, nil
+}
+
+// holdPictures reports whether pictures lie right in one of the folders in root.
+func (t *folder) holdPictures(folders []string) bool {
+	return slices.ContainsFunc(folders, func(name string) bool {
+		l, err := t.list(name)
+		return err == nil && l.pictures
+	})
+}
+
+// listing is what lies in a folder and is visible.
+type listing struct {
+	folders  []string // names, sorted
+	pictures bool
+	broken   []error // links that lead nowhere
+}
+
+// list lists the folder dir below root.
+func (t *folder) list(dir string) (l listing, err error) {
+	full := filepath.Join(t.root, dir)
+	entries, err := os.ReadDir(full)
 	if err != nil {
-		return nil, false, fmt.Errorf("%s: %w", dir, osfile.Cause(err))
+		return l, fmt.Errorf("%s: %w", show(full), osfile.Cause(err))
 	}
 	for _, e := range entries {
 		if hidden(e.Name()) {
 			continue
 		}
-		if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && info.IsDir() {
-			subfolders = append(subfolders, e.Name())
+		isFolder := e.IsDir()
+		if e.Type()&fs.ModeSymlink != 0 {
+			path := filepath.Join(full, e.Name())
+			info, err := os.Stat(path)
+			if err != nil {
+				l.broken = append(l.broken, fmt.Errorf("%s: %w", show(path), osfile.Cause(err)))
+				continue
+			}
+			isFolder = info.IsDir()
+		}
+		if isFolder {
+			l.folders = append(l.folders, e.Name())
 		} else if picture.IsName(e.Name()) {
-			pictures = true
+			l.pictures = true
 		}
 	}
-	return subfolders, pictures, nil
+	return l, nil
+}
+
+// hiddenNames are those of files and folders that systems put beside the user's.
+var hiddenNames = map[string]bool{
+	"__MACOSX": true, "Icon\r": true, "Thumbs.db": true, "desktop.ini": true, "$RECYCLE.BIN": true,
+	"System Volume Information": true, "@eaDir": true, "lost+found": true,
 }
 
 // hidden reports whether systems put files of that name beside the user's.
-func hidden(name string) bool { return strings.HasPrefix(name, ".") || name == "__MACOSX" }
+func hidden(name string) bool { return strings.HasPrefix(name, ".") || hiddenNames[name] }
 
-// walk adds the pictures of a part, whose classes are the subfolders of dir below root.
-func (t *folder) walk(byClass map[string][]pictureFile, part int, dir string) error {
-	classes, pictures, err := list(filepath.Join(t.root, dir))
+// show returns a path for an error of one line.
+func show(path string) string {
+	if utf8.ValidString(path) && !strings.ContainsFunc(path, unicode.IsControl) {
+		return path
+	}
+	return strconv.Quote(path)
+}
+
+func withoutClasses(dir string) error {
+	return fmt.Errorf("%s: pictures without classes: expected a subfolder of pictures for each class", show(dir))
+}
+
+// walk adds the pictures of a part, whose classes are the folders in dir below root, less others.
+func (t *folder) walk(byClass map[string][]pictureFile, part int, dir string, others []string) error {
+	full := filepath.Join(t.root, dir)
+	l, err := t.list(dir)
 	if err != nil {
 		return err
 	}
-	if pictures && len(classes) == 0 {
-		return fmt.Errorf("%s: pictures without classes: expected a subfolder of pictures for each class",
-			filepath.Join(t.root, dir))
+	t.broken = append(t.broken, l.broken...)
+	switch {
+	case l.pictures && len(l.folders) == 0 && part == partTrain:
+		return withoutClasses(full)
+	case l.pictures && len(l.folders) == 0:
+		t.notes = append(t.notes, fmt.Sprintf("%s: pictures without folders for their classes, left out", show(full)))
+	case l.pictures:
+		t.notes = append(t.notes, fmt.Sprintf("%s: the pictures beside the folders of the classes are left out", show(full)))
 	}
-	if pictures {
-		t.notes = append(t.notes, fmt.Sprintf("%s: the pictures beside the folders of the classes are left out",
-			filepath.Join(t.root, dir)))
+	var above []fs.FileInfo
+	for _, path := range []string{t.root, full} {
+		info, err := os.Stat(path)
+		if err != nil {
+			return fmt.Errorf("%s: %w", show(path), osfile.Cause(err))
+		}
+		above = append(above, info)
 	}
-	for _, class := range classes {
+	for _, name := range l.folders {
+		if slices.Contains(others, name) {
+			continue
+		}
+		if err := checkName(name); err != nil {
+			return fmt.Errorf("%s: the folder of a class: %w: rename it", show(full), err)
+		}
+		// Systems write an accented letter as one character or as two; the class is the same.
+		class := norm.NFC.String(name)
 		byClass[class] = slices.Clip(byClass[class]) // a class without a picture exists too
-		var above []fs.FileInfo
-		err := t.walkClass(filepath.Join(dir, class), above, func(f pictureFile) {
+		err := t.walkClass(filepath.Join(dir, name), above, func(f pictureFile) {
 			f.class = part
 			byClass[class] = append(byClass[class], f)
 		})
@@ -166,38 +294,51 @@ func (t *folder) walkClass(dir string, above []fs.FileInfo, add func(pictureFile
 	full := filepath.Join(t.root, dir)
 	info, err := os.Stat(full)
 	if err != nil {
-		return fmt.Errorf("%s: %w", full, osfile.Cause(err))
+		return fmt.Errorf("%s: %w", show(full), osfile.Cause(err))
 	}
 	for _, a := range above {
 		if os.SameFile(a, info) {
-			t.notes = append(t.notes, fmt.Sprintf("%s: a link to a folder above it; left out", full))
+			t.notes = append(t.notes, fmt.Sprintf("%s: a link to a folder above it, left out", show(full)))
 			return nil
 		}
 	}
 	above = append(slices.Clip(above), info)
 	entries, err := os.ReadDir(full)
 	if err != nil {
-		return fmt.Errorf("%s: %w", full, osfile.Cause(err))
+		return fmt.Errorf("%s: %w", show(full), osfile.Cause(err))
 	}
 	for _, e := range entries {
 		name := filepath.Join(dir, e.Name())
-		if hidden(e.Name()) {
+		isPicture := picture.IsName(e.Name())
+		link := e.Type()&fs.ModeSymlink != 0
+		switch {
+		case hidden(e.Name()):
+			continue
+		case e.IsDir():
+			if err := t.walkClass(name, above, add); err != nil {
+				return err
+			}
+			continue
+		case !isPicture && !link:
+			t.skipped = append(t.skipped, name)
 			continue
 		}
 		info, err := e.Info()
-		if e.Type()&fs.ModeSymlink != 0 {
+		if link {
 			info, err = os.Stat(filepath.Join(t.root, name))
 		}
 		switch {
-		case err != nil && e.Type()&fs.ModeSymlink != 0:
-			t.notes = append(t.notes, fmt.Sprintf("%s: %v; left out", filepath.Join(t.root, name), osfile.Cause(err)))
 		case err != nil:
-			return fmt.Errorf("%s: %w", filepath.Join(t.root, name), osfile.Cause(err))
+			err = fmt.Errorf("%s: %w", show(filepath.Join(t.root, name)), osfile.Cause(err))
+			if !link {
+				return err
+			}
+			t.broken = append(t.broken, err)
 		case info.IsDir():
 			if err := t.walkClass(name, above, add); err != nil {
 				return err
 			}
-		case picture.IsName(e.Name()):
+		case isPicture:
 			add(pictureFile{path: name, size: info.Size(), time: info.ModTime().UnixNano()})
 		default:
 			t.skipped = append(t.skipped, name)
@@ -211,30 +352,117 @@ func (t *folder) checkClasses() error {
 	switch n := len(t.classes); {
 	case n > imageset.MaxClasses:
 		return fmt.Errorf("%s: %d folders of classes (%s, %s …), at most %d are possible",
-			t.root, n, t.classes[0], t.classes[1], imageset.MaxClasses)
+			show(t.root), n, t.classes[0], t.classes[1], imageset.MaxClasses)
+	case n == 0:
+		return notFoundError(fmt.Sprintf("%s: holds only empty folders, expected pictures in a subfolder for each class",
+			show(t.root)))
 	case n < imageset.MinClasses:
-		return fmt.Errorf("%s: a single class (%s), expected a subfolder for each of at least two", t.root, t.classes[0])
+		return fmt.Errorf("%s: a single class (%s), expected a subfolder for each of at least two",
+			show(t.root), t.classes[0])
 	}
 	return nil
 }
 
-// noteSkipped notes the files that are no pictures.
+// noteSkipped notes the files that are no pictures, and the links that lead nowhere.
 func (t *folder) noteSkipped() {
-	if len(t.skipped) == 0 {
-		return
+	if n := len(t.broken); n > 0 {
+		t.notes = append(t.notes, fmt.Sprintf("%s: links that lead nowhere are left out: %d, such as %v",
+			show(t.root), n, t.broken[0]))
 	}
+	others, first := 0, ""
 	byKind := map[string]int{}
 	for _, name := range t.skipped {
 		if kind := picture.UnreadName(name); kind != "" {
 			byKind[kind]++
+			continue
+		}
+		if others++; others == 1 {
+			first = name
 		}
 	}
 	for _, kind := range slices.Sorted(maps.Keys(byKind)) {
 		t.notes = append(t.notes, fmt.Sprintf("%s: %s files (%d) are not read and left out: convert them to PNG or JPEG",
-			t.root, kind, byKind[kind]))
+			show(t.root), kind, byKind[kind]))
 	}
-	t.notes = append(t.notes, fmt.Sprintf("%s: files that are no pictures are left out: %d, such as %s",
-		t.root, len(t.skipped), t.skipped[0]))
+	if others > 0 {
+		t.notes = append(t.notes, fmt.Sprintf("%s: files that are no pictures are left out: %d, such as %s",
+			show(t.root), others, show(first)))
+	}
+}
+
+// without returns the classes that have none of the files.
+func (t *folder) without(files []pictureFile) (classes []string) {
+	seen := make([]bool, len(t.classes))
+	for _, f := range files {
+		seen[f.class] = true
+	}
+	for class, name := range t.classes {
+		if !seen[class] {
+			classes = append(classes, name)
+		}
+	}
+	return classes
+}
+
+// checkPictures returns an error if a class has no picture to train with. Who tests a network trains with
+// no picture: then classes without any picture are left out.
+func (t *folder) checkPictures(train bool) error {
+	all := slices.Concat(t.parts[:]...)
+	if len(all) == 0 {
+		return notFoundError(fmt.Sprintf("%s: the folders of the classes hold no picture%s", show(t.root), t.unread("")))
+	}
+	if missing := t.without(t.parts[partTrain]); train && len(missing) > 0 {
+		remedy := "add some, or remove the folder"
+		if len(missing) > 1 {
+			remedy = "add some, or remove the folders"
+		}
+		return fmt.Errorf("%s: no picture to train with of %s%s: %s",
+			show(t.root), ofClasses(missing), t.unread(missing[0]), remedy)
+	}
+	if empty := t.without(all); len(empty) > 0 {
+		t.notes = append(t.notes, fmt.Sprintf("%s: %s left out, without a picture", show(t.root), ofClasses(empty)))
+		names := t.classes
+		t.classes = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(empty, name) })
+		for _, files := range t.parts {
+			for i := range files {
+				files[i].class = slices.Index(t.classes, names[files[i].class])
+			}
+		}
+	}
+	return nil
+}
+
+// noteMissing notes the classes that a part of the data does not have.
+func (d *Dataset) noteMissing(part string, labels []uint8) {
+	var missing []string
+	for class, name := range d.Train.Classes {
+		if !slices.Contains(labels, uint8(class)) {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		d.Notes = append(d.Notes, fmt.Sprintf("%s: no picture for the %s of %s", show(d.Dir), part, ofClasses(missing)))
+	}
+}
+
+// ofClasses names some classes.
+func ofClasses(names []string) string {
+	if len(names) == 1 {
+		return "class " + enumerate(names)
+	}
+	return fmt.Sprintf("%d classes (%s)", len(names), enumerate(names))
+}
+
+// unread says of which kind the files of a class are that are not read, or those of all classes.
+func (t *folder) unread(class string) string {
+	for _, name := range t.skipped {
+		kind := picture.UnreadName(name)
+		folders := strings.Split(norm.NFC.String(filepath.ToSlash(name)), "/")
+		if kind != "" && (class == "" || slices.Contains(folders, class)) {
+			return fmt.Sprintf(" (%s files are not read: convert them to PNG or JPEG)", kind)
+		}
+	}
+	return ""
 }
 
 // UnreadableError lists the pictures of a folder that cannot be read.
@@ -249,15 +477,15 @@ func (e *UnreadableError) Error() string {
 		return fmt.Sprintf("%v; remove or mend it", e.Each[0])
 	}
 	return fmt.Sprintf("%s: %d of %d pictures cannot be read: remove or mend them (the first: %v)",
-		e.Root, len(e.Each), e.Total, e.Each[0])
+		show(e.Root), len(e.Each), e.Total, e.Each[0])
 }
 
 // read reads all pictures, or takes them from the cache.
 func (t *folder) read(ctx context.Context, o Options) (*Dataset, error) {
-	files := slices.Concat(t.parts[:]...)
-	if len(files) == 0 {
-		return nil, notFoundError(fmt.Sprintf("%s: the folders of the classes hold no picture", t.root))
+	if err := t.checkPictures(o.Like == nil); err != nil {
+		return nil, err
 	}
+	files := slices.Concat(t.parts[:]...)
 	cached := newCache(t, files, o)
 	all, ok := cached.load()
 	if !ok {
@@ -266,75 +494,121 @@ func (t *folder) read(ctx context.Context, o Options) (*Dataset, error) {
 			return nil, err
 		}
 		if err := cached.save(all); err != nil {
-			t.notes = append(t.notes, fmt.Sprintf("the pictures could not be kept for the next run: %v", err))
+			t.notes = append(t.notes, fmt.Sprintf("%s: the pictures could not be kept for the next run: %v",
+				filepath.Dir(cached.path), osfile.Cause(err)))
 		}
 	}
-	if o.Like == nil {
-		all.Pixels.Invert = all.onBlack()
+	d, err := t.divide(all, o)
+	if err == nil && o.Like == nil {
+		d.Train.Pixels.Invert = d.Train.onBlack()
+		d.Test.Pixels = d.Train.Pixels
 	}
-	return t.divide(all, o)
+	return d, err
 }
 
-// divide makes the parts of a data set of all pictures, which lie part by part.
+// divide makes the parts of a data set of all pictures, which lie part by part. It takes over all's memory.
 func (t *folder) divide(all *Set, o Options) (*Dataset, error) {
 	d := &Dataset{Dir: t.root, Form: FormFolder, Notes: t.notes, Stratified: true}
-	train, val, test := Count(len(t.parts[partTrain])), Count(len(t.parts[partVal])), Count(len(t.parts[partTest]))
-	for i := range val {
-		val[i] += int32(len(train))
-	}
-	for i := range test {
-		test[i] += int32(len(train) + len(val))
-	}
-	if len(test) == 0 {
-		train, test = SplitByClass(all.Labels, train, len(t.classes), o.TestFraction, o.Seed, true)
+	all.Classes = t.classes
+	nTrain, nVal, nTest := len(t.parts[partTrain]), len(t.parts[partVal]), len(t.parts[partTest])
+	if nTest > 0 {
+		d.Train, d.Test = all.part(0, nTrain+nVal), all.part(nTrain+nVal, all.Count)
+	} else {
+		train, test := SplitByClass(all.Labels, Count(nTrain), len(t.classes), o.TestFraction, o.Seed, true)
 		if len(test) == 0 {
-			return nil, fmt.Errorf("%s: no pictures to test with: expected a folder test/, or a larger --test-fraction", t.root)
+			return nil, fmt.Errorf("%s: too few pictures to set some apart for the test: "+
+				"expected a folder test, or a larger --test-fraction", show(t.root))
 		}
-		d.Notes = append(d.Notes, fmt.Sprintf("%s: no folder test/; %d of %d pictures are set apart for the test",
-			t.root, len(test), len(test)+len(train)))
-	}
-	if len(train) == 0 {
-		return nil, fmt.Errorf("%s: no pictures to train with", t.root)
-	}
-	d.Train, d.Test = all.pick(slices.Concat(train, val)), all.pick(test)
-	if len(val) > 0 {
-		d.Val = make([]int32, len(val))
-		for i := range d.Val {
-			d.Val[i] = int32(len(train) + i)
+		d.Notes = append(d.Notes, fmt.Sprintf("%s: no folder test with pictures: %d of %d pictures are set apart "+
+			"for the test", show(t.root), len(test), nTrain))
+		d.Test = all.pick(test)
+		nTrain = len(train)
+		for i := range nVal {
+			train = append(train, int32(all.Count-nVal+i))
 		}
+		d.Train = all.keep(train)
+	}
+	d.noteMissing("test", d.Test.Labels)
+	if nVal > 0 {
+		d.Val = Count(d.Train.Count)[nTrain:]
+		d.noteMissing("validation", d.Train.Labels[nTrain:])
 	}
 	return d, nil
 }
 
+// part returns the images from one index up to another, sharing the set's memory.
+func (s *Set) part(from, to int) *Set {
+	n := s.Bytes()
+	return &Set{
+		Description: s.Description, Count: to - from,
+		Images: s.Images[from*n : to*n : to*n], Labels: s.Labels[from:to:to],
+	}
+}
+
 // pick returns the images of the given indices, in that order.
 func (s *Set) pick(indices []int32) *Set {
-	p := &Set{Description: s.Description, Count: len(indices)}
-	p.Images = newArray(len(indices) * s.Bytes())[:0]
-	for _, i := range indices {
-		p.Images = append(p.Images, s.Image(int(i))...)
-		p.Labels = append(p.Labels, s.Labels[i])
+	p := &Set{Description: s.Description, Count: len(indices), Images: newArray(len(indices) * s.Bytes())}
+	for i, from := range indices {
+		copy(p.Image(i), s.Image(int(from)))
+		p.Labels = append(p.Labels, s.Labels[from])
 	}
 	return p
+}
+
+// keep is pick for ascending indices, in s's own memory: a large set need not fit in twice.
+func (s *Set) keep(indices []int32) *Set {
+	for i, from := range indices {
+		copy(s.Image(i), s.Image(int(from)))
+		s.Labels[i] = s.Labels[from]
+	}
+	return s.part(0, len(indices))
 }
 
 // decode reads the pictures of files on all processors.
 func (t *folder) decode(ctx context.Context, files []pictureFile, o Options) (*Set, error) {
 	d, err := t.describe(ctx, files, o)
+	var unreadable *UnreadableError
+	if errors.As(err, &unreadable) {
+		return nil, t.addDamaged(ctx, files, unreadable, o.Progress)
+	}
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{Description: d, Count: len(files), Images: newArray(len(files) * d.Bytes()), Labels: make([]uint8, len(files))}
+	s := &Set{Description: d, Count: len(files), Labels: make([]uint8, len(files))}
+	s.Images = newArray(len(files) * d.Bytes())
+	var black, white atomic.Int64 // pictures with transparent parts
 	err = t.each(ctx, files, o.Progress, func(i int, path string) error {
 		s.Labels[i] = uint8(files[i].class)
 		p, err := picture.Read(path)
 		if err != nil {
 			return err
 		}
-		pixels, _ := p.Image(d, picture.Auto) // without Like, d inverts nothing
+		pixels, notes := p.Image(d, picture.Auto) // without Like, d inverts nothing
 		copy(s.Image(i), pixels)
+		switch notes.Behind {
+		case imageset.Black:
+			black.Add(1)
+		case imageset.White:
+			white.Add(1)
+		}
 		return nil
 	})
+	if n := black.Load() + white.Load(); n > 0 && err == nil {
+		t.notes = append(t.notes, fmt.Sprintf("%s: pictures with transparent parts: %d; these parts became white in %d and "+
+			"black in %d (--background black or white decides)", t.root, n, white.Load(), black.Load()))
+	}
 	return s, err
+}
+
+// addDamaged returns an error about all pictures that cannot be read, if those whose headers cannot be
+// read are known: the user should not have to try again for those that are damaged behind it.
+func (t *folder) addDamaged(ctx context.Context, files []pictureFile, e *UnreadableError,
+	progress func(done, total int)) error {
+	err := t.each(ctx, files, progress, func(_ int, path string) error {
+		_, err := picture.Read(path)
+		return err
+	})
+	return cmp.Or[error](err, e) // nil: the pictures have just been mended
 }
 
 // describe finds the size and the channels of the images, by looking at the headers of all pictures.
@@ -345,7 +619,11 @@ func (t *folder) describe(ctx context.Context, files []pictureFile, o Options) (
 	}
 	if o.Like != nil && o.Height == 0 {
 		d.Height, d.Width, d.Channels, d.Pixels = o.Like.Height, o.Like.Width, o.Like.Channels, o.Like.Pixels
-		return d, nil
+		return d, t.checkMemory(len(files), d, nil)
+	}
+	if o.Gray && d.Height > 0 {
+		d.Channels = 1
+		return d, t.checkMemory(len(files), d, nil)
 	}
 	infos := make([]picture.Info, len(files))
 	err := t.each(ctx, files, nil, func(i int, path string) (err error) {
@@ -359,20 +637,37 @@ func (t *folder) describe(ctx context.Context, files []pictureFile, o Options) (
 		d.Channels = 1
 	}
 	if d.Height > 0 {
-		return d, nil
+		return d, t.checkMemory(len(files), d, infos)
 	}
 	first := infos[0]
 	for _, i := range infos {
 		if i.Width != first.Width || i.Height != first.Height {
-			return d, differentSizes(t.root, infos)
+			return d, differentSizes(show(t.root), infos)
 		}
 	}
 	d.Height, d.Width = first.Height, first.Width
 	if d.Height > imageset.MaxSide || d.Width > imageset.MaxSide {
 		return d, fmt.Errorf("%s: pictures of %dx%d are too large to be images of a network: pass --image-size HxW, "+
-			"such as --image-size %s", t.root, d.Height, d.Width, suggestSize(infos))
+			"such as --image-size %s", show(t.root), d.Height, d.Width, suggestSize(infos))
 	}
-	return d, nil
+	return d, t.checkMemory(len(files), d, infos)
+}
+
+// checkMemory returns an error if the images would not fit into the machine's memory, since the system
+// would then end the program without a word.
+func (t *folder) checkMemory(images int, d imageset.Description, infos []picture.Info) error {
+	const gb = 1e9
+	need, have := int64(images)*int64(d.Bytes()), machineMemory()
+	if have == 0 || need <= have {
+		return nil
+	}
+	such := ""
+	if infos != nil {
+		such = ", such as --image-size " + suggestSize(infos)
+	}
+	return fmt.Errorf("%s: %d images of %s take %.1f GB of memory, but the machine has %.1f GB: "+
+		"pass a smaller --image-size%s",
+		show(t.root), images, d.Size(), float64(need)/gb, float64(have)/gb, such)
 }
 
 // differentSizes says which sizes the pictures have and what to pass.
@@ -395,7 +690,7 @@ func suggestSize(infos []picture.Info) string {
 	slices.Sort(ratios)
 	slices.Sort(areas)
 	ratio, pixels := ratios[len(ratios)/2], min(areas[len(areas)/2], 64*64)
-	side := func(v float64) int { return max(8, int(v/4+0.5)*4) }
+	side := func(v float64) int { return min(max(8, int(v/4+0.5)*4), imageset.MaxSide) }
 	return fmt.Sprintf("%dx%d", side(math.Sqrt(pixels*ratio)), side(math.Sqrt(pixels/ratio)))
 }
 
@@ -403,28 +698,28 @@ func suggestSize(infos []picture.Info) string {
 // *UnreadableError together. Progress may be nil.
 func (t *folder) each(ctx context.Context, files []pictureFile, progress func(done, total int),
 	do func(i int, path string) error) error {
+	step := max(1, len(files)/1000) // of progress: a call per picture would cost time
 	var lock sync.Mutex
-	var next, done int
+	done := 0
 	failed := map[int]error{}
+	var next atomic.Int64
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Add(1)
 		go func() {
 			defer workers.Done()
 			for ctx.Err() == nil {
-				lock.Lock()
-				i := next
-				next++
-				lock.Unlock()
+				i := int(next.Add(1)) - 1
 				if i >= len(files) {
 					return
 				}
-				err := do(i, filepath.Join(t.root, files[i].path))
+				path := filepath.Join(t.root, files[i].path)
+				err := do(i, path)
 				lock.Lock()
 				if err != nil {
-					failed[i] = err
+					failed[i] = pictureError{show(path) + strings.TrimPrefix(err.Error(), path), err}
 				}
-				if done++; progress != nil {
+				if done++; progress != nil && (done%step == 0 || done == len(files)) {
 					progress(done, len(files))
 				}
 				lock.Unlock()
@@ -444,3 +739,12 @@ func (t *folder) each(ctx context.Context, files []pictureFile, progress func(do
 	}
 	return e
 }
+
+// pictureError is an error about a picture in one line, whatever characters its path has.
+type pictureError struct {
+	text string
+	error
+}
+
+func (e pictureError) Error() string { return e.text }
+func (e pictureError) Unwrap() error { return e.error }

@@ -30,7 +30,7 @@ func fashionDir(t testing.TB) string {
 }
 
 // setCache makes the test's own directory the user's cache.
-func setCache(t *testing.T) {
+func setCache(t testing.TB) {
 	t.Helper()
 	t.Cleanup(xdg.Reload) // runs after the variable has its old value again
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())

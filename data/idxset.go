@@ -1,23 +1,18 @@
 package data
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
-	"crnn/data/imageset"
 	"crnn/internal/osfile"
 )
 
@@ -73,38 +68,86 @@ func idxSets(dir string) (map[string]*idxFiles, error) {
 // torchvision makes it, or a directory followed by the start of the files' names, such as
 // emnist/emnist-letters. prefix is that start. Without any such file, found is false.
 func findIDX(path string) (files idxFiles, prefix string, found bool, err error) {
-	dirs := []string{path, filepath.Join(path, "raw")}
-	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		sets, _ := idxSets(filepath.Dir(path))
-		if set := sets[filepath.Base(path)]; set != nil {
-			return *set, filepath.Base(path), true, nil
+	switch info, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		dir, base := filepath.Dir(path), filepath.Base(path)
+		sets, _ := idxSets(dir)
+		if set := sets[base]; set != nil {
+			return *set, base, true, nil
+		}
+		if prefixes := prefixesOf(sets); len(prefixes) > 1 {
+			return files, "", false, notFoundError(fmt.Sprintf("%s: there is no such data set, but %s",
+				path, choices(dir, prefixes)))
 		}
 		return files, "", false, nil
-	} else if err != nil || !info.IsDir() {
+	case err != nil:
+		return files, "", false, nil
+	case !info.IsDir():
+		if idxName.MatchString(filepath.Base(path)) {
+			return files, "", false, fmt.Errorf("%s: one file of a data set, expected the directory that holds all four: %s",
+				path, filepath.Dir(path))
+		}
 		return files, "", false, nil
 	}
-	below, _ := filepath.Glob(filepath.Join(path, "*", "raw"))
-	if len(below) == 1 {
-		dirs = append(dirs, below[0])
-	}
-	for i, dir := range dirs {
+	for _, dir := range idxDirs(path) {
 		sets, err := idxSets(dir)
-		if err != nil && i == 0 {
+		if err != nil && dir == path {
 			return files, "", false, err
 		}
-		switch prefixes := slices.Sorted(maps.Keys(sets)); len(prefixes) {
-		case 0:
-		case 1:
-			return *sets[prefixes[0]], prefixes[0], true, nil
-		default:
-			if set := sets[""]; set != nil && set.missing() < 0 {
-				return *set, "", true, nil
+		// Files of a set that is not complete may be left from something else.
+		complete := map[string]*idxFiles{}
+		for prefix, set := range sets {
+			if set.missing() < 0 {
+				complete[prefix] = set
 			}
-			return files, "", false, fmt.Errorf("%s holds %d data sets (%s): name one of them, as in --data %s",
-				dir, len(prefixes), strings.Join(prefixes, ", "), filepath.Join(dir, prefixes[len(prefixes)-1]))
+		}
+		if len(complete) > 0 {
+			sets = complete
+		}
+		prefixes := prefixesOf(sets)
+		switch set := sets[""]; {
+		case len(prefixes) == 1:
+			return *sets[prefixes[0]], prefixes[0], true, nil
+		case set != nil:
+			return *set, "", true, nil
+		case len(prefixes) > 1:
+			return files, "", false, errors.New(choices(dir, prefixes))
 		}
 	}
 	return files, "", false, nil
+}
+
+// idxDirs returns the folders in which IDX files for path may lie: path, raw in it, and raw in a folder
+// in path if there is a single one.
+func idxDirs(path string) []string {
+	dirs := []string{path, filepath.Join(path, "raw")}
+	entries, _ := os.ReadDir(path) // idxSets reports an error
+	below := ""
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			continue
+		}
+		dir := filepath.Join(path, e.Name(), "raw")
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			continue
+		}
+		if below != "" {
+			return dirs
+		}
+		below = dir
+	}
+	if below != "" {
+		dirs = append(dirs, below)
+	}
+	return dirs
+}
+
+func prefixesOf(sets map[string]*idxFiles) []string { return slices.Sorted(maps.Keys(sets)) }
+
+// choices says which data sets a directory holds, and how to name one.
+func choices(dir string, prefixes []string) string {
+	return fmt.Sprintf("%s holds %d data sets (%s): name one of them, as in --data %s",
+		dir, len(prefixes), strings.Join(prefixes, ", "), filepath.Join(dir, prefixes[len(prefixes)-1]))
 }
 
 // missing returns the first place without a file, or -1.
@@ -147,21 +190,24 @@ func readIDXSet(files idxFiles, prefix string) (*Dataset, error) {
 	}
 	train, test := contents[trainImages].set(), contents[testImages].set()
 	train.Labels, test.Labels = contents[trainLabels].items, contents[testLabels].items
-	if !train.SameShape(test.Description) {
-		return nil, fmt.Errorf("%s: holds images of %s, but those in %s are %s: expected one size",
-			files[testImages], test.Size(), files[trainImages], train.Size())
-	}
 	d := &Dataset{Dir: files.dir(), Form: FormIDX, Train: train, Test: test}
-	if err := d.nameClasses(files, prefix); err != nil {
+	d.imageFiles = [2]string{files[trainImages], files[testImages]}
+	names, err := readClassNames(d.Dir, prefix)
+	if err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(prefix, "emnist") {
-		d.Notes = append(d.Notes, fmt.Sprintf("%s: EMNIST stores its images with rows and columns exchanged; "+
-			"they are turned upright", d.Dir))
-		d.Train.transpose()
-		d.Test.transpose()
+	err = d.nameClasses(names, func(s *Set, image int) string {
+		place := trainLabels
+		if s == test {
+			place = testLabels
+		}
+		return fmt.Sprintf("%s: %v", files[place],
+			&FormatError{int64(8 + image), contents[place].compressed, fmt.Sprintf("image %d", image)})
+	})
+	if err != nil {
+		return nil, err
 	}
-	d.describePixels()
+	d.turnEMNIST(prefix)
 	d.warnings = sync.OnceValue(func() []string { return warnings(files, contents, train.Labels) })
 	return d, nil
 }
@@ -211,162 +257,16 @@ func adviceFor(dir string) string {
 	return ""
 }
 
-// nameClasses gives the sets their class names: those of classes.txt or of EMNIST's mapping, else
-// those of the known data set whose labels these are, else the labels themselves. Where all labels
-// are counted from 1, it counts them from 0.
-func (d *Dataset) nameClasses(files idxFiles, prefix string) error {
-	labels := [2][]uint8{d.Train.Labels, d.Test.Labels}
-	least, most := slices.Min(labels[0]), slices.Max(labels[0])
-	least, most = min(least, slices.Min(labels[1])), max(most, slices.Max(labels[1]))
-
-	names, from, err := classNames(files, prefix)
-	if err != nil {
-		return err
+// turnEMNIST turns the images of a set of that prefix upright if it is one of EMNIST's, which all are
+// stored with rows and columns exchanged.
+func (d *Dataset) turnEMNIST(prefix string) {
+	if !strings.HasPrefix(prefix, "emnist") {
+		return
 	}
-	fromOne := least == 1 && (names == nil || len(names) == int(most))
-	if k := recognise(d.Train.Labels); k != nil && names == nil {
-		names, fromOne = k.Classes, false
-	}
-	if fromOne {
-		d.Notes = append(d.Notes, fmt.Sprintf("%s: labels run from 1 to %d; class 1 is counted as the first", d.Dir, most))
-		for _, set := range []*Set{d.Train, d.Test} {
-			set.Labels = slices.Clone(set.Labels) // the files' bytes may still be hashed
-			for i := range set.Labels {
-				set.Labels[i]--
-			}
-		}
-		most--
-	}
-	if names == nil {
-		names = imageset.Numbered(int(most) + 1)
-		if fromOne {
-			names = imageset.Numbered(int(most) + 2)[1:]
-		}
-	}
-	if int(most) >= len(names) {
-		for i, part := range labels {
-			for j, label := range part {
-				if int(label) >= len(names) {
-					return fmt.Errorf("%s: byte %d: image %d has label %d, but %s names %d classes: expected 0 to %d",
-						files[trainLabels+2*i], 8+j, j, label, from, len(names), len(names)-1)
-				}
-			}
-		}
-	}
-	if len(names) < imageset.MinClasses {
-		return fmt.Errorf("%s: all labels are %d: expected at least two classes", files[trainLabels], least)
-	}
-	d.setClasses(names)
-	return nil
-}
-
-// ClassesFile is the file with the names of the classes, a line each, beside IDX files.
-const ClassesFile = "classes.txt"
-
-// classNames returns the names in a file beside the IDX files, and that file. Without one, names is nil.
-func classNames(files idxFiles, prefix string) (names []string, from string, err error) {
-	dir := files.dir()
-	for _, base := range []string{ClassesFile, prefix + "-" + ClassesFile, prefix + "-mapping.txt"} {
-		path := filepath.Join(dir, base)
-		text, err := readText(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, "", err
-		}
-		if strings.HasSuffix(base, "-mapping.txt") {
-			names, err = parseMapping(text)
-		} else {
-			names, err = parseClasses(text)
-		}
-		if err != nil {
-			return nil, "", fmt.Errorf("%s: %w", path, err)
-		}
-		return names, path, nil
-	}
-	return nil, "", nil
-}
-
-// maxText is many times the size of 256 names, in bytes.
-const maxText = 1 << 20
-
-func readText(path string) ([]byte, error) {
-	if _, err := os.Stat(path); err != nil {
-		return nil, err
-	}
-	f, _, err := osfile.Open(path, "a text file")
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxText+1))
-	if err == nil && len(text) > maxText {
-		err = fmt.Errorf("longer than %d bytes: expected the names of classes, a line each", maxText)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, osfile.Cause(err))
-	}
-	return bytes.TrimPrefix(text, []byte("\uFEFF")), nil // a byte order mark, as Windows writes it
-}
-
-// parseClasses reads a name per line. Empty lines at the end do not count.
-func parseClasses(text []byte) ([]string, error) {
-	var names []string
-	lines := bufio.NewScanner(bytes.NewReader(bytes.TrimRight(text, " \t\r\n")))
-	lines.Buffer(nil, maxText)
-	seen := map[string]int{}
-	for lines.Scan() {
-		name := strings.TrimSpace(lines.Text())
-		line := len(names) + 1
-		if name == "" {
-			return nil, fmt.Errorf("line %d is empty, expected the name of class %d", line, line-1)
-		}
-		if before := seen[name]; before > 0 {
-			return nil, fmt.Errorf("line %d names class %q as line %d does: expected another name", line, name, before)
-		}
-		seen[name] = line
-		names = append(names, name)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, err
-	}
-	if len(names) < imageset.MinClasses || len(names) > imageset.MaxClasses {
-		return nil, fmt.Errorf("%d names of classes, expected from %d to %d",
-			len(names), imageset.MinClasses, imageset.MaxClasses)
-	}
-	return names, nil
-}
-
-// parseMapping reads EMNIST's mapping: lines of a label and the codes of the characters that it stands
-// for, such as "1 65 97" for A and a.
-func parseMapping(text []byte) ([]string, error) {
-	byLabel := map[int]string{}
-	least, most := imageset.MaxClasses, -1
-	for i, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
-		fields := strings.Fields(line)
-		numbers := make([]int, len(fields))
-		for j, f := range fields {
-			n, err := strconv.Atoi(f)
-			if err != nil || n < 0 || j == 0 && n >= imageset.MaxClasses || j > 0 && n > 0x10ffff {
-				return nil, fmt.Errorf("line %d is %.40q, expected a label and the code of a character", i+1, line)
-			}
-			numbers[j] = n
-		}
-		if len(numbers) < 2 {
-			return nil, fmt.Errorf("line %d is %.40q, expected a label and the code of a character", i+1, line)
-		}
-		least, most = min(least, numbers[0]), max(most, numbers[0])
-		byLabel[numbers[0]] = string(rune(numbers[1]))
-	}
-	var names []string
-	for label := least; label <= most; label++ {
-		if byLabel[label] == "" {
-			return nil, fmt.Errorf("label %d is missing, expected all from %d to %d", label, least, most)
-		}
-		names = append(names, byLabel[label])
-	}
-	return names, nil
+	d.Notes = append(d.Notes, fmt.Sprintf("%s: EMNIST stores its images with rows and columns exchanged; "+
+		"they are turned upright", d.Dir))
+	d.Train.transpose()
+	d.Test.transpose()
 }
 
 // transpose exchanges rows and columns of all images.

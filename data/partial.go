@@ -11,8 +11,10 @@ import (
 // their version. So bytes of one version are never appended to bytes of another.
 type partial struct{ path, origin string }
 
-func (f *fetcher) partial(file dataFile) partial {
-	path := filepath.Join(f.dir, "."+file.name+".gz.part")
+func (f *fetcher) partial(file dataFile) partial { return f.partialOf(file.served()) }
+
+func (f *fetcher) partialOf(name string) partial {
+	path := filepath.Join(f.dir, "."+name+".part")
 	return partial{path, path + ".origin"}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 const (
 	fetchInto = "CRNN_TEST_FETCH_INTO"
 	fetchFrom = "CRNN_TEST_FETCH_FROM"
+	fetchSet  = "CRNN_TEST_FETCH_SET" // of testSets; else the test catalog
 )
 
 func TestMain(m *testing.M) {
@@ -27,6 +29,9 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	f := testFetcher(dir, os.Getenv(fetchFrom))
+	if ts, ok := testSets()[os.Getenv(fetchSet)]; ok {
+		f = setFetcher(ts.set, dir, os.Getenv(fetchFrom))
+	}
 	f.Log = func(line string) { fmt.Println(line) }
 	if err := f.run(context.Background()); err != nil {
 		fmt.Println(err)
@@ -128,5 +133,81 @@ func TestKilledFetch(t *testing.T) {
 	// The killed process may have written any number of bytes.
 	if asked := m.asked(); len(asked) != 5 || !strings.HasPrefix(asked[1], bigFile) {
 		t.Errorf("requests %q", asked)
+	}
+}
+
+// One process transfers the archive; others wait for it. A killed one's bytes are reused.
+func TestProcessesFetchAnArchiveOnce(t *testing.T) {
+	for _, name := range []string{"zip", "tar"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(fetchSet, name)
+			ts := testSets()[name]
+			held, released := make(chan struct{}), make(chan struct{})
+			release := sync.OnceFunc(func() { close(released) })
+			var hold sync.Once
+			m := serve(t, ts.served, func(w http.ResponseWriter, r *http.Request, n int) bool {
+				b := ts.served[ts.set.archive.name]
+				first, last := rangeOf(r)
+				if r.Header.Get("Range") == "" {
+					last = len(b) - 1
+				}
+				if last-first < 300000 {
+					return false
+				}
+				hold.Do(func() {
+					w.Header().Set("ETag", `"version-1"`)
+					w.Header().Set("Content-Length", fmt.Sprint(last+1-first))
+					if r.Header.Get("Range") != "" {
+						w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, len(b)))
+						w.WriteHeader(http.StatusPartialContent)
+					}
+					w.Write(b[first : first+200000])
+					w.(http.Flusher).Flush()
+					close(held)
+					<-released
+					b = nil
+				})
+				return b == nil
+			})
+			t.Cleanup(release)
+			dir := t.TempDir()
+			first, _ := startFetch(t, dir, m.URL+"/")
+			<-held
+			second, out := startFetch(t, dir, m.URL+"/")
+			if !out.Scan() || out.Text() != "another process is fetching into "+dir+", waiting for it" {
+				t.Errorf("the second process says %q, want that it waits", out.Text())
+			}
+			// Half of the bytes reach the disk before the kill.
+			for part := int64(0); part < 100000; time.Sleep(time.Millisecond) {
+				for _, file := range names(t, dir) {
+					if info, err := os.Stat(filepath.Join(dir, file)); err == nil && strings.HasSuffix(file, "r.gz.part") ||
+						err == nil && strings.HasSuffix(file, ".member.part") {
+						part = info.Size()
+					}
+				}
+			}
+			ts.wantNone(t, dir)
+			if err := first.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			first.Wait() // tells that it was killed
+			release()
+			for out.Scan() {
+				t.Errorf("the second process says %q", out.Text())
+			}
+			if err := second.Wait(); err != nil {
+				t.Error(err)
+			}
+			ts.wantIn(t, dir)
+			resumed := false
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			for _, r := range m.requests {
+				resumed = resumed || r.Header.Get("If-Range") != ""
+			}
+			if !resumed {
+				t.Error("the second process began again, want it to go on")
+			}
+		})
 	}
 }

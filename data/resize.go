@@ -3,6 +3,9 @@ package data
 import (
 	"fmt"
 	"image"
+	"runtime"
+	"slices"
+	"sync"
 
 	"golang.org/x/image/draw"
 )
@@ -14,23 +17,25 @@ func (d *Dataset) convert(o Options) {
 			s.toGray()
 		}
 		if o.Height > 0 && (o.Height != s.Height || o.Width != s.Width) {
-			if s == d.Train {
-				d.Notes = append(d.Notes, fmt.Sprintf("images of %dx%d are scaled to %dx%d", s.Height, s.Width, o.Height, o.Width))
+			note := fmt.Sprintf("%s: images of %dx%d are scaled to %dx%d", d.Dir, s.Height, s.Width, o.Height, o.Width)
+			if !slices.Contains(d.Notes, note) {
+				d.Notes = append(d.Notes, note)
 			}
 			s.scale(o.Height, o.Width)
 		}
 	}
 }
 
-// toGray makes colours gray by their luminance (Rec. 601), as for pictures.
+// toGray makes colours gray by their luminance (Rec. 601), with the bits that a picture of them gets.
 func (s *Set) toGray() {
 	pixels := s.Height * s.Width
 	to := newArray(s.Count * pixels)
 	for i := range s.Count {
 		rgb, gray := s.Image(i), to[i*pixels:][:pixels]
 		for j := range gray {
-			// The weights of package image/color for 8 bits.
-			gray[j] = uint8((19595*uint32(rgb[j]) + 38470*uint32(rgb[pixels+j]) + 7471*uint32(rgb[2*pixels+j]) + 1<<15) >> 16)
+			// Package image/color takes the mean of colours of 16 bits, 257 times those of 8.
+			mean := 19595*uint32(rgb[j]) + 38470*uint32(rgb[pixels+j]) + 7471*uint32(rgb[2*pixels+j])
+			gray[j] = uint8((0x101*uint64(mean) + 1<<15) >> 24)
 		}
 	}
 	s.Images, s.Channels = to, 1
@@ -40,10 +45,21 @@ func (s *Set) toGray() {
 func (s *Set) scale(height, width int) {
 	to := newArray(s.Count * s.Channels * height * width)
 	from, into := s.Height*s.Width, height*width
-	for i := range s.Count * s.Channels {
-		src := &image.Gray{Pix: s.Images[i*from:][:from], Stride: s.Width, Rect: image.Rect(0, 0, s.Width, s.Height)}
-		dst := &image.Gray{Pix: to[i*into:][:into], Stride: width, Rect: image.Rect(0, 0, width, height)}
-		draw.CatmullRom.Scale(dst, dst.Rect, src, src.Rect, draw.Src, nil)
+	scaler := draw.CatmullRom.NewScaler(width, height, s.Width, s.Height)
+	planes := s.Count * s.Channels
+	var workers sync.WaitGroup
+	n := runtime.GOMAXPROCS(0)
+	for part := range n {
+		workers.Add(1)
+		go func() {
+			defer workers.Done()
+			for i := planes * part / n; i < planes*(part+1)/n; i++ {
+				src := &image.Gray{Pix: s.Images[i*from:][:from], Stride: s.Width, Rect: image.Rect(0, 0, s.Width, s.Height)}
+				dst := &image.Gray{Pix: to[i*into:][:into], Stride: width, Rect: image.Rect(0, 0, width, height)}
+				scaler.Scale(dst, dst.Rect, src, src.Rect, draw.Src, nil)
+			}
+		}()
 	}
+	workers.Wait()
 	s.Images, s.Height, s.Width = to, height, width
 }

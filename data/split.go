@@ -41,7 +41,8 @@ func Split(n int, valFraction float64, seed uint64) (train, val []int32) {
 // SplitByClass divides indices at random into two parts, both ascending. The second one has of each
 // class round(n*fraction) of its n images, but at least one of three and never all. The split depends
 // only on the arguments; forTest says which of the two splits of a data set this is.
-func SplitByClass(labels []uint8, indices []int32, classes int, fraction float64, seed uint64, forTest bool) (first, second []int32) {
+func SplitByClass(labels []uint8, indices []int32, classes int, fraction float64, seed uint64,
+	forTest bool) (first, second []int32) {
 	byClass := make([][]int32, classes)
 	for _, i := range indices {
 		byClass[labels[i]] = append(byClass[labels[i]], i)

@@ -107,3 +107,75 @@ func ExampleOrder() {
 	// 8 2
 	// [2 5 7]
 }
+
+func TestSplitByClass(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		classes := rapid.IntRange(1, 6).Draw(t, "classes")
+		labels := rapid.SliceOfN(rapid.Uint8Max(uint8(classes-1)), 0, 300).Draw(t, "labels")
+		var indices []int32 // some of them, in any order
+		for _, i := range rapid.Permutation(upTo(len(labels))).Draw(t, "order") {
+			if rapid.IntRange(0, 9).Draw(t, "chosen") > 0 {
+				indices = append(indices, i)
+			}
+		}
+		before := slices.Clone(indices)
+		fraction := rapid.Float64Range(0, 1).Draw(t, "fraction")
+		seed, forTest := rapid.Uint64().Draw(t, "seed"), rapid.Bool().Draw(t, "test")
+		first, second := SplitByClass(labels, indices, classes, fraction, seed, forTest)
+		if !slices.Equal(indices, before) {
+			t.Fatal("the argument was changed")
+		}
+		if !slices.IsSorted(first) || !slices.IsSorted(second) {
+			t.Fatal("not in ascending order")
+		}
+		all := slices.Sorted(slices.Values(append(slices.Clone(first), second...)))
+		if sorted := slices.Sorted(slices.Values(indices)); !slices.Equal(all, sorted) {
+			t.Fatalf("both parts hold %v, want %v", all, sorted)
+		}
+		ofClass := func(part []int32, class int) (n int) {
+			for _, i := range part {
+				if int(labels[i]) == class {
+					n++
+				}
+			}
+			return n
+		}
+		for class := range classes {
+			n, got := ofClass(indices, class), ofClass(second, class)
+			want := int(math.Round(float64(n) * fraction))
+			if fraction > 0 && n >= 3 {
+				want = max(want, 1)
+			}
+			want = max(0, min(want, n-1))
+			if got != want {
+				t.Fatalf("%d of %d images of class %d, want %d", got, n, class, want)
+			}
+		}
+		again, _ := SplitByClass(labels, slices.Sorted(slices.Values(indices)), classes, fraction, seed, forTest)
+		if !slices.Equal(first, again) {
+			t.Fatal("the split depends on the order of the indices")
+		}
+	})
+}
+
+// Seeds, classes and the two splits of a data set draw independently.
+func TestSplitsByClassDiffer(t *testing.T) {
+	labels := make([]uint8, 200)
+	for i := range 100 {
+		labels[i] = 1
+	}
+	seen := map[string]bool{}
+	for seed := range uint64(5) {
+		for _, forTest := range []bool{false, true} {
+			_, second := SplitByClass(labels, upTo(200), 2, 0.1, seed, forTest)
+			ofOne, ofZero := second[:10], second[10:]
+			for i := range ofZero {
+				ofZero[i] -= 100
+			}
+			seen[fmt.Sprint(ofOne)], seen[fmt.Sprint(ofZero)] = true, true
+		}
+	}
+	if len(seen) != 20 {
+		t.Errorf("20 draws are %d different ones", len(seen))
+	}
+}

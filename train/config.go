@@ -24,6 +24,7 @@ type Config struct {
 
 	ImageSize    ImageSize `yaml:"image_size"`    // pictures are scaled to it
 	Grayscale    bool      `yaml:"grayscale"`     // colours become gray
+	Background   string    `yaml:"background"`    // behind transparent parts of pictures: contrast, black or white
 	TestFraction float64   `yaml:"test_fraction"` // of a folder's pictures, if it has none for the test
 
 	Epochs        int     `yaml:"epochs"`
@@ -55,7 +56,7 @@ func Default() Config {
 		Device: "auto", Precision: "fp32", Seed: 1,
 		Epochs: 15, BatchSize: 50,
 		LR: 0.0005, LRSchedule: "step", LRStep: 3, LRGamma: 0.5,
-		Dropout: sizes.Dropout, ValFraction: 0.1, TestFraction: 0.1,
+		Dropout: sizes.Dropout, ValFraction: 0.1, TestFraction: 0.1, Background: string(imageset.Contrast),
 		Channels: sizes.Channels, Kernel: sizes.Kernel, HiddenSize: sizes.HiddenSize, NumLayers: sizes.NumLayers,
 	}
 }
@@ -107,6 +108,9 @@ func (c Config) Validate() error {
 		return bad("lr-gamma", c.LRGamma, "must be above 0 and at most 1")
 	case !(c.ValFraction >= 0 && c.ValFraction < 1):
 		return bad("val-fraction", c.ValFraction, "must be at least 0 and below 1")
+	case !slices.Contains([]imageset.Background{imageset.Contrast, imageset.Black, imageset.White},
+		imageset.Background(c.Background)):
+		return bad("background", c.Background, "must be contrast, black or white")
 	case !(c.TestFraction > 0 && c.TestFraction < 1):
 		return bad("test-fraction", c.TestFraction, "must be above 0 and below 1")
 	case c.ImageSize != (ImageSize{}) && (min(c.ImageSize.Height, c.ImageSize.Width) < 4 ||
@@ -190,7 +194,8 @@ func (c Config) Plan(d *data.Dataset) (Plan, error) {
 			p.Val = d.Val
 		}
 	case d.Stratified:
-		p.Train, p.Val = data.SplitByClass(d.Train.Labels, data.Count(images), len(d.Train.Classes), c.ValFraction, c.Seed, false)
+		p.Train, p.Val = data.SplitByClass(d.Train.Labels, data.Count(images), len(d.Train.Classes),
+			c.ValFraction, c.Seed, false)
 	default:
 		p.Train, p.Val = data.Split(images, c.ValFraction, c.Seed)
 	}

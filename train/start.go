@@ -32,7 +32,8 @@ func New(job Job) (*Runner, error) {
 		to  *model.Images
 		set *data.Set
 	}{{&r.trainImages, r.Data.Train}, {&r.testImages, r.Data.Test}} {
-		if *s.to, err = r.Backend.NewImages(s.set.Images, s.set.Labels, s.set.Channels, s.set.Height, s.set.Width); err != nil {
+		d := s.set.Description
+		if *s.to, err = r.Backend.NewImages(s.set.Images, s.set.Labels, d.Channels, d.Height, d.Width); err != nil {
 			return nil, err
 		}
 	}

@@ -74,7 +74,8 @@ func TestBadSettings(t *testing.T) {
 			" only (not a GPU: ", words("eval --weights w --precision tf32"), nil},
 		{"argument of train", 2, `unexpected argument "foo"`, words("train foo"), nil},
 		{"argument of summary", 2, `unexpected argument "foo"`, words("summary foo"), nil},
-		{"unknown word of data", 2, `"fech": expected fetch, verify or where (did you mean fetch?)`, words("data fech"), nil},
+		{"unknown word of data", 2, `"fech": expected fetch, verify, where, info or convert (did you mean fetch?)`,
+			words("data fech"), nil},
 		{"unknown split", 2, `--split "dev"`, words("eval --weights w --split dev"), nil},
 		{"unknown mode", 2, `--mode "infer"`, words("bench --mode infer"), nil},
 		{"batch of single images", 2, "--batch-size 50: --mode predict times a single image",
@@ -330,7 +331,8 @@ func TestBadPictures(t *testing.T) {
 		})
 	}
 	// A folder gives its pictures, by name.
-	r := process{args: []string{"predict", "--device", "cpu", "--weights", weights, "--csv", "out.csv", "."}, dir: dir}.run(t)
+	args := []string{"predict", "--device", "cpu", "--weights", weights, "--csv", "out.csv", "."}
+	r := process{args: args, dir: dir}.run(t)
 	table, err := os.ReadFile(filepath.Join(dir, "out.csv"))
 	if r.code != 1 || !strings.Contains(r.stderr, "crnn: 4 of 5 pictures could not be read") || err != nil ||
 		!regexp.MustCompile(`^file,class,probability\ngood\.png,[^,\n]+,0\.\d+\n$`).Match(table) {

@@ -101,7 +101,8 @@ func TestPredict(t *testing.T) {
 	}
 
 	text := crnn(t, "predict", files[0], files[1], "--weights", weights, "--data", "/does/not/exist") // not read
-	line := `[a-z0-9/._A-Z-]+\.png: (` + strings.Join(data.FashionMNIST().Classes, "|") + `)  \((.+ \d+\.\d%, ){2}.+ \d+\.\d%\)(  note: .+)?\n`
+	line := `[a-z0-9/._A-Z-]+\.png: (` + strings.Join(data.FashionMNIST().Classes, "|") +
+		`)  \((.+ \d+\.\d%, ){2}.+ \d+\.\d%\)(  note: .+)?\n`
 	if !regexp.MustCompile(`^(` + line + `){2}$`).MatchString(text) {
 		t.Errorf("%q", text)
 	}

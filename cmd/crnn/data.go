@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -14,56 +16,93 @@ import (
 	"crnn/train"
 )
 
+// dataWords are the words that follow crnn data, the number of arguments behind them, and the flags that
+// they take.
+var dataWords = []struct {
+	name  string
+	most  int
+	flags []string
+}{
+	{"fetch", 1, []string{"data"}},
+	{"verify", 0, []string{"data"}},
+	{"where", 0, []string{"data"}},
+	{"info", 1, append([]string{"json", "out"}, dataSettings...)},
+	{"convert", 2, []string{"image-size", "grayscale", "test-fraction", "seed"}},
+}
+
 func dataCommand() *cli.Command {
 	config := train.Default()
-	options := settings(&config, "data")
-	actions := map[string]func(*cli.Context, string) error{
-		"fetch": dataFetch, "verify": dataVerify, "where": dataWhere,
+	var asJSON bool
+	var out string
+	options := append(settings(&config, dataSettings...),
+		&option{name: "json", category: "Output", target: &asJSON, noEnv: true, usage: "print what info finds as JSON"},
+		&option{name: "out", category: "Output", target: &out, noEnv: true, value: "FILE.png",
+			usage: "picture that info writes: images of each class"})
+	actions := map[string]func(*cli.Context) error{
+		"fetch":   func(c *cli.Context) error { return dataFetch(c, config.Data) },
+		"verify":  func(c *cli.Context) error { return dataVerify(c, config.Data) },
+		"where":   func(c *cli.Context) error { return dataWhere(c, config.Data) },
+		"info":    func(c *cli.Context) error { return dataInfo(c, config, asJSON, out) },
+		"convert": func(c *cli.Context) error { return dataConvert(c, config) },
 	}
-	return newCommand("data", "[fetch|verify|where]", "find, download or check the data set",
+	return newCommand("data", "[where | fetch [NAME] | verify | info [PATH] | convert PATH DIR]",
+		"find, download, check, describe or convert the data set",
 		"where (the default) prints the directory in which the data set was found.\n"+
-			"fetch puts it into the directory of --data, or else into the user's cache.\n"+
-			"verify checks magic number, shape, length and SHA-256 of every file.",
-		"crnn data fetch\ncrnn data verify --data ~/fashion-mnist", options,
+			"fetch puts it into the directory of --data, or else into the user's cache. NAME is fashion-mnist\n"+
+			"(the default), mnist, kmnist, emnist-letters, emnist-balanced, emnist-byclass or cifar10.\n"+
+			"verify checks magic number, shape, length and SHA-256 of every IDX file.\n"+
+			"info counts the images by class, as crnn train divides them, and warns of what looks wrong.\n"+
+			"convert writes the data set at PATH into the new directory DIR, as four IDX files and classes.txt.",
+		"crnn data fetch\ncrnn data fetch cifar10\ncrnn data verify --data ~/fashion-mnist\n"+
+			"crnn data info ~/photos --image-size 64x64 --out photos.png\n"+
+			"crnn data convert ~/photos ~/photos-idx --image-size 64x64", options,
 		func(c *cli.Context) error {
-			if err := noArguments(c, 1); err != nil {
+			word := c.Args().First()
+			if word == "" {
+				word = "where"
+			}
+			if err := checkDataWord(c, word, options); err != nil {
 				return err
 			}
 			if err := configure(&config, options); err != nil {
 				return err
 			}
-			word := c.Args().First()
-			if word == "" {
-				word = "where"
-			}
-			action := actions[word]
-			if action == nil {
-				return usagef("crnn data %q: expected fetch, verify or where%s",
-					word, didYouMean(word, []string{"fetch", "verify", "where"}))
-			}
-			return action(c, config.Data)
+			return actions[word](c)
 		})
+}
+
+// checkDataWord refuses a word that there is not, too many arguments behind it, and flags that it does
+// not take.
+func checkDataWord(c *cli.Context, word string, options []*option) error {
+	var words []string
+	for _, w := range dataWords {
+		words = append(words, w.name)
+	}
+	at := slices.Index(words, word)
+	if at < 0 {
+		return usagef("crnn data %q: expected fetch, verify, where, info or convert%s", word, didYouMean(word, words))
+	}
+	if err := noArguments(c, 1+dataWords[at].most); err != nil {
+		return err
+	}
+	for _, o := range options {
+		if o.given == nil || slices.Contains(dataWords[at].flags, o.name) {
+			continue
+		}
+		var takers []string
+		for _, w := range dataWords {
+			if slices.Contains(w.flags, o.name) {
+				takers = append(takers, w.name)
+			}
+		}
+		return usagef("--%s: not a flag of crnn data %s, but of crnn data %s", o.name, word, strings.Join(takers, ", "))
+	}
+	return nil
 }
 
 func dataWhere(c *cli.Context, dir string) error {
 	dir, err := locate(c, dir)
 	if err != nil {
-		return err
-	}
-	fmt.Fprintln(c.App.Writer, dir)
-	return nil
-}
-
-// dataFetch fetches into dir only if the flag names it. The environment names the data set for
-// training, which may be the user's own.
-func dataFetch(c *cli.Context, dir string) error {
-	if !c.IsSet("data") {
-		if dir != "" {
-			fmt.Fprintf(c.App.ErrWriter, "the other commands use %s, set by %s\n", dir, data.EnvVar)
-		}
-		dir = data.CacheDir()
-	}
-	if err := fetch(c, dir); err != nil {
 		return err
 	}
 	fmt.Fprintln(c.App.Writer, dir)
@@ -130,10 +169,9 @@ func readDataLike(c *cli.Context, config train.Config, like *imageset.Descriptio
 		return nil, err
 	}
 	progress := &readProgress{w: c.App.ErrWriter, live: report.IsTerminal(c.App.ErrWriter)}
-	set, err := data.Read(c.Context, path, data.Options{
-		Height: config.ImageSize.Height, Width: config.ImageSize.Width, Gray: config.Grayscale,
-		TestFraction: config.TestFraction, Seed: config.Seed, Progress: progress.report, Like: like,
-	})
+	o := readOptions(config)
+	o.Progress, o.Like = progress.report, like
+	set, err := data.Read(c.Context, path, o)
 	progress.end()
 	if unreadable := (*data.UnreadableError)(nil); errors.As(err, &unreadable) && len(unreadable.Each) > 1 {
 		for _, e := range unreadable.Each {
@@ -148,6 +186,14 @@ func readDataLike(c *cli.Context, config train.Config, like *imageset.Descriptio
 	}
 	// From here on a signal waits for the current step: see signalContext.
 	return set, c.Context.Err()
+}
+
+// readOptions are the settings that say how a data set is read.
+func readOptions(config train.Config) data.Options {
+	return data.Options{
+		Height: config.ImageSize.Height, Width: config.ImageSize.Width, Gray: config.Grayscale,
+		TestFraction: config.TestFraction, Seed: config.Seed, Background: imageset.Background(config.Background),
+	}
 }
 
 func warn(c *cli.Context, set *data.Dataset) {

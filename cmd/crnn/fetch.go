@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 
@@ -48,13 +51,69 @@ func locateOrFetch(c *cli.Context, dir string) (string, error) {
 	}
 	dir = data.CacheDir()
 	fmt.Fprintf(c.App.ErrWriter, "the data set is not on this machine: downloading Fashion-MNIST (30 MB) into %s\n", dir)
-	return dir, fetch(c, dir)
+	return dir, fetch(c, nil, dir)
 }
 
-// fetch downloads the missing files into dir. Its progress goes to stderr.
-func fetch(c *cli.Context, dir string) error {
+// dataFetch fetches the data set that the command line names, or Fashion-MNIST, into dir only if the flag
+// names it. The environment names the data set for training, which may be the user's own.
+func dataFetch(c *cli.Context, dir string) error {
+	name := c.Args().Get(1)
+	set, err := namedSet(name)
+	if err != nil {
+		return err
+	}
+	if !c.IsSet("data") {
+		if dir != "" {
+			fmt.Fprintf(c.App.ErrWriter, "the other commands use %s, set by %s\n", dir, data.EnvVar)
+		}
+		dir = set.CacheDir()
+	}
+	if err := fetch(c, set, dir); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.App.Writer, dir)
+	if name != "" {
+		fmt.Fprintln(c.App.ErrWriter, "crnn train --data", shellWord(dir))
+	}
+	return nil
+}
+
+// namedSet returns the known data set of that name; the empty name is Fashion-MNIST's.
+func namedSet(name string) (*data.Known, error) {
+	names := data.KnownNames()
+	word := strings.ToLower(name)
+	switch word {
+	case "":
+		word = names[0]
+	case "cifar-10": // as it is written
+		word = "cifar10"
+	case "emnist":
+		return nil, usagef("crnn data fetch %s: expected one of three sets of EMNIST: emnist-letters (26 classes), "+
+			"emnist-balanced (47) or emnist-byclass (62)", name)
+	}
+	if set := data.FindKnown(word); set != nil {
+		return set, nil
+	}
+	last := len(names) - 1
+	return nil, usagef("crnn data fetch %q: expected %s or %s%s",
+		name, strings.Join(names[:last], ", "), names[last], didYouMean(word, names))
+}
+
+// shellWord returns text as one word for a shell.
+func shellWord(text string) string {
+	special := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_./:@%+,"+string(filepath.Separator), r)
+	}
+	if text != "" && !strings.ContainsFunc(text, special) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+// fetch downloads the missing files of set into dir; nil is Fashion-MNIST. Its progress goes to stderr.
+func fetch(c *cli.Context, set *data.Known, dir string) error {
 	p := &fetchProgress{w: c.App.ErrWriter, live: report.IsTerminal(c.App.ErrWriter)}
-	err := data.Fetch(c.Context, dir, data.FetchOptions{Progress: p.report, Log: p.log})
+	err := data.Fetch(c.Context, dir, data.FetchOptions{Set: set, Progress: p.report, Log: p.log})
 	p.endLine()
 	return err
 }

@@ -36,7 +36,7 @@ func listPictures(paths []string) ([]string, error) {
 				return nil, err
 			}
 			if len(below) == 0 {
-				return nil, fmt.Errorf("%s: a folder without pictures (files whose names end in .png, .jpg, .gif, .bmp, .webp or .tif)", path)
+				return nil, fmt.Errorf("%s: a folder without pictures (.png, .jpg, .gif, .bmp, .webp, .tif)", path)
 			}
 			files = append(files, below...)
 		case errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(path, "*?["):

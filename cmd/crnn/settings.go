@@ -55,6 +55,8 @@ func settings(c *train.Config, names ...string) []*option {
 		{name: "image-size", category: files, target: &c.ImageSize, value: "HxW", initial: "the data's",
 			usage: "size in pixels to which all images are scaled"},
 		{name: "grayscale", category: files, target: &c.Grayscale, usage: "make colours gray"},
+		{name: "background", category: files, target: &c.Background, value: "COLOUR",
+			usage: "behind transparent parts: black, white or contrast"},
 		{name: "test-fraction", category: files, target: &c.TestFraction, value: "P",
 			usage: "part of each class kept for the test, if a folder of pictures has no test/"},
 		{name: "out", category: files, target: &c.Out, value: "DIR", initial: "runs/<date-time>",
@@ -71,7 +73,7 @@ func settings(c *train.Config, names ...string) []*option {
 var computeSettings = []string{"device", "precision", "threads", "data"}
 
 // dataSettings are the names of the settings of every command that reads a data set.
-var dataSettings = []string{"data", "image-size", "grayscale", "test-fraction", "val-fraction", "seed"}
+var dataSettings = []string{"data", "image-size", "grayscale", "background", "test-fraction", "val-fraction", "seed"}
 
 // networkSettings are the names of the settings that give a network its sizes.
 var networkSettings = []string{"channels", "kernel", "hidden-size", "num-layers", "input-size"}

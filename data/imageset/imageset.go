@@ -27,8 +27,9 @@ type Description struct {
 
 // Pixels says how a picture becomes an image of the data set.
 type Pixels struct {
-	Resize     Resize     `json:"resize"`
-	Invert     bool       `json:"invert"` // a picture with a light border is inverted: the data shows bright things on black
+	Resize Resize `json:"resize"`
+	// Invert says that a picture with a light border is inverted: the data shows bright things on black.
+	Invert     bool       `json:"invert"`
 	Background Background `json:"background"`
 }
 

@@ -85,8 +85,9 @@ func readFrame(r *bufio.Reader) (screen image.Point, frame image.Rectangle, pale
 			}
 			return screen, frame, palette, err
 		case 0x21: // an extension: a kind, then blocks
-			n, err := r.ReadByte()
+			_, err := r.ReadByte()
 			for err == nil {
+				var n byte
 				if n, err = r.ReadByte(); n == 0 {
 					break
 				}

@@ -258,5 +258,7 @@ func isGray(p color.Palette) bool {
 
 // from returns the file from offset on, buffered.
 func from(f *io.SectionReader, offset int64) *bufio.Reader {
-	return bufio.NewReaderSize(io.NewSectionReader(f, offset, f.Size()-offset), 1<<15)
+	rest := f.Size() - offset
+	// Not more than a small file needs: a folder has many.
+	return bufio.NewReaderSize(io.NewSectionReader(f, offset, rest), int(min(max(rest, 0), 1<<15)))
 }

@@ -25,6 +25,7 @@ const (
 // Notes says what a user should know about a prepared picture.
 type Notes struct {
 	Inverted bool
+	Behind   imageset.Background // behind transparent parts: black or white; empty if there are none
 
 	// The rest is found only for a data set that shows bright things on black.
 	Busy  bool // the background is not plain
@@ -39,6 +40,7 @@ func (n Notes) String() string {
 		text string
 	}{
 		{n.Inverted, "inverted"},
+		{n.Behind != "", "its transparent parts became " + string(n.Behind)},
 		{n.Busy, "its background is not plain"},
 		{n.Small, "its subject fills little of it"},
 	} {
@@ -59,7 +61,8 @@ func (n Notes) String() string {
 //   - The picture is scaled (Catmull-Rom, averaging when it shrinks), unless it has the right size.
 //     With Fit, the mean of the border fills the rest on both sides.
 func (p *Picture) Image(d imageset.Description, invert Invert) (pixels []uint8, notes Notes) {
-	flat := flatten(p.stored, d.Channels, d.Pixels.Background)
+	flat, behind := flatten(p.stored, d.Channels, d.Pixels.Background)
+	notes.Behind = behind
 	var means [3]float64
 	for c := range d.Channels {
 		means[c] = flat.plane(c).borderMean()
@@ -131,18 +134,25 @@ func newFlat(w, h, channels int) *flat {
 	return &flat{img, img.Pix, img.Stride, 4, w, h}
 }
 
-// flatten makes img gray or coloured, and opaque.
-func flatten(img image.Image, channels int, background imageset.Background) *flat {
+// flatten makes img gray or coloured, and opaque. It returns what is behind transparent parts, if any.
+func flatten(img image.Image, channels int, background imageset.Background) (*flat, imageset.Background) {
 	const white = opaque
 	if background == imageset.Black {
-		f, _, _ := flattenOver(img, channels, 0)
-		return f
+		f, transparent, _ := flattenOver(img, channels, 0)
+		if !transparent {
+			return f, ""
+		}
+		return f, imageset.Black
 	}
 	f, transparent, light := flattenOver(img, channels, white)
-	if background != imageset.White && transparent && light {
+	switch {
+	case !transparent:
+		return f, ""
+	case background != imageset.White && light:
 		f, _, _ = flattenOver(img, channels, 0)
+		return f, imageset.Black
 	}
-	return f
+	return f, imageset.White
 }
 
 const opaque = 0xffff

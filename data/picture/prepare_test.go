@@ -319,9 +319,10 @@ func TestTransparentBackground(t *testing.T) {
 			for _, channels := range []int{1, 3} {
 				d := imageset.Description{Height: 28, Width: 28, Channels: channels}
 				d.Pixels.Background = background
-				got, _ := prepare(t, encodePNG(t, img), d, Auto)
-				if got[0] != want || got[10*28+10] != subject {
-					t.Errorf("%s, subject %d: background %d, subject %d", background, subject, got[0], got[10*28+10])
+				got, notes := prepare(t, encodePNG(t, img), d, Auto)
+				if got[0] != want || got[10*28+10] != subject || notes.Behind != background {
+					t.Errorf("%s, subject %d: background %d (%q), subject %d",
+						background, subject, got[0], notes.Behind, got[10*28+10])
 				}
 			}
 		}
@@ -529,9 +530,9 @@ func TestNotes(t *testing.T) {
 			}
 		}
 	}
-	if got, want := fmt.Sprint(Notes{true, true, true}),
-		"inverted; its background is not plain; its subject fills little of it"; got != want {
-		t.Errorf("%q, want %q", got, want)
+	const all = "inverted; its transparent parts became white; its background is not plain; its subject fills little of it"
+	if got := fmt.Sprint(Notes{true, imageset.White, true, true}); got != all {
+		t.Errorf("%q, want %q", got, all)
 	}
 	if got := fmt.Sprint(Notes{}); got != "" {
 		t.Errorf("%q, want nothing", got)
