@@ -167,7 +167,8 @@ func (s *hostImages) fetch(slot *imageSlot, indices []int32) error {
 		return failed("cuStreamWaitEvent", err)
 	}
 	size := len(indices) * (n + 1)
-	err := cu.MemcpyHtoDAsync(cu.DevicePtr(slot.device), unsafe.Pointer(unsafe.SliceData(slot.host)), int64(size), s.copies)
+	err := cu.MemcpyHtoDAsync(cu.DevicePtr(slot.device), unsafe.Pointer(unsafe.SliceData(slot.host)), int64(size),
+		s.copies)
 	if err != nil {
 		return failed("cuMemcpyHtoDAsync", err)
 	}

@@ -80,9 +80,11 @@ func (c Config) Validate() error {
 	}
 	switch {
 	case c.ImageHeight < 4 || c.ImageHeight > imageset.MaxSide:
-		return bad("image height", c.ImageHeight, "must be from 4, since two poolings halve it twice, to %d", imageset.MaxSide)
+		return bad("image height", c.ImageHeight, "must be from 4, since two poolings halve it twice, to %d",
+			imageset.MaxSide)
 	case c.ImageWidth < 4 || c.ImageWidth > imageset.MaxSide:
-		return bad("image width", c.ImageWidth, "must be from 4, since two poolings halve it twice, to %d", imageset.MaxSide)
+		return bad("image width", c.ImageWidth, "must be from 4, since two poolings halve it twice, to %d",
+			imageset.MaxSide)
 	case c.ImageChannels != 1 && c.ImageChannels != 3:
 		return bad("image channels", c.ImageChannels, "must be 1 (gray) or 3 (colours)")
 	case c.Channels[0] < 1 || c.Channels[1] < 1 || c.Channels[0] > maxChannels || c.Channels[1] > maxChannels:

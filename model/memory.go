@@ -30,8 +30,8 @@ func (e *MemoryError) Error() string {
 	text := fmt.Sprintf("%s has too little memory: the network with batches of %d images needs %s, %s are free",
 		e.Device, e.MaxBatch, needed, free)
 	if e.Fits == 0 {
-		return text + "; no batch-size would fit: smaller images or hidden-size, fewer layers, ending other programs that use it, " +
-			"or computing on the CPU helps"
+		return text + "; no batch-size would fit: smaller images or hidden-size, fewer layers, " +
+			"ending other programs that use it, or computing on the CPU helps"
 	}
 	return fmt.Sprintf("%s; a batch-size of %d would fit", text, e.Fits)
 }

@@ -45,6 +45,7 @@ func RunPrecision(t *testing.T, open Device, precision Precision) {
 	each("Head", "head", head)
 	each("Adam", "adam", adam)
 	each("Network", "network", network)
+	t.Run("Gather", func(t *testing.T) { gather(t, open(t)) })
 	t.Run("PartialBatch", func(t *testing.T) { partialBatch(t, open(t)) })
 	t.Run("Repeats", func(t *testing.T) { repeats(t, open) })
 	t.Run("Parts", func(t *testing.T) { parts(t, open(t), precision) })

@@ -33,8 +33,12 @@ def load(directory: Path, split: str):
 
 
 def arrays(directory: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images [count,height,width] and labels [count] of a split, "train" or "test", as bytes."""
-    images = read(directory / f"{PREFIX[split]}-images-idx3-ubyte", 3)
+    """Images [count,height,width], or [count,channels,height,width] in colours, and labels [count] of
+    a split, "train" or "test", as bytes."""
+    if list(directory.glob(f"{PREFIX[split]}-images-idx4-ubyte*")):  # channels last
+        images = read(directory / f"{PREFIX[split]}-images-idx4-ubyte", 4).transpose(0, 3, 1, 2).copy()
+    else:
+        images = read(directory / f"{PREFIX[split]}-images-idx3-ubyte", 3)
     labels = read(directory / f"{PREFIX[split]}-labels-idx1-ubyte", 1)
     if len(images) != len(labels):
         sys.exit(f"{directory}: {len(images)} {split} images, {len(labels)} labels")

@@ -37,6 +37,16 @@ class CRNN(nn.Module):
         return self.fc(out[:, -1])
 
 
+def for_data(images: torch.Tensor, classes: int, **sizes) -> CRNN:
+    """A network for bytes [n,H,W] or [n,C,H,W]. Its input size is the divisor of the features that is
+    nearest to their square root: 56 for the recipe's images."""
+    channels = sizes.get("channels", (32, 64))
+    features = channels[1] * (images.shape[-2] // 4) * (images.shape[-1] // 4)
+    divisors = [d for d in range(1, features + 1) if features % d == 0]
+    return CRNN(input_size=min(divisors, key=lambda d: abs(d - features ** 0.5)), classes=classes,
+                image_channels=images.shape[1] if images.dim() == 4 else 1, **sizes)
+
+
 def from_state_dict(state: dict[str, torch.Tensor]) -> CRNN:
     """A network with these weights, and their sizes, in eval mode."""
     first, second = state["layer1.0.weight"], state["layer2.0.weight"]

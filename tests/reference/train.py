@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, StepLR
 
 import idx
-from model import CRNN, to_input
+from model import CRNN, for_data, to_input
 
 BATCH = 50
 VALIDATION = 0.1  # share of the training file
@@ -53,7 +53,8 @@ def run(seed: int, train, test, args) -> float:
     validation_part, train_part = order[:validation_size], order[validation_size:]
     validation = train[0][validation_part], train[1][validation_part]
 
-    net = CRNN(dropout=args.dropout)
+    classes = 1 + max(int(labels.max()) for _, labels in (train, test))
+    net = for_data(train[0], classes, dropout=args.dropout)
     adam = torch.optim.Adam(net.parameters(), lr=args.lr)
     schedule = {
         "step": lambda: StepLR(adam, step_size=3, gamma=0.5),

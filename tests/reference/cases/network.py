@@ -1,12 +1,12 @@
 """The whole network: weights, gradients, thirty steps of training, initial values.
 
 The images are Fashion-MNIST's, or noise for networks of other sizes. Those of the gradient
-fixtures are chosen so that no pool's choice hangs on rounding (see convblock.py). Of thirty steps that cannot be asked: in some,
-one pool takes another of two nearly equal values, which changes the gradient of a weight by
-a percent and the later losses by up to 1e-3. The initial weights are chosen such that
-PyTorch's losses in float32, from weights moved by 2e-7 of themselves in eight ways, stay
-within 1.2e-5 of those in float64; with other weights two right implementations may differ
-by more than any useful tolerance.
+fixtures are chosen so that no pool's choice hangs on rounding (see convblock.py). Of thirty
+steps that cannot be asked: in some, one pool takes another of two nearly equal values, which
+changes the gradient of a weight by a percent and the later losses by up to 1e-3. The initial
+weights are chosen such that PyTorch's losses in float32, from weights moved by 2e-7 of
+themselves in eight ways, stay within 1.2e-5 of those in float64; with other weights two right
+implementations may differ by more than any useful tolerance.
 """
 
 import dataclasses
