@@ -24,6 +24,7 @@ func errorOf(t *testing.T, stderr string) string {
 	for _, l := range strings.Split(strings.TrimSuffix(stderr, "\n"), "\n") {
 		switch {
 		case strings.HasPrefix(l, "warning: "), strings.HasPrefix(l, "device: "), strings.HasPrefix(l, "run: "),
+			strings.HasPrefix(l, "network: "),
 			progressLine.MatchString(l):
 		case strings.HasPrefix(l, "crnn: ") && line == "":
 			line = l
