@@ -57,7 +57,7 @@ KERNEL void NAME(channel_moments)(const float *z, int64_t rows, int64_t channels
 	}
 }
 
-// Each pixel and vector of channels in no window of 2x2: those of a last odd row or column.
+// Each pixel and vector of channels in no window of 2x2: a last odd row or column.
 #define POOL_EACH_REST(s, i, j, c)                                                                              \
 	for (int64_t i = 0; i < (s)->height; i++)                                                               \
 		for (int64_t j = i < ((s)->height & ~1) ? (s)->width & ~1 : 0; j < (s)->width; j++)             \

@@ -170,7 +170,7 @@ func (f *fetcher) memberError(file dataFile, err error) error {
 	return fmt.Errorf("%s in %s is not the data set's: %w", f.Set.archive.member(file), f.Set.archive.name, err)
 }
 
-// take installs file, whose bytes are those of a member of the archive.
+// take installs file, a member of the archive.
 func (f *fetcher) take(file dataFile, member io.Reader) error {
 	part := f.partial(file)
 	err := copyTo(part.path, member, file.most())
@@ -206,7 +206,7 @@ func copyTo(path string, r io.Reader, most int64) error {
 	return nil
 }
 
-// diskWriter tells errors of the disk from those of what is read.
+// diskWriter marks errors of the disk, to tell them from errors of reading.
 type diskWriter struct {
 	w    io.Writer
 	path string

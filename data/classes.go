@@ -183,7 +183,7 @@ func parseMappingLine(line string) (label int, code rune, err error) {
 	return label, code, nil
 }
 
-// nameClasses gives the sets the names of their classes: the given ones, else those of the known data
+// nameClasses gives the sets the names of their classes: the given ones, else the names of the known data
 // set whose labels these are, else the labels themselves. Where all labels are counted from 1, it counts
 // them from 0. where says in which file and where in it the label of an image of a set is.
 func (d *Dataset) nameClasses(given classNames, where func(s *Set, image int) string) error {

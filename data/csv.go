@@ -128,7 +128,7 @@ func (c csvSet) read(ctx context.Context, o Options) (*Dataset, error) {
 	return d, nil
 }
 
-// readCSV reads the file at path. pixels, if not 0, are those of an image of the training set.
+// readCSV reads the file at path. pixels, if not 0, is the number of pixels per training image.
 func readCSV(ctx context.Context, path string, pixels int, o Options) (*Set, error) {
 	f, info, err := osfile.Open(path, "a CSV file")
 	if err != nil {
@@ -255,7 +255,7 @@ func parseByte(text string) (uint8, bool) {
 }
 
 // csvSize returns the size of gray images of n pixels: a square, or the size that the options give.
-// pixels, if not 0, are those of an image of the training set.
+// pixels, if not 0, is the number of pixels per training image.
 func csvSize(n, pixels int, o Options) (imageset.Description, error) {
 	side := int(math.Round(math.Sqrt(float64(n))))
 	switch {

@@ -297,7 +297,7 @@ func (f *fetcher) install(path string, file dataFile) error {
 type localError struct {
 	path string // that cannot be written
 	err  error
-	room int64 // bytes that suffice for what was to be written; 0: those of Fashion-MNIST
+	room int64 // bytes that suffice for what was to be written; 0: enough for Fashion-MNIST
 }
 
 func writeError(path string, err error) error { return &localError{path: path, err: err} }

@@ -29,7 +29,7 @@ func (f dataFile) look(dir, recorded string) (s FileStatus, sure bool) {
 	if f.sum != "" || s.State != Differs {
 		return s, true
 	}
-	// The original's checksum is not known, or only that of its compressed form.
+	// The original's checksum is not known, or is known for its compressed form only.
 	switch {
 	case s.SHA256 == recorded, s.Compressed && f.packed != "" && checkSum(s.Path, f.packed) == nil:
 		s.State = Match

@@ -71,7 +71,7 @@ func dataCommand() *cli.Command {
 		})
 }
 
-// checkDataWord refuses a word that there is not, too many arguments behind it, and flags that it does
+// checkDataWord refuses an unknown word, too many arguments behind it, and flags that it does
 // not take.
 func checkDataWord(c *cli.Context, word string, options []*option) error {
 	var words []string

@@ -86,7 +86,7 @@ func TestDataInfo(t *testing.T) {
 	}
 }
 
-// What is suspicious ends the text; the exit code is that of success.
+// What is suspicious ends the text; the exit code is 0.
 func TestDataInfoWarns(t *testing.T) {
 	dir := smallData(t)
 	set, err := smallSet()

@@ -30,7 +30,7 @@ type prediction struct {
 	Note          string        `json:"-"`             // for people
 }
 
-// probability is that of a class.
+// probability is a class with its probability.
 type probability struct {
 	Class       string  `json:"class"`
 	Probability float64 `json:"probability"`

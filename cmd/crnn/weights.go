@@ -59,7 +59,7 @@ func describeImages(state *model.State) {
 	if len(images.Classes) > 0 {
 		return
 	}
-	// Weights without a description are those of 0.1.0, or of the recipe in PyTorch.
+	// Weights without a description come from 0.1.0, or from the recipe in PyTorch.
 	if fashion := data.FashionMNIST(); images.SameShape(fashion) && state.Classes == len(fashion.Classes) {
 		*images = fashion
 		return
