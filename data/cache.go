@@ -19,6 +19,7 @@ import (
 
 	"crnn/data/imageset"
 	"crnn/internal/atomicfile"
+	"crnn/internal/memory"
 
 	"github.com/adrg/xdg"
 )
@@ -104,11 +105,11 @@ func (c cache) decode(file io.Reader, size int64) (*Set, error) {
 		return nil, errors.New("of other pictures")
 	}
 	isSide := func(n int) bool { return 1 <= n && n <= imageset.MaxSide }
-	if !isSide(d.Height) || !isSide(d.Width) || !isChannels(uint32(d.Channels)) ||
+	if !isSide(d.Height) || !isSide(d.Width) || !imageset.IsChannels(d.Channels) ||
 		int64(h.Count)*int64(1+d.Bytes()) != size-int64(length) {
 		return nil, errors.New("of another size")
 	}
-	s := &Set{Description: d, Count: h.Count, Labels: make([]uint8, h.Count), Images: newArray(h.Count * d.Bytes())}
+	s := &Set{Description: d, Count: h.Count, Labels: make([]uint8, h.Count), Images: memory.Zeros(h.Count * d.Bytes())}
 	for _, part := range [][]byte{s.Labels, s.Images} {
 		if _, err := io.ReadFull(r, part); err != nil {
 			return nil, err

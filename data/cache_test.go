@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"crnn/tests/datatest"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,7 +27,7 @@ type cachedFolder struct {
 }
 
 func newCachedFolder(t *testing.T) *cachedFolder {
-	setCache(t)
+	datatest.SetCache(t)
 	f := &cachedFolder{t: t, root: pictures(t, some(4, "train/a", "train/b", "test/a", "test/b")...)}
 	d, decoded := f.read(f.o)
 	if !decoded {
@@ -78,7 +79,7 @@ func cacheFiles(t *testing.T) []string {
 	t.Helper()
 	dir := filepath.Join(os.Getenv("XDG_CACHE_HOME"), "crnn", "pictures")
 	var paths []string
-	for _, name := range names(t, dir) {
+	for _, name := range datatest.List(t, dir) {
 		paths = append(paths, filepath.Join(dir, name))
 	}
 	return paths
@@ -219,7 +220,7 @@ func TestDamagedCacheIsNotUsed(t *testing.T) {
 }
 
 func TestCacheThatCannotBeWritten(t *testing.T) {
-	setCache(t)
+	datatest.SetCache(t)
 	root := pictures(t, some(4, "train/a", "train/b", "test/a", "test/b")...)
 	dir := filepath.Join(os.Getenv("XDG_CACHE_HOME"), "crnn")
 	put(t, dir, nil) // a file: root may write in every folder
@@ -237,7 +238,7 @@ func TestCacheThatCannotBeWritten(t *testing.T) {
 }
 
 func TestCacheOfRunsAtTheSameTime(t *testing.T) {
-	setCache(t)
+	datatest.SetCache(t)
 	root := pictures(t, some(50, "train/a", "train/b", "test/a", "test/b")...)
 	sets := make([]*Dataset, 8)
 	var runs sync.WaitGroup
@@ -332,7 +333,7 @@ func TestOldCachesAreRemoved(t *testing.T) {
 func FuzzCache(f *testing.F) {
 	classes := []string{"a", "b"}
 	s := &Set{Description: imageset.Description{Height: 2, Width: 3, Channels: 1, Classes: classes}, Count: 3,
-		Labels: []uint8{0, 1, 1}, Images: noise(18, 1)}
+		Labels: []uint8{0, 1, 1}, Images: datatest.Noise(18, 1)}
 	c := cache{path: filepath.Join(f.TempDir(), strings.Repeat("0", 24)), root: "root", key: "k", count: 3,
 		classes: classes}
 	if err := c.save(s); err != nil {
@@ -366,7 +367,7 @@ func FuzzCache(f *testing.F) {
 // scan, the first reading and the second one, which finds the images in the cache.
 func BenchmarkFolder(b *testing.B) {
 	const n, distinct = 100_000, 1000
-	setCache(b)
+	datatest.SetCache(b)
 	root := b.TempDir()
 	for i := range n {
 		path := filepath.Join(root, fmt.Sprintf("class %d", i%10), fmt.Sprintf("%06d.png", i))

@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 
+	"crnn/data/idx"
 	"crnn/data/imageset"
+	"crnn/internal/memory"
 	"crnn/internal/osfile"
 )
 
@@ -120,13 +122,13 @@ func (c cifar) readFiles(names ...string) (s *Set, perFile []int, err error) {
 			return nil, nil, fmt.Errorf("%s: %d bytes, expected a multiple of %d, the bytes per image of %s: "+
 				"cut, or another format; get it again", path, info.Size(), c.record(), c.title)
 		}
-		if n += int64(s.Count); n > maxCount {
-			return nil, nil, fmt.Errorf("%s: more than %d images, at most that many are read", path, maxCount)
+		if n += int64(s.Count); n > idx.MaxCount {
+			return nil, nil, fmt.Errorf("%s: more than %d images, at most that many are read", path, idx.MaxCount)
 		}
 		files, perFile = append(files, f), append(perFile, int(n)-s.Count)
 		s.Count = int(n)
 	}
-	s.Images, s.Labels = newArray(s.Count*s.Bytes()), make([]uint8, s.Count)
+	s.Images, s.Labels = memory.Zeros(s.Count*s.Bytes()), make([]uint8, s.Count)
 	image := 0
 	labels := make([]byte, c.labels)
 	for i, f := range files {

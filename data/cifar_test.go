@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"crnn/tests/datatest"
 	"fmt"
 	"maps"
 	"os"
@@ -83,7 +84,7 @@ func TestCIFAR10(t *testing.T) {
 }
 
 func TestCIFAR100(t *testing.T) {
-	dir := writeFiles(t, map[string][]byte{
+	dir := datatest.Write(t, map[string][]byte{
 		"train.bin": cifarFile([]uint8{19, 99}, []uint8{3, 0}), "test.bin": cifarFile([]uint8{1, 50}),
 		"fine_label_names.txt": []byte(strings.Join(imageset.Numbered(101)[1:], " fish\n")),
 	})
@@ -132,9 +133,9 @@ func TestCIFARErrors(t *testing.T) {
 				"cifar-10-binary.tar.gz"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			dir := writeFiles(t, test.files)
+			dir := datatest.Write(t, test.files)
 			_, err := Load(dir)
-			wantError(t, err, filepath.ToSlash(dir)+test.want)
+			datatest.WantError(t, err, filepath.ToSlash(dir)+test.want)
 		})
 	}
 }

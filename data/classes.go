@@ -15,11 +15,9 @@ import (
 	"unicode/utf8"
 
 	"crnn/data/imageset"
+	"crnn/data/known"
 	"crnn/internal/osfile"
 )
-
-// ClassesFile is the file with the names of the classes, a line each, beside the files of a data set.
-const ClassesFile = "classes.txt"
 
 // classNames are the names that a file gives to the classes.
 type classNames struct {
@@ -31,9 +29,9 @@ type classNames struct {
 // readClassNames returns the names in a file in dir. Files for a set of the given prefix come before
 // those for all sets in dir. more are files of another form's own.
 func readClassNames(dir, prefix string, more ...string) (classNames, error) {
-	bases := slices.Concat([]string{ClassesFile}, more)
+	bases := slices.Concat([]string{imageset.ClassesFile}, more)
 	if prefix != "" {
-		bases = slices.Concat([]string{prefix + "-" + ClassesFile, prefix + mappingEnd}, bases)
+		bases = slices.Concat([]string{prefix + "-" + imageset.ClassesFile, prefix + mappingEnd}, bases)
 	}
 	dirs := []string{dir}
 	if filepath.Base(dir) == "raw" { // the user may have named the folder above: see findIDX
@@ -191,14 +189,14 @@ func (d *Dataset) nameClasses(given classNames, where func(s *Set, image int) st
 	least := int(min(slices.Min(d.Train.Labels), slices.Min(d.Test.Labels)))
 	most := int(max(slices.Max(d.Train.Labels), slices.Max(d.Test.Labels)))
 	names, first := given.names, given.first
-	k, remedy := recognise(d.Train.Labels), ""
+	k, remedy := known.Recognise(d.Train.Labels), ""
 	switch {
 	case names == nil && least == most:
 		return fmt.Errorf("%s: all labels are %d: expected at least two classes", d.Dir, least)
 	case names == nil && k != nil:
 		names, first, given.from = k.Classes, 0, k.Title
 		// Rather a damaged label than an extended set, which would be trained without a word.
-		remedy = "; if this is a set with more classes, name them in a file " + ClassesFile + " beside it"
+		remedy = "; if this is a set with more classes, name them in a file " + imageset.ClassesFile + " beside it"
 	case names == nil && least == 1:
 		names, first = imageset.Numbered(most + 1)[1:], 1
 	case names == nil:

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"crnn/tests/datatest"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"crnn/data/imageset"
+	"crnn/data/known"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -46,13 +48,13 @@ func TestParseClasses(t *testing.T) {
 		strings.Repeat("a", maxText+1): ": longer than 1048576 bytes: expected the names of classes, a line each",
 	} {
 		_, err := parseClassesFile(t, text)
-		wantError(t, err, ClassesFile+want)
+		datatest.WantError(t, err, imageset.ClassesFile+want)
 	}
 }
 
 func parseClassesFile(t *testing.T, text string) ([]string, error) {
 	t.Helper()
-	c, err := readClassNames(writeFiles(t, map[string][]byte{ClassesFile: []byte(text)}), "")
+	c, err := readClassNames(datatest.Write(t, map[string][]byte{imageset.ClassesFile: []byte(text)}), "")
 	if err == nil && c.first != -1 {
 		t.Errorf("first label %d", c.first)
 	}
@@ -69,7 +71,7 @@ func TestParseMapping(t *testing.T) {
 		{"0 48\r\n1 49\r\n2 65\r\n", []string{"0", "1", "A"}, 0},
 		{"3 100\n2 29483", []string{"猫", "d"}, 2},
 	} {
-		dir := writeFiles(t, map[string][]byte{"emnist-x-mapping.txt": []byte(test.text)})
+		dir := datatest.Write(t, map[string][]byte{"emnist-x-mapping.txt": []byte(test.text)})
 		c, err := readClassNames(dir, "emnist-x")
 		if err != nil || !cmp.Equal(c.names, test.names) || c.first != test.first {
 			t.Errorf("%q: %q from %d, error %v, want %q from %d", test.text, c.names, c.first, err, test.names, test.first)
@@ -89,9 +91,9 @@ func TestParseMapping(t *testing.T) {
 		"1 65\n3 66\n":       ": label 2 is missing, expected all from 1 to 3",
 		"1 65\n":             ": number of names: 1, expected from 2 to 256",
 	} {
-		dir := writeFiles(t, map[string][]byte{"emnist-x-mapping.txt": []byte(text)})
+		dir := datatest.Write(t, map[string][]byte{"emnist-x-mapping.txt": []byte(text)})
 		_, err := readClassNames(dir, "emnist-x")
-		wantError(t, err, filepath.Join(dir, "emnist-x-mapping.txt")+want)
+		datatest.WantError(t, err, filepath.Join(dir, "emnist-x-mapping.txt")+want)
 	}
 }
 
@@ -101,8 +103,8 @@ func TestWhereNamesAreFound(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "raw")
 	for _, step := range []struct{ path, want string }{
 		{"", ""},
-		{filepath.Join("..", ClassesFile), "above"},
-		{ClassesFile, "beside"},
+		{filepath.Join("..", imageset.ClassesFile), "above"},
+		{imageset.ClassesFile, "beside"},
 		{"emnist-x-mapping.txt", "A"},
 		{"emnist-x-classes.txt", "prefix"},
 	} {
@@ -123,11 +125,11 @@ func TestWhereNamesAreFound(t *testing.T) {
 			t.Errorf("after %s: %q, error %v", step.path, got, err)
 		}
 	}
-	if err := os.Mkdir(filepath.Join(dir, "y-"+ClassesFile), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, "y-"+imageset.ClassesFile), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	_, err := readClassNames(dir, "y")
-	wantError(t, err, filepath.Join(dir, "y-"+ClassesFile)+": not a file, expected the names of classes")
+	datatest.WantError(t, err, filepath.Join(dir, "y-"+imageset.ClassesFile)+": not a file, expected the names of classes")
 	if errors.Is(err, fs.ErrNotExist) {
 		t.Error("the folder counts as missing")
 	}
@@ -144,7 +146,7 @@ func TestNameClasses(t *testing.T) {
 		return labels
 	}
 	letters := strings.Split("abcdefghijklmnopqrstuvwxyz", "")
-	fashion, mnist := known[0], known[1]
+	fashion, mnist := known.FashionMNIST, known.Find("mnist")
 	for _, test := range []struct {
 		name        string
 		given       classNames
@@ -163,14 +165,14 @@ func TestNameClasses(t *testing.T) {
 		{name: "one class", train: []uint8{5, 5}, test: []uint8{5},
 			err: "set: all labels are 5: expected at least two classes"},
 		{name: "one class in the test", train: []uint8{0, 1}, test: []uint8{1}, want: imageset.Numbered(2)},
-		{name: "Fashion-MNIST", train: fashion.first, test: []uint8{9}, want: fashion.Classes},
-		{name: "8 of Fashion-MNIST", train: fashion.first[:8], test: []uint8{9}, want: fashion.Classes},
-		{name: "7 of Fashion-MNIST", train: fashion.first[:7], test: []uint8{9}, want: imageset.Numbered(10)},
-		{name: "like Fashion-MNIST", train: fashion.first, test: []uint8{10},
+		{name: "Fashion-MNIST", train: fashion.First, test: []uint8{9}, want: fashion.Classes},
+		{name: "8 of Fashion-MNIST", train: fashion.First[:8], test: []uint8{9}, want: fashion.Classes},
+		{name: "7 of Fashion-MNIST", train: fashion.First[:7], test: []uint8{9}, want: imageset.Numbered(10)},
+		{name: "like Fashion-MNIST", train: fashion.First, test: []uint8{10},
 			err: "image 0: label 10, but Fashion-MNIST names 10 classes: expected labels from 0 to 9; " +
 				"if this is a set with more classes, name them in a file classes.txt beside it"},
-		{name: "MNIST", train: mnist.first[:8], test: []uint8{3}, want: mnist.Classes},
-		{name: "own names of Fashion-MNIST", given: classNames{letters, -1, "f"}, train: fashion.first, test: []uint8{9},
+		{name: "MNIST", train: mnist.First[:8], test: []uint8{3}, want: mnist.Classes},
+		{name: "own names of Fashion-MNIST", given: classNames{letters, -1, "f"}, train: fashion.First, test: []uint8{9},
 			want: letters},
 		{name: "names", given: classNames{letters, -1, "f"}, train: []uint8{0, 3}, test: []uint8{25}, want: letters},
 		{name: "names from 1", given: classNames{letters, -1, "f"}, train: []uint8{1, 26}, test: []uint8{9}, want: letters,
@@ -192,7 +194,7 @@ func TestNameClasses(t *testing.T) {
 			d := &Dataset{Dir: "set", Train: &Set{Labels: train}, Test: &Set{Labels: testLabels}}
 			err := d.nameClasses(test.given, where)
 			if test.err != "" {
-				wantError(t, err, test.err)
+				datatest.WantError(t, err, test.err)
 				return
 			}
 			if err != nil {

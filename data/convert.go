@@ -3,7 +3,6 @@ package data
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"crnn/data/idx"
 	"crnn/data/imageset"
+	"crnn/data/known"
 	"crnn/internal/atomicfile"
 	"crnn/internal/osfile"
 )
@@ -64,7 +65,7 @@ func within(path, dir string) bool {
 	return err == nil && filepath.IsLocal(below)
 }
 
-// Convert writes the data set into dir as four IDX files and ClassesFile. Read finds the same images,
+// Convert writes the data set into dir as four IDX files and imageset.ClassesFile. Read finds the same images,
 // labels and names in them. dir must be new or empty. The notes are lines about what IDX files cannot
 // hold. After an error or the end of ctx, dir is as before.
 func (d *Dataset) Convert(ctx context.Context, dir string) (notes []string, err error) {
@@ -72,8 +73,8 @@ func (d *Dataset) Convert(ctx context.Context, dir string) (notes []string, err 
 	if err != nil {
 		return nil, err
 	}
-	if n := max(d.Train.Count, d.Test.Count); n > maxCount {
-		return nil, fmt.Errorf("%s: %d images, but crnn reads at most %d from an IDX file", d.Dir, n, maxCount)
+	if n := max(d.Train.Count, d.Test.Count); n > idx.MaxCount {
+		return nil, fmt.Errorf("%s: %d images, but crnn reads at most %d from an IDX file", d.Dir, n, idx.MaxCount)
 	}
 	if err := checkEmpty(dir); err != nil {
 		return nil, err
@@ -100,10 +101,10 @@ func (d *Dataset) Convert(ctx context.Context, dir string) (notes []string, err 
 		name  string
 		write func(io.Writer) error
 	}{
-		{ClassesFile, func(w io.Writer) error { _, err := w.Write(names); return err }},
-		{fashionMNIST[testLabels].name, d.Test.writeLabels},
+		{imageset.ClassesFile, func(w io.Writer) error { _, err := w.Write(names); return err }},
+		{known.FashionMNIST.Files[testLabels].Name, d.Test.writeLabels},
 		{d.Test.imagesName(testImages), func(w io.Writer) error { return d.Test.writeImages(ctx, w) }},
-		{fashionMNIST[trainLabels].name, d.Train.writeLabels},
+		{known.FashionMNIST.Files[trainLabels].Name, d.Train.writeLabels},
 		{d.Train.imagesName(trainImages), func(w io.Writer) error { return d.Train.writeImages(ctx, w) }},
 	} {
 		path := filepath.Join(dir, file.name)
@@ -117,18 +118,18 @@ func (d *Dataset) Convert(ctx context.Context, dir string) (notes []string, err 
 	return d.lostInIDX(), nil
 }
 
-// classesText returns the content of ClassesFile, if its reader finds the same names in it.
+// classesText returns the content of imageset.ClassesFile, if its reader finds the same names in it.
 func (d *Dataset) classesText() ([]byte, error) {
 	names := d.Train.Classes
 	text := []byte(strings.Join(names, "\n") + "\n")
 	read, err := parseClasses(bytes.TrimPrefix(text, []byte("\uFEFF"))) // as readText
 	if err != nil {
-		return nil, fmt.Errorf("%s: the names of the classes do not fit into %s: %w", d.Dir, ClassesFile, err)
+		return nil, fmt.Errorf("%s: the names of the classes do not fit into %s: %w", d.Dir, imageset.ClassesFile, err)
 	}
 	for i, name := range names {
 		if i >= len(read) || read[i] != name {
 			return nil, fmt.Errorf("%s: the class %q does not fit into %s, which has a name per line: "+
-				"expected a name without line breaks and outer spaces", d.Dir, name, ClassesFile)
+				"expected a name without line breaks and outer spaces", d.Dir, name, imageset.ClassesFile)
 		}
 	}
 	return text, nil
@@ -152,12 +153,12 @@ func (d *Dataset) lostInIDX() (notes []string) {
 }
 
 func (s *Set) writeLabels(w io.Writer) error {
-	return writeAll(w, idxHeader(labelKind.magic[0], s.Count), s.Labels)
+	return writeAll(w, idx.Header(idx.Labels, s.Count), s.Labels)
 }
 
 // imagesName returns the name of a file of the set's images, whose place in a data set is given.
 func (s *Set) imagesName(place int) string {
-	name := fashionMNIST[place].name
+	name := known.FashionMNIST.Files[place].Name
 	if s.Channels > 1 {
 		name = strings.Replace(name, "idx3", "idx4", 1)
 	}
@@ -167,9 +168,9 @@ func (s *Set) imagesName(place int) string {
 // writeImages writes gray images as [count,height,width], and colours as [count,height,width,channels],
 // as most programs have them.
 func (s *Set) writeImages(ctx context.Context, w io.Writer) error {
-	header := idxHeader(imageKind.magic[0], s.Count, s.Height, s.Width)
+	header := idx.Header(idx.Images, s.Count, s.Height, s.Width)
 	if s.Channels > 1 {
-		header = idxHeader(imageKind.magic[1], s.Count, s.Height, s.Width, s.Channels)
+		header = idx.Header(idx.Images, s.Count, s.Height, s.Width, s.Channels)
 	}
 	if err := writeAll(w, header); err != nil {
 		return err
@@ -189,15 +190,6 @@ func (s *Set) writeImages(ctx context.Context, w io.Writer) error {
 		}
 	}
 	return nil
-}
-
-// idxHeader returns a magic number and the dimensions.
-func idxHeader(magic uint32, dims ...int) []byte {
-	b := binary.BigEndian.AppendUint32(nil, magic)
-	for _, d := range dims {
-		b = binary.BigEndian.AppendUint32(b, uint32(d))
-	}
-	return b
 }
 
 func writeAll(w io.Writer, parts ...[]byte) error {

@@ -2,6 +2,7 @@ package data
 
 import (
 	"context"
+	"crnn/tests/datatest"
 	"crypto/sha256"
 	"fmt"
 	"os"
@@ -56,9 +57,9 @@ func TestConvertAndRead(t *testing.T) {
 				if channels == 3 {
 					images = "idx4"
 				}
-				files := []string{ClassesFile, "t10k-images-" + images + "-ubyte", "t10k-labels-idx1-ubyte",
+				files := []string{imageset.ClassesFile, "t10k-images-" + images + "-ubyte", "t10k-labels-idx1-ubyte",
 					"train-images-" + images + "-ubyte", "train-labels-idx1-ubyte"}
-				if diff := cmp.Diff(files, names(t, dir)); diff != "" {
+				if diff := cmp.Diff(files, datatest.List(t, dir)); diff != "" {
 					t.Errorf("files (-want +got):\n%s", diff)
 				}
 				got, err := Load(dir)
@@ -88,7 +89,7 @@ func TestConvertKeepsEmptyClasses(t *testing.T) {
 
 // A folder's validation images become training images, and the user hears of it.
 func TestConvertFolder(t *testing.T) {
-	setCache(t)
+	datatest.SetCache(t)
 	root, seed := t.TempDir(), uint64(0)
 	for _, part := range []string{"train", "val", "test"} {
 		for _, class := range []string{"a", "b"} {
@@ -169,7 +170,7 @@ print((pathlib.Path(sys.argv[1]) / "classes.txt").read_text(encoding="utf-8").sp
 	}
 }
 
-// Names that ClassesFile cannot hold are refused before anything is written.
+// Names that imageset.ClassesFile cannot hold are refused before anything is written.
 func TestConvertRefusesNames(t *testing.T) {
 	for _, c := range []struct {
 		name string // of the first class
@@ -187,16 +188,16 @@ func TestConvertRefusesNames(t *testing.T) {
 		d.Classes = []string{c.name, "b", "c"}
 		dir := filepath.Join(t.TempDir(), "set")
 		_, err := ordinary(d).Convert(t.Context(), dir)
-		wantError(t, err, "here: ", c.want)
+		datatest.WantError(t, err, "here: ", c.want)
 		if _, err := os.Stat(dir); err == nil {
-			t.Errorf("%q: wrote %q", c.name, names(t, dir))
+			t.Errorf("%q: wrote %q", c.name, datatest.List(t, dir))
 		}
 	}
 }
 
 func TestCheckTarget(t *testing.T) {
 	work := t.TempDir()
-	folder, idx := filepath.Join(work, "pictures"), writeFiles(t, ownFiles())
+	folder, idx := filepath.Join(work, "pictures"), datatest.Write(t, datatest.OwnSet())
 	for _, class := range []string{"a", "b"} {
 		grayFile(t, filepath.Join(folder, class, "0.png"), 4, 4, 1)
 	}
@@ -225,14 +226,14 @@ func TestCheckTarget(t *testing.T) {
 	} {
 		switch err := CheckTarget(c.path, c.dir); {
 		case c.want != "":
-			wantError(t, err, c.want)
+			datatest.WantError(t, err, c.want)
 		case err != nil:
 			t.Errorf("%s into %s: %v", c.path, c.dir, err)
 		}
 	}
 	_, err := ordinary(tinyGray).Convert(t.Context(), full)
-	wantError(t, err, "holds mine.txt")
-	if diff := cmp.Diff([]string{"mine.txt"}, names(t, full)); diff != "" {
+	datatest.WantError(t, err, "holds mine.txt")
+	if diff := cmp.Diff([]string{"mine.txt"}, datatest.List(t, full)); diff != "" {
 		t.Errorf("the user's directory (-want +got):\n%s", diff)
 	}
 }
@@ -264,7 +265,7 @@ func TestConvertInterrupted(t *testing.T) {
 				}
 			}
 			ctx := &interrupting{t.Context(), looks, func() {
-				if list := names(t, dir); Check(dir) == nil && !slices.Contains(list, ClassesFile) {
+				if list := datatest.List(t, dir); Check(dir) == nil && !slices.Contains(list, imageset.ClassesFile) {
 					t.Errorf("%q looks like a data set", list)
 				}
 			}}
@@ -272,7 +273,7 @@ func TestConvertInterrupted(t *testing.T) {
 				t.Errorf("error %v, want that it was interrupted", err)
 			}
 			_, err := os.Stat(dir)
-			if existing && (err != nil || len(names(t, dir)) > 0) || !existing && err == nil {
+			if existing && (err != nil || len(datatest.List(t, dir)) > 0) || !existing && err == nil {
 				t.Errorf("after %d looks, existing %v: %v, the directory is not as before", looks, existing, err)
 			}
 		}

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"crnn/data/idx"
 	"crnn/data/imageset"
 	"crnn/internal/osfile"
 )
@@ -171,8 +172,8 @@ func decodeCSV(ctx context.Context, r io.Reader, size int64, pixels int, o Optio
 		if s.Count%1024 == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if s.Count == maxCount {
-			return nil, fmt.Errorf("more than %d images, at most that many are read", maxCount)
+		if s.Count == idx.MaxCount {
+			return nil, fmt.Errorf("more than %d images, at most that many are read", idx.MaxCount)
 		}
 		if first {
 			if s.Description, err = csvSize(len(fields)-1, pixels, o); err != nil {

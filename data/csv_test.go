@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"crnn/tests/datatest"
 	"fmt"
 	"io"
 	"os"
@@ -75,7 +76,7 @@ func TestCSVErrors(t *testing.T) {
 		"7,1,2,3,18446744073709551617\n": `line 1, column 5 is "18446744073709551617", expected a pixel`,
 	} {
 		_, err := readCSVText(t, text, Options{})
-		wantError(t, err, want)
+		datatest.WantError(t, err, want)
 		if err != nil && !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: error %q, want it to begin with %q", text, err, want)
 		}
@@ -111,7 +112,8 @@ func TestLongLineOfCSV(t *testing.T) {
 		return len(p), nil
 	}))
 	_, err := decodeCSV(t.Context(), file, 0, 0, Options{})
-	wantError(t, err, fmt.Sprintf("a line of more than %d bytes, expected at most 16777216 pixels in a line", maxLine))
+	datatest.WantError(t, err,
+		fmt.Sprintf("a line of more than %d bytes, expected at most 16777216 pixels in a line", maxLine))
 	if read > maxLine+1<<20 {
 		t.Errorf("%d bytes were read", read)
 	}
@@ -127,7 +129,7 @@ func TestCSVFiles(t *testing.T) {
 		{"fashion-mnist_train.csv", "fashion-mnist_test.csv"}, {"train.csv", "test.csv"}, {"x-train.csv", "x-test.csv"},
 		{"[_train.csv", "[_test.csv"},
 	} {
-		dir := writeFiles(t, map[string][]byte{files[0]: []byte(train), files[1]: []byte(test), "notes.txt": nil})
+		dir := datatest.Write(t, map[string][]byte{files[0]: []byte(train), files[1]: []byte(test), "notes.txt": nil})
 		for _, path := range []string{dir, filepath.Join(dir, files[0]), filepath.Join(dir, files[1])} {
 			d, err := Load(path)
 			if err != nil {
@@ -149,29 +151,30 @@ func TestCSVFiles(t *testing.T) {
 			want := filepath.Join(dir, lost) + " is missing, expected beside " + files[1-i]
 			path := filepath.Join(dir, files[1-i])
 			_, err := Load(path)
-			wantError(t, err, want)
-			wantError(t, Check(path), want)
+			datatest.WantError(t, err, want)
+			datatest.WantError(t, Check(path), want)
 			if err := os.Rename(filepath.Join(dir, "lost"), filepath.Join(dir, lost)); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	dir := writeFiles(t, map[string][]byte{
+	dir := datatest.Write(t, map[string][]byte{
 		"a_train.csv": []byte(train), "a_test.csv": []byte(test), "b_train.csv": []byte(train), "b_test.csv": []byte(test),
 		"single.CSV": []byte(train),
 	})
 	_, err := Load(dir)
-	wantError(t, err, dir+" holds 2 training sets in CSV (a_train.csv, b_train.csv …): name one of them, as in --data "+
-		filepath.Join(dir, "a_train.csv"))
+	datatest.WantError(t, err,
+		dir+" holds 2 training sets in CSV (a_train.csv, b_train.csv …): name one of them, as in --data "+
+			filepath.Join(dir, "a_train.csv"))
 	if _, err := Load(filepath.Join(dir, "b_test.csv")); err != nil {
 		t.Error(err)
 	}
 	_, err = Load(filepath.Join(dir, "single.CSV"))
-	wantError(t, err, "single.CSV: expected a pair of files, NAME_train.csv and NAME_test.csv")
+	datatest.WantError(t, err, "single.CSV: expected a pair of files, NAME_train.csv and NAME_test.csv")
 }
 
 func TestCSVSet(t *testing.T) {
-	dir := writeFiles(t, map[string][]byte{
+	dir := datatest.Write(t, map[string][]byte{
 		"emnist-x-train.csv": []byte("1,1,2,3,4\n2,5,6,7,8\n"), "emnist-x-test.csv": []byte("2,9,8,7,6\n"),
 		"emnist-x-mapping.txt": []byte("1 65 97\n2 66 98\n"),
 	})
@@ -201,14 +204,14 @@ func TestCSVSet(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			files := map[string][]byte{"train.csv": []byte(test.train), "test.csv": []byte(test.test)}
 			if test.classes != "" {
-				files[ClassesFile] = []byte(test.classes)
+				files[imageset.ClassesFile] = []byte(test.classes)
 			}
-			dir := writeFiles(t, files)
+			dir := datatest.Write(t, files)
 			_, err := Load(dir)
-			wantError(t, err, dir, test.want)
+			datatest.WantError(t, err, dir, test.want)
 		})
 	}
-	dir = writeFiles(t, map[string][]byte{"train.csv": []byte("1,1,2\n0,1,2\n"), "test.csv": []byte("1,1,2\n")})
+	dir = datatest.Write(t, map[string][]byte{"train.csv": []byte("1,1,2\n0,1,2\n"), "test.csv": []byte("1,1,2\n")})
 	if d, err = Read(t.Context(), dir, Options{Height: 2, Width: 1}); err != nil || d.Train.Size() != "2x1x1" {
 		t.Fatal(d, err)
 	}
@@ -224,14 +227,14 @@ func TestFashionMNISTAsCSV(t *testing.T) {
 		t.Fatal(err)
 	}
 	const n = 500
-	dir := writeFiles(t, map[string][]byte{
+	dir := datatest.Write(t, map[string][]byte{
 		"fashion-mnist_train.csv": csvOf(whole.Train, n), "fashion-mnist_test.csv": csvOf(whole.Test, n),
 	})
 	d, err := Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(d.Train.Images, whole.Train.Images[:n*imageSize]) || !bytes.Equal(d.Test.Labels,
+	if !bytes.Equal(d.Train.Images, whole.Train.Images[:n*datatest.ImageBytes]) || !bytes.Equal(d.Test.Labels,
 		whole.Test.Labels[:n]) {
 		t.Error("other images or labels")
 	}

@@ -1,4 +1,4 @@
-// Package data finds, downloads, checks and reads sets of labelled images, in all forms in which
+// Package data finds, checks and reads sets of labelled images, in all forms in which
 // people keep them: IDX files as MNIST's, folders of pictures, CIFAR's files, CSV. It also splits and
 // orders the images for training.
 package data
@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"crnn/data/imageset"
+	"crnn/data/known"
 	"crnn/data/picture"
 	"crnn/internal/osfile"
 )
@@ -94,6 +95,14 @@ func (s *Set) onBlack() bool {
 		}
 	}
 	return 100*light <= n
+}
+
+// FashionMNIST describes the images of Fashion-MNIST.
+func FashionMNIST() imageset.Description {
+	return imageset.Description{
+		Height: 28, Width: 28, Channels: 1, Classes: known.FashionMNIST.Classes,
+		Pixels: imageset.Pixels{Resize: imageset.Fit, Invert: true, Background: imageset.Contrast},
+	}
 }
 
 // Form is a form of data on the disk.

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"crnn/tests/datatest"
 	"maps"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"crnn/data/imageset"
+	"crnn/data/known"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -31,7 +33,7 @@ func TestFashionMNIST(t *testing.T) {
 			t.Errorf("%d images of %dx%d, %d pixels and %d labels; want %d images of 28x28",
 				s.Count, s.Height, s.Width, len(s.Images), len(s.Labels), s.count)
 		}
-		var perClass [numClasses]int
+		var perClass [datatest.Classes]int
 		for _, label := range s.Labels {
 			perClass[label]++
 		}
@@ -47,8 +49,8 @@ func TestFashionMNIST(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, s := range status {
-		f := fashionMNIST[i]
-		if s.State != Match || s.Err != nil || s.Name != f.name || s.SHA256 != f.sum || s.Bytes != f.size ||
+		f := known.FashionMNIST.Files[i]
+		if s.State != known.Match || s.Err != nil || s.Name != f.Name || s.SHA256 != f.Sum || s.Bytes != f.Size ||
 			s.Count != []int{60000, 60000, 10000, 10000}[i] || !strings.HasPrefix(s.Path, dir) {
 			t.Errorf("status %+v", s)
 		}
@@ -78,32 +80,22 @@ func TestFirstOfEachClass(t *testing.T) {
 }
 
 func TestImage(t *testing.T) {
-	set := &Set{Images: noise(3*imageSize, 1), Count: 3, Description: FashionMNIST()}
-	if diff := cmp.Diff(set.Images[imageSize:2*imageSize], set.Image(1)); diff != "" {
+	set := &Set{Images: datatest.Noise(3*datatest.ImageBytes, 1), Count: 3, Description: FashionMNIST()}
+	if diff := cmp.Diff(set.Images[datatest.ImageBytes:2*datatest.ImageBytes], set.Image(1)); diff != "" {
 		t.Error(diff)
-	}
-}
-
-// ownFiles is a user's own small data set, not compressed.
-func ownFiles() map[string][]byte {
-	return map[string][]byte{
-		"train-images-idx3-ubyte": idxImages(noise(5*imageSize, 1)),
-		"train-labels-idx1-ubyte": idxLabels(0, 1, 2, 3, 4),
-		"t10k-images-idx3-ubyte":  idxImages(noise(2*imageSize, 2)),
-		"t10k-labels-idx1-ubyte":  idxLabels(5, 6),
 	}
 }
 
 // The user's own data is as good as any: nothing is said of it.
 func TestOwnData(t *testing.T) {
-	files := ownFiles()
-	files["train-images-idx3-ubyte"] = zip(files["train-images-idx3-ubyte"]) // the name does not matter
-	dir := writeFiles(t, files)
+	files := datatest.OwnSet()
+	files["train-images-idx3-ubyte"] = datatest.Gzip(files["train-images-idx3-ubyte"]) // the name does not matter
+	dir := datatest.Write(t, files)
 	d, err := Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(noise(5*imageSize, 1), d.Train.Images); diff != "" {
+	if diff := cmp.Diff(datatest.Noise(5*datatest.ImageBytes, 1), d.Train.Images); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]uint8{5, 6}, d.Test.Labels); diff != "" {
@@ -120,7 +112,7 @@ func TestOwnData(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, s := range status {
-		if s.State != Differs || s.Err != nil || s.Compressed != (i == 0) {
+		if s.State != known.Differs || s.Err != nil || s.Compressed != (i == 0) {
 			t.Errorf("status %+v", s)
 		}
 	}
@@ -128,13 +120,14 @@ func TestOwnData(t *testing.T) {
 
 // Swapped halves fit together; only the checksums show it.
 func TestExchangedHalvesAreToldByName(t *testing.T) {
-	from, dir := fashionDir(t), t.TempDir()
-	for i, f := range fashionMNIST {
-		path, err := f.find(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		name := fashionMNIST[(i+2)%4].name + strings.TrimPrefix(filepath.Base(path), f.name)
+	dir := t.TempDir()
+	files, _, _, err := findIDX(fashionDir(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range known.FashionMNIST.Files {
+		path := files[i]
+		name := known.FashionMNIST.Files[(i+2)%4].Name + strings.TrimPrefix(filepath.Base(path), f.Name)
 		if err := os.Symlink(path, filepath.Join(dir, name)); err != nil {
 			t.Skip("no links: ", err)
 		}
@@ -144,7 +137,7 @@ func TestExchangedHalvesAreToldByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, w := range d.Warnings() {
-		if !strings.Contains(w, "holds the "+fashionMNIST[(i+2)%4].name+" of") {
+		if !strings.Contains(w, "holds the "+known.FashionMNIST.Files[(i+2)%4].Name+" of") {
 			t.Errorf("warning %q", w)
 		}
 	}
@@ -154,9 +147,9 @@ func TestExchangedHalvesAreToldByName(t *testing.T) {
 }
 
 func TestCompressedFileComesFirst(t *testing.T) {
-	files := ownFiles()
-	files["train-labels-idx1-ubyte.gz"] = zip(idxLabels(9, 9, 9, 9, 9))
-	d, err := Load(writeFiles(t, files))
+	files := datatest.OwnSet()
+	files["train-labels-idx1-ubyte.gz"] = datatest.Gzip(datatest.Labels(9, 9, 9, 9, 9))
+	d, err := Load(datatest.Write(t, files))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +159,7 @@ func TestCompressedFileComesFirst(t *testing.T) {
 }
 
 func TestLoadErrors(t *testing.T) {
-	own := ownFiles()
+	own := datatest.OwnSet()
 	replaced := func(name string, b []byte) map[string][]byte {
 		files := maps.Clone(own)
 		files[name] = b
@@ -190,9 +183,9 @@ func TestLoadErrors(t *testing.T) {
 		{"empty", replaced("train-labels-idx1-ubyte", nil), 1, "byte 0: the file is empty"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			dir := writeFiles(t, test.files)
+			dir := datatest.Write(t, test.files)
 			_, err := Load(dir)
-			wantError(t, err, filepath.Join(dir, fashionMNIST[test.file].name)+": "+test.want)
+			datatest.WantError(t, err, filepath.Join(dir, known.FashionMNIST.Files[test.file].Name)+": "+test.want)
 			if strings.Contains(err.Error(), "Fashion-MNIST") {
 				t.Errorf("the user's own data is to be replaced: %v", err)
 			}
@@ -200,7 +193,7 @@ func TestLoadErrors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s := status[test.file]; s.State != Damaged || s.Err == nil {
+			if s := status[test.file]; s.State != known.Damaged || s.Err == nil {
 				t.Errorf("status %+v, want damaged", s)
 			}
 		})
@@ -212,17 +205,18 @@ func TestFilesThatAreNone(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		make  func(path string) error
-		state State
+		state known.State
 		want  string
 	}{
-		{"missing", func(string) error { return nil }, Missing,
+		{"missing", func(string) error { return nil }, known.Missing,
 			"holds neither t10k-labels-idx1-ubyte.gz nor t10k-labels-idx1-ubyte"},
-		{"directory", func(path string) error { return os.Mkdir(path, 0o755) }, Damaged,
+		{"directory", func(path string) error { return os.Mkdir(path, 0o755) }, known.Damaged,
 			name + ": a directory, expected a file"},
-		{"link to itself", func(path string) error { return os.Symlink(name, path) }, Damaged,
+		{"link to itself", func(path string) error { return os.Symlink(name, path) }, known.Damaged,
 			name + ": too many levels of symbolic links"},
-		{"device", func(path string) error { return os.Symlink(os.DevNull, path) }, Damaged, name + ": not a regular file"},
-		{"unreadable", func(path string) error { return os.WriteFile(path, idxLabels(1, 2), 0) }, Damaged,
+		{"device", func(path string) error { return os.Symlink(os.DevNull, path) }, known.Damaged, name +
+			": not a regular file"},
+		{"unreadable", func(path string) error { return os.WriteFile(path, datatest.Labels(1, 2), 0) }, known.Damaged,
 			name + ": permission denied"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -232,14 +226,14 @@ func TestFilesThatAreNone(t *testing.T) {
 			if test.name == "unreadable" && os.Geteuid() == 0 {
 				t.Skip("root may read every file")
 			}
-			files := ownFiles()
+			files := datatest.OwnSet()
 			delete(files, name)
-			dir := writeFiles(t, files)
+			dir := datatest.Write(t, files)
 			if err := test.make(filepath.Join(dir, name)); err != nil {
 				t.Fatal(err)
 			}
 			_, err := Load(dir)
-			wantError(t, err, dir, test.want)
+			datatest.WantError(t, err, dir, test.want)
 			status, err := Verify(dir)
 			if err != nil {
 				t.Fatal(err)
@@ -261,8 +255,8 @@ func TestDirectoriesThatAreNone(t *testing.T) {
 		file + "-absent": "there is no directory " + file + "-absent",
 	} {
 		_, err := Load(dir)
-		wantError(t, err, want)
+		datatest.WantError(t, err, want)
 		_, err = Verify(dir)
-		wantError(t, err, want)
+		datatest.WantError(t, err, want)
 	}
 }

@@ -13,10 +13,14 @@ import (
 	"strings"
 	"sync"
 
+	"crnn/data/idx"
+	"crnn/data/imageset"
+	"crnn/data/known"
+	"crnn/internal/memory"
 	"crnn/internal/osfile"
 )
 
-// The places of a data set's files in a catalog and in what follows from it.
+// The places of a data set's files among its four.
 const (
 	trainImages = iota
 	trainLabels
@@ -169,7 +173,7 @@ func (f *idxFiles) check(prefix, advice string) error {
 	if i < 0 {
 		return nil
 	}
-	name := fashionMNIST[i].name
+	name := known.FashionMNIST.Files[i].Name
 	if prefix != "" {
 		name = prefix + "-" + strings.Replace(name, "t10k", "test", 1)
 	}
@@ -188,8 +192,8 @@ func readIDXSet(files idxFiles, prefix string) (*Dataset, error) {
 			return nil, err
 		}
 	}
-	train, test := contents[trainImages].set(), contents[testImages].set()
-	train.Labels, test.Labels = contents[trainLabels].items, contents[testLabels].items
+	train, test := images(contents[trainImages]), images(contents[testImages])
+	train.Labels, test.Labels = contents[trainLabels].Items, contents[testLabels].Items
 	d := &Dataset{Dir: files.dir(), Form: FormIDX, Train: train, Test: test}
 	d.imageFiles = [2]string{files[trainImages], files[testImages]}
 	names, err := readClassNames(d.Dir, prefix)
@@ -202,7 +206,8 @@ func readIDXSet(files idxFiles, prefix string) (*Dataset, error) {
 			place = testLabels
 		}
 		return fmt.Sprintf("%s: %v", files[place],
-			&FormatError{int64(8 + image), contents[place].compressed, fmt.Sprintf("image %d", image)})
+			&idx.FormatError{Offset: int64(8 + image), Compressed: contents[place].Compressed,
+				Problem: fmt.Sprintf("image %d", image)})
 	})
 	if err != nil {
 		return nil, err
@@ -214,11 +219,11 @@ func readIDXSet(files idxFiles, prefix string) (*Dataset, error) {
 
 // read reads the files, training and test set at the same time. A damaged file has no content but an
 // error, whose end is advice.
-func (f *idxFiles) read(advice string) (contents [4]*content, errs [4]error) {
+func (f *idxFiles) read(advice string) (contents [4]*idx.Content, errs [4]error) {
 	half := func(images, labels int) {
 		// Read the labels first: their number bounds the memory that a file of images can ask for.
-		contents[labels], errs[labels] = readIDXFile(f[labels], labelKind, nil, advice)
-		contents[images], errs[images] = readIDXFile(f[images], imageKind, contents[labels], advice)
+		contents[labels], errs[labels] = readIDX(f[labels], idx.Labels, nil, advice)
+		contents[images], errs[images] = readIDX(f[images], idx.Images, contents[labels], advice)
 	}
 	done := make(chan struct{})
 	go func() {
@@ -230,28 +235,27 @@ func (f *idxFiles) read(advice string) (contents [4]*content, errs [4]error) {
 	return contents, errs
 }
 
-// readIDXFile reads the file at path. If labels are given, there must be as many images.
-func readIDXFile(path string, k *kind, labels *content, advice string) (*content, error) {
-	file, info, err := osfile.Open(path, "a file")
-	if err != nil {
-		return nil, err
+// readIDX reads the file at path as idx.ReadFile does; advice ends an error about its content.
+func readIDX(path string, k *idx.Kind, labels *idx.Content, advice string) (*idx.Content, error) {
+	c, err := idx.ReadFile(path, k, labels)
+	if damaged := (*idx.FormatError)(nil); errors.As(err, &damaged) {
+		err = fmt.Errorf("%w%s", err, advice)
 	}
-	defer file.Close()
-	count := -1
-	if labels != nil {
-		count = labels.count
+	return c, err
+}
+
+// images returns the images of a file as a set without labels and classes.
+func images(c *idx.Content) *Set {
+	return &Set{
+		Description: imageset.Description{Height: c.Shape.Height, Width: c.Shape.Width, Channels: c.Shape.Channels},
+		Images:      c.Items, Count: c.Count,
 	}
-	c, err := readIDX(file, info.Size(), k, count)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w%s", path, osfile.Cause(err), advice)
-	}
-	return c, nil
 }
 
 // adviceFor returns the end of an error about the files of a directory: only in the directory of
 // Fetch another copy of Fashion-MNIST would help.
 func adviceFor(dir string) string {
-	if dir == CacheDir() {
+	if dir == known.FashionMNIST.CacheDir() {
 		return "; crnn data fetch gets Fashion-MNIST"
 	}
 	return ""
@@ -271,7 +275,7 @@ func (d *Dataset) turnEMNIST(prefix string) {
 
 // transpose exchanges rows and columns of all images.
 func (s *Set) transpose() {
-	to := newArray(len(s.Images)) // the file's bytes may still be hashed
+	to := memory.Zeros(len(s.Images)) // the file's bytes may still be hashed
 	pixels := s.Height * s.Width
 	for at := 0; at < len(to); at += pixels { // a channel of an image
 		for i := range s.Height {
@@ -284,18 +288,18 @@ func (s *Set) transpose() {
 }
 
 // warnings returns a line per file that looks like Fashion-MNIST's but is not. It waits for checksums.
-func warnings(files idxFiles, contents [4]*content, labels []uint8) (warnings []string) {
-	original := recognise(labels) == known[0]
+func warnings(files idxFiles, contents [4]*idx.Content, labels []uint8) (warnings []string) {
+	original := known.Recognise(labels) == known.FashionMNIST
 	for i, c := range contents {
-		sum := c.sum()
+		sum := c.Sum()
 		text := hex.EncodeToString(sum[:])
-		f := fashionMNIST[i]
-		switch j := slices.IndexFunc(fashionMNIST[:], func(f dataFile) bool { return f.sum == text }); {
+		f := known.FashionMNIST.Files[i]
+		switch j := slices.IndexFunc(known.FashionMNIST.Files, func(f known.File) bool { return f.Sum == text }); {
 		case j == i:
 		case j >= 0:
 			warnings = append(warnings, fmt.Sprintf("%s: holds the %s of Fashion-MNIST; used as it is",
-				files[i], fashionMNIST[j].name))
-		case original && c.bytes == f.size:
+				files[i], known.FashionMNIST.Files[j].Name))
+		case original && c.Bytes == f.Size:
 			warnings = append(warnings, fmt.Sprintf(
 				"%s: looks like the file of Fashion-MNIST, but differs from it (SHA-256 %s); used as it is", files[i], text))
 		}

@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"crnn/tests/datatest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,15 +20,15 @@ func setFiles(train, test []uint8, replace ...string) map[string][]byte {
 	files := map[string][]byte{}
 	for i, labels := range [][]uint8{train, test} {
 		part := []string{"train", "t10k"}[i]
-		pixels := noise(6*len(labels), uint64(i))
-		files[part+"-images-idx3-ubyte"] = idx(0x803, []uint32{uint32(len(labels)), 2, 3}, pixels)
-		files[part+"-labels-idx1-ubyte"] = idxLabels(labels...)
+		pixels := datatest.Noise(6*len(labels), uint64(i))
+		files[part+"-images-idx3-ubyte"] = datatest.IDX(0x803, []uint32{uint32(len(labels)), 2, 3}, pixels)
+		files[part+"-labels-idx1-ubyte"] = datatest.Labels(labels...)
 	}
 	named := map[string][]byte{}
 	for name, b := range files {
 		name = strings.NewReplacer(replace...).Replace(name)
 		if strings.HasSuffix(name, ".gz") {
-			b = zip(b)
+			b = datatest.Gzip(b)
 		}
 		named[name] = b
 	}
@@ -44,14 +45,14 @@ func TestNamesOfIDXFiles(t *testing.T) {
 	} {
 		files := setFiles([]uint8{0, 1, 2}, []uint8{2, 0}, replace...)
 		files["notes.txt"] = nil
-		dir := writeFiles(t, files)
+		dir := datatest.Write(t, files)
 		d, err := Load(dir)
 		if err != nil {
-			t.Errorf("%v: %v", names(t, dir), err)
+			t.Errorf("%v: %v", datatest.List(t, dir), err)
 			continue
 		}
 		if !cmp.Equal(d.Train.Labels, []uint8{0, 1, 2}) || !cmp.Equal(d.Test.Labels, []uint8{2, 0}) || d.Dir != dir {
-			t.Errorf("%v: labels %v and %v in %s", names(t, dir), d.Train.Labels, d.Test.Labels, d.Dir)
+			t.Errorf("%v: labels %v and %v in %s", datatest.List(t, dir), d.Train.Labels, d.Test.Labels, d.Dir)
 		}
 		if err := Check(dir); err != nil {
 			t.Error(err)
@@ -66,7 +67,7 @@ func TestIDXFilesBelowRaw(t *testing.T) {
 		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Rename(writeFiles(t, setFiles([]uint8{0, 1}, []uint8{1})), dir); err != nil {
+		if err := os.Rename(datatest.Write(t, setFiles([]uint8{0, 1}, []uint8{1})), dir); err != nil {
 			t.Fatal(err)
 		}
 		if d, err := Load(root); err != nil || d.Dir != dir {
@@ -77,15 +78,15 @@ func TestIDXFilesBelowRaw(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := Load(root)
-		wantError(t, err, dir+" holds neither t10k-labels-idx1-ubyte.gz nor t10k-labels-idx1-ubyte")
-		wantError(t, Check(root), dir+" holds neither")
+		datatest.WantError(t, err, dir+" holds neither t10k-labels-idx1-ubyte.gz nor t10k-labels-idx1-ubyte")
+		datatest.WantError(t, Check(root), dir+" holds neither")
 	}
 }
 
 func TestSeveralSetsInOneFolder(t *testing.T) {
 	root := t.TempDir()
 	dir := filepath.Join(root, "raw")
-	if err := os.Rename(writeFiles(t, setFiles([]uint8{0, 1}, []uint8{1}, "train", "emnist-letters-train", "t10k",
+	if err := os.Rename(datatest.Write(t, setFiles([]uint8{0, 1}, []uint8{1}, "train", "emnist-letters-train", "t10k",
 		"emnist-letters-test")), dir); err != nil {
 		t.Fatal(err)
 	}
@@ -104,16 +105,17 @@ func TestSeveralSetsInOneFolder(t *testing.T) {
 		}
 	}
 	// A part of another set does not count.
-	add(map[string][]byte{"digits-train-labels-idx1-ubyte": idxLabels(1, 2)})
+	add(map[string][]byte{"digits-train-labels-idx1-ubyte": datatest.Labels(1, 2)})
 	want(root, 2)
 	add(setFiles([]uint8{0, 3}, []uint8{1}, "train", "digits-train", "t10k", "digits-test"))
 	_, err := Load(root)
-	wantError(t, err, dir+" holds 2 data sets (digits, emnist-letters): name one of them, as in --data "+
+	datatest.WantError(t, err, dir+" holds 2 data sets (digits, emnist-letters): name one of them, as in --data "+
 		filepath.Join(dir, "emnist-letters"))
 	want(filepath.Join(dir, "digits"), 4)
 	want(filepath.Join(dir, "emnist-letters"), 2)
 	_, err = Load(filepath.Join(dir, "digit"))
-	wantError(t, err, filepath.Join(dir, "digit")+": there is no such data set, but "+dir+" holds 2 data sets (digits, ")
+	datatest.WantError(t, err, filepath.Join(dir,
+		"digit")+": there is no such data set, but "+dir+" holds 2 data sets (digits, ")
 	if err := Check(filepath.Join(dir, "digits")); err != nil {
 		t.Error(err)
 	}
@@ -122,30 +124,30 @@ func TestSeveralSetsInOneFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Load(filepath.Join(dir, "digits"))
-	wantError(t, err, dir+" holds neither digits-test-images-idx3-ubyte.gz nor digits-test-images-idx3-ubyte")
+	datatest.WantError(t, err, dir+" holds neither digits-test-images-idx3-ubyte.gz nor digits-test-images-idx3-ubyte")
 	// Without a prefix there is one more, which is meant.
 	add(setFiles([]uint8{0, 5}, []uint8{1}))
 	want(root, 6)
 }
 
 func TestOneFileOfASet(t *testing.T) {
-	dir := writeFiles(t, setFiles([]uint8{0, 1}, []uint8{1}, "ubyte", "ubyte.gz"))
+	dir := datatest.Write(t, setFiles([]uint8{0, 1}, []uint8{1}, "ubyte", "ubyte.gz"))
 	_, err := Load(filepath.Join(dir, "t10k-images-idx3-ubyte.gz"))
-	wantError(t, err,
+	datatest.WantError(t, err,
 		"t10k-images-idx3-ubyte.gz: one file of a data set, expected the directory that holds all four: "+dir)
 	archive := filepath.Join(dir, "mnist.zip")
 	if err := os.WriteFile(archive, []byte("PK\x03\x04..."), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	_, err = Load(archive)
-	wantError(t, err,
+	datatest.WantError(t, err,
 		archive+": not a directory, expected the one that holds the data set; it is an archive: unpack it first")
 }
 
 func TestEMNISTIsTurned(t *testing.T) {
 	pixels := []uint8{1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16} // two images of 2 x 3
 	files := setFiles([]uint8{2, 1}, []uint8{26}, "train", "emnist-letters-train", "t10k", "emnist-letters-test")
-	files["emnist-letters-train-images-idx3-ubyte"] = idx(0x803, []uint32{2, 2, 3}, pixels)
+	files["emnist-letters-train-images-idx3-ubyte"] = datatest.IDX(0x803, []uint32{2, 2, 3}, pixels)
 	mapping := ""
 	var letters []string
 	for c := range 26 {
@@ -154,7 +156,7 @@ func TestEMNISTIsTurned(t *testing.T) {
 			imageset.Numbered(200)[97+c]}, " ") + "\n"
 	}
 	files["emnist-letters-mapping.txt"] = []byte(mapping)
-	dir := writeFiles(t, files)
+	dir := datatest.Write(t, files)
 	d, err := Load(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -179,25 +181,25 @@ func TestEMNISTIsTurned(t *testing.T) {
 func TestIDXLabelWithoutAName(t *testing.T) {
 	for suffix, place := range map[string]string{"": "byte 10: image 2", ".gz": "byte 10 (decompressed): image 2"} {
 		files := setFiles([]uint8{0, 1}, []uint8{1, 0, 3}, "ubyte", "ubyte"+suffix)
-		files[ClassesFile] = []byte("cat\ndog\n")
-		dir := writeFiles(t, files)
+		files[imageset.ClassesFile] = []byte("cat\ndog\n")
+		dir := datatest.Write(t, files)
 		_, err := Load(dir)
-		wantError(t, err, filepath.Join(dir, "t10k-labels-idx1-ubyte"+suffix)+": "+place+": label 3, but "+
-			filepath.Join(dir, ClassesFile)+" names 2 classes: expected labels from 0 to 1")
+		datatest.WantError(t, err, filepath.Join(dir, "t10k-labels-idx1-ubyte"+suffix)+": "+place+": label 3, but "+
+			filepath.Join(dir, imageset.ClassesFile)+" names 2 classes: expected labels from 0 to 1")
 	}
 	files := setFiles([]uint8{0, 1}, []uint8{1})
-	files[ClassesFile] = []byte("cat\n\ndog\n")
-	dir := writeFiles(t, files)
+	files[imageset.ClassesFile] = []byte("cat\n\ndog\n")
+	dir := datatest.Write(t, files)
 	_, err := Load(dir)
-	wantError(t, err, filepath.Join(dir, ClassesFile)+": line 2 is empty")
+	datatest.WantError(t, err, filepath.Join(dir, imageset.ClassesFile)+": line 2 is empty")
 }
 
 func TestColouredIDX(t *testing.T) {
 	files := setFiles([]uint8{0, 1}, []uint8{1})
 	rgb := []uint8{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
-	files["train-images-idx3-ubyte"] = idx(0x804, []uint32{2, 1, 2, 3}, rgb) // channels last
-	files["t10k-images-idx3-ubyte"] = idx(0x804, []uint32{1, 3, 1, 2}, []uint8{1, 2, 3, 4, 5, 6})
-	d, err := Load(writeFiles(t, files))
+	files["train-images-idx3-ubyte"] = datatest.IDX(0x804, []uint32{2, 1, 2, 3}, rgb) // channels last
+	files["t10k-images-idx3-ubyte"] = datatest.IDX(0x804, []uint32{1, 3, 1, 2}, []uint8{1, 2, 3, 4, 5, 6})
+	d, err := Load(datatest.Write(t, files))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,12 +215,13 @@ func TestColouredIDX(t *testing.T) {
 // Parts of different sizes become one size where the user gives it.
 func TestPartsOfDifferentSizes(t *testing.T) {
 	files := setFiles([]uint8{0, 1}, []uint8{1})
-	files["t10k-images-idx3-ubyte"] = idx(0x803, []uint32{1, 3, 2}, noise(6, 5))
-	dir := writeFiles(t, files)
+	files["t10k-images-idx3-ubyte"] = datatest.IDX(0x803, []uint32{1, 3, 2}, datatest.Noise(6, 5))
+	dir := datatest.Write(t, files)
 	path := func(name string) string { return filepath.Join(dir, name) }
 	_, err := Load(dir)
-	wantError(t, err, path("t10k-images-idx3-ubyte")+": images of 3x2x1, but those in "+path("train-images-idx3-ubyte")+
-		" are 2x3x1: expected one size; pass --image-size HxW, to which all are scaled")
+	datatest.WantError(t, err,
+		path("t10k-images-idx3-ubyte")+": images of 3x2x1, but those in "+path("train-images-idx3-ubyte")+
+			" are 2x3x1: expected one size; pass --image-size HxW, to which all are scaled")
 	d, err := Read(t.Context(), dir, Options{Height: 4, Width: 4})
 	if err != nil || d.Train.Size() != "4x4x1" || d.Test.Size() != "4x4x1" {
 		t.Errorf("%+v, error %v", d, err)
@@ -228,10 +231,10 @@ func TestPartsOfDifferentSizes(t *testing.T) {
 		t.Error(diff)
 	}
 
-	files["t10k-images-idx3-ubyte"] = idx(0x804, []uint32{1, 2, 3, 3}, noise(18, 5))
-	dir = writeFiles(t, files)
+	files["t10k-images-idx3-ubyte"] = datatest.IDX(0x804, []uint32{1, 2, 3, 3}, datatest.Noise(18, 5))
+	dir = datatest.Write(t, files)
 	_, err = Load(dir)
-	wantError(t, err, path("t10k-images-idx3-ubyte")+": images of 2x3x3, but those in "+
+	datatest.WantError(t, err, path("t10k-images-idx3-ubyte")+": images of 2x3x3, but those in "+
 		path("train-images-idx3-ubyte")+" are 2x3x1: expected one size; pass --grayscale")
 	if d, err := Read(t.Context(), dir, Options{Gray: true}); err != nil || d.Test.Size() != "2x3x1" {
 		t.Errorf("%+v, error %v", d, err)
@@ -245,11 +248,11 @@ func TestFrontOfFashionMNIST(t *testing.T) {
 		t.Fatal(err)
 	}
 	const n = 40
-	dir := writeFiles(t, map[string][]byte{
-		"train-images-idx3-ubyte": idxImages(whole.Train.Images[:n*imageSize]),
-		"train-labels-idx1-ubyte": idxLabels(whole.Train.Labels[:n]...),
-		"t10k-images-idx3-ubyte":  idxImages(whole.Test.Images[:n*imageSize]),
-		"t10k-labels-idx1-ubyte":  idxLabels(whole.Test.Labels[:n]...),
+	dir := datatest.Write(t, map[string][]byte{
+		"train-images-idx3-ubyte": datatest.Images(whole.Train.Images[:n*datatest.ImageBytes]),
+		"train-labels-idx1-ubyte": datatest.Labels(whole.Train.Labels[:n]...),
+		"t10k-images-idx3-ubyte":  datatest.Images(whole.Test.Images[:n*datatest.ImageBytes]),
+		"t10k-labels-idx1-ubyte":  datatest.Labels(whole.Test.Labels[:n]...),
 	})
 	d, err := Load(dir)
 	if err != nil {

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"crnn/tests/datatest"
 	"encoding/json"
 	"fmt"
 	"image"
@@ -19,7 +20,7 @@ import (
 
 // setOf returns a set of small images, each of noise of its own.
 func setOf(d imageset.Description, seed uint64, labels ...uint8) *Set {
-	return &Set{Description: d, Images: noise(len(labels)*d.Bytes(), seed), Labels: labels, Count: len(labels)}
+	return &Set{Description: d, Images: datatest.Noise(len(labels)*d.Bytes(), seed), Labels: labels, Count: len(labels)}
 }
 
 // tinyGray and tinyColour describe small images of three classes.
@@ -191,7 +192,7 @@ func grayFile(t *testing.T, path string, height, width int, seed uint64) string 
 		t.Fatal(err)
 	}
 	defer f.Close()
-	img := &image.Gray{Pix: noise(height*width, seed), Stride: width, Rect: image.Rect(0, 0, width, height)}
+	img := &image.Gray{Pix: datatest.Noise(height*width, seed), Stride: width, Rect: image.Rect(0, 0, width, height)}
 	if err := png.Encode(f, img); err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +201,7 @@ func grayFile(t *testing.T, path string, height, width int, seed uint64) string 
 
 // Pictures are named by their files, also where crnn chose those of the test.
 func TestDescribeNamesFiles(t *testing.T) {
-	setCache(t)
+	datatest.SetCache(t)
 	root := t.TempDir()
 	seed := uint64(0)
 	for _, class := range []string{"a", "b"} {
@@ -224,7 +225,7 @@ func TestDescribeNamesFiles(t *testing.T) {
 		paths []string
 	}{{d.Train, train}, {d.Test, test}} {
 		for i, path := range part.paths {
-			if diff := cmp.Diff(noise(36, seedOf(t, path, root)), part.set.Image(i)); diff != "" {
+			if diff := cmp.Diff(datatest.Noise(36, seedOf(t, path, root)), part.set.Image(i)); diff != "" {
 				t.Fatalf("image %d is not %s:\n%s", i, path, diff)
 			}
 		}
@@ -264,7 +265,7 @@ func seedOf(t *testing.T, path, root string) uint64 {
 
 // Of pictures of different sizes all is told but what needs their pixels.
 func TestReadHeaders(t *testing.T) {
-	setCache(t)
+	datatest.SetCache(t)
 	root := t.TempDir()
 	for part, n := range map[string]int{"train": 6, "val": 2, "test": 3} {
 		for i := range n {
@@ -273,7 +274,7 @@ func TestReadHeaders(t *testing.T) {
 		}
 	}
 	_, err := Read(t.Context(), root, Options{})
-	wantError(t, err, "differ in size")
+	datatest.WantError(t, err, "differ in size")
 	d, sizes, err := ReadHeaders(t.Context(), root, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -295,9 +296,9 @@ func TestReadHeaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, err = ReadHeaders(t.Context(), root, Options{})
-	wantError(t, err, root, `"a"`)
-	_, _, err = ReadHeaders(t.Context(), writeFiles(t, ownFiles()), Options{})
-	wantError(t, err, "idx data, expected a folder of pictures")
+	datatest.WantError(t, err, root, `"a"`)
+	_, _, err = ReadHeaders(t.Context(), datatest.Write(t, datatest.OwnSet()), Options{})
+	datatest.WantError(t, err, "idx data, expected a folder of pictures")
 }
 
 // Pictures of one size need no other.

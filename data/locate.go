@@ -1,20 +1,17 @@
 package data
 
 import (
+	"crnn/data/known"
+	"crnn/internal/osfile"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
-
-	"github.com/adrg/xdg"
 )
 
 // EnvVar is the environment variable that names the data set, a directory or file.
 const EnvVar = "CRNN_DATA"
-
-// systemDir is where Debian's package puts the data set.
-const systemDir = "/usr/share/datasets/fashion-mnist"
 
 // ErrNotFound is the error, by errors.Is, of a missing data set or a missing file of one.
 var ErrNotFound = errors.New("data set not found")
@@ -24,10 +21,6 @@ type notFoundError string
 
 func (e notFoundError) Error() string        { return string(e) }
 func (e notFoundError) Is(target error) bool { return target == ErrNotFound }
-
-// CacheDir returns the usual directory for Fetch, in the user's cache directory ($XDG_CACHE_HOME,
-// or the system's equivalent).
-func CacheDir() string { return filepath.Join(xdg.CacheHome, "crnn", "fashion-mnist") }
 
 // Locate returns the directory of the data set: explicit if it is not empty, else the directory
 // that CRNN_DATA names, else the user's cache directory if the data set is there, else the
@@ -41,7 +34,7 @@ func Locate(explicit string) (string, error) {
 	if dir := os.Getenv(EnvVar); dir != "" {
 		return named("environment variable "+EnvVar+": ", dir)
 	}
-	places := []string{CacheDir(), systemDir}
+	places := []string{known.FashionMNIST.CacheDir(), known.DebianDir}
 	for _, dir := range places {
 		if Check(dir) == nil {
 			return dir, nil
@@ -68,4 +61,18 @@ func Check(path string) error {
 		return err
 	}
 	return s.missing
+}
+
+// checkDir returns an error unless dir is a directory.
+func checkDir(dir string) error {
+	switch info, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return notFoundError(fmt.Sprintf("there is no directory %s, expected the one that holds the data set; "+
+			"crnn data fetch gets Fashion-MNIST", dir))
+	case err != nil:
+		return fmt.Errorf("%s: %w", dir, osfile.Cause(err))
+	case !info.IsDir():
+		return fmt.Errorf("%s: not a directory, expected the one that holds the data set", dir)
+	}
+	return nil
 }

@@ -1,6 +1,8 @@
 package data
 
 import (
+	"crnn/data/known"
+	"crnn/tests/datatest"
 	"errors"
 	"os"
 	"path/filepath"
@@ -8,9 +10,9 @@ import (
 )
 
 func TestLocateOrder(t *testing.T) {
-	setCache(t)
+	datatest.SetCache(t)
 	t.Setenv(EnvVar, "")
-	inCache := CacheDir()
+	inCache := known.FashionMNIST.CacheDir()
 	if want := filepath.Join(os.Getenv("XDG_CACHE_HOME"), "crnn", "fashion-mnist"); inCache != want {
 		t.Errorf("cache %s, want %s", inCache, want)
 	}
@@ -18,7 +20,7 @@ func TestLocateOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	fill := func(dir string) {
-		for name, b := range ownFiles() {
+		for name, b := range datatest.OwnSet() {
 			if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -34,12 +36,12 @@ func TestLocateOrder(t *testing.T) {
 	}
 	dir, err := Locate("")
 	switch {
-	case Check(systemDir) == nil:
-		if err != nil || dir != systemDir {
-			t.Errorf("%s, error %v, want %s", dir, err, systemDir)
+	case Check(known.DebianDir) == nil:
+		if err != nil || dir != known.DebianDir {
+			t.Errorf("%s, error %v, want %s", dir, err, known.DebianDir)
 		}
 	default:
-		wantError(t, err, inCache, systemDir, "crnn data fetch", "--data", EnvVar)
+		datatest.WantError(t, err, inCache, known.DebianDir, "crnn data fetch", "--data", EnvVar)
 		if !errors.Is(err, ErrNotFound) {
 			t.Errorf("error %v, want ErrNotFound", err)
 		}
@@ -60,22 +62,22 @@ func TestLocateOrder(t *testing.T) {
 
 // A directory that the user named is never skipped for another that has the data.
 func TestLocateSaysWhatANamedDirectoryLacks(t *testing.T) {
-	files := ownFiles()
-	good := writeFiles(t, files)
+	files := datatest.OwnSet()
+	good := datatest.Write(t, files)
 	delete(files, "t10k-images-idx3-ubyte")
-	lacking := writeFiles(t, files)
+	lacking := datatest.Write(t, files)
 	absent := filepath.Join(lacking, "absent")
 
 	t.Setenv(EnvVar, good)
 	_, err := Locate(lacking)
-	wantError(t, err, lacking, "t10k-images-idx3-ubyte.gz")
+	datatest.WantError(t, err, lacking, "t10k-images-idx3-ubyte.gz")
 	_, err = Locate(absent)
-	wantError(t, err, "no directory "+absent)
+	datatest.WantError(t, err, "no directory "+absent)
 	if errors.Is(err, ErrNotFound) {
 		t.Error("the error invites to fetch the data elsewhere")
 	}
 
 	t.Setenv(EnvVar, lacking)
 	_, err = Locate("")
-	wantError(t, err, "environment variable "+EnvVar+": ", lacking, "t10k-images-idx3-ubyte.gz")
+	datatest.WantError(t, err, "environment variable "+EnvVar+": ", lacking, "t10k-images-idx3-ubyte.gz")
 }

@@ -1,15 +1,17 @@
 package data
 
 import (
+	"crnn/tests/datatest"
 	"testing"
 
 	"crnn/data/imageset"
+	"crnn/data/known"
 
 	"github.com/google/go-cmp/cmp"
 )
 
 func TestMatch(t *testing.T) {
-	fashion := known[0].Classes
+	fashion := known.FashionMNIST.Classes
 	numbers := imageset.Numbered
 	for _, test := range []struct {
 		name         string
@@ -50,7 +52,7 @@ func TestMatch(t *testing.T) {
 			before := append([]uint8{}, test.labels...)
 			err := d.Match(test.network)
 			if test.err != "" {
-				wantError(t, err, test.err)
+				datatest.WantError(t, err, test.err)
 				if !cmp.Equal(d.Train.Classes, test.own) {
 					t.Error("the classes were changed in spite of the error")
 				}

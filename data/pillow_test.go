@@ -3,6 +3,7 @@ package data
 import (
 	"bufio"
 	"bytes"
+	"crnn/tests/datatest"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -55,7 +56,7 @@ func wantShown(t *testing.T, s *Set, want []shownPicture) {
 
 // A folder of the opaque pictures among picture's fixtures, which Pillow wrote: a class for each format.
 func TestFolderOfFixtures(t *testing.T) {
-	setCache(t)
+	datatest.SetCache(t)
 	from := filepath.Join("picture", "testdata")
 	list, err := os.Open(filepath.Join(from, "expect.txt"))
 	if err != nil {
@@ -112,7 +113,7 @@ func TestFolderOfFixtures(t *testing.T) {
 // A folder of 2,000 pictures of every format that Pillow writes.
 func TestPillowFolder(t *testing.T) {
 	python := pillow(t)
-	setCache(t)
+	datatest.SetCache(t)
 	root := t.TempDir()
 	// Tolerances are those of picture/testdata/make.py: what is lossless is exact; JPEG's inverse
 	// transforms and conversions of colours may differ by the rounding.

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"crnn/internal/memory"
 	"fmt"
 	"image"
 	"runtime"
@@ -29,7 +30,7 @@ func (d *Dataset) convert(o Options) {
 // toGray makes colours gray by their luminance (Rec. 601), with the bits that a picture of them gets.
 func (s *Set) toGray() {
 	pixels := s.Height * s.Width
-	to := newArray(s.Count * pixels)
+	to := memory.Zeros(s.Count * pixels)
 	for i := range s.Count {
 		rgb, gray := s.Image(i), to[i*pixels:][:pixels]
 		for j := range gray {
@@ -43,7 +44,7 @@ func (s *Set) toGray() {
 
 // scale scales all images to another size, each side on its own, averaging where they shrink.
 func (s *Set) scale(height, width int) {
-	to := newArray(s.Count * s.Channels * height * width)
+	to := memory.Zeros(s.Count * s.Channels * height * width)
 	from, into := s.Height*s.Width, height*width
 	scaler := draw.CatmullRom.NewScaler(width, height, s.Width, s.Height)
 	planes := s.Count * s.Channels

@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"crnn/tests/datatest"
 	"image"
 	"image/color"
 	"image/png"
@@ -18,7 +19,7 @@ import (
 // Images of arrays become gray and scaled as pictures with the same pixels do.
 func TestConvertIsAsForPictures(t *testing.T) {
 	d := imageset.Description{Height: 9, Width: 14, Channels: 3}
-	set := &Set{Description: d, Count: 4, Images: noise(4*d.Bytes(), 1), Labels: make([]uint8, 4)}
+	set := &Set{Description: d, Count: 4, Images: datatest.Noise(4*d.Bytes(), 1), Labels: make([]uint8, 4)}
 	var pictures []*picture.Picture
 	for i := range set.Count {
 		img := image.NewRGBA(image.Rect(0, 0, d.Width, d.Height))
@@ -55,7 +56,8 @@ func TestConvertIsAsForPictures(t *testing.T) {
 
 // By arithmetic: 0.299 R + 0.587 G + 0.114 B (Rec. 601), within rounding.
 func TestGrayIsLuminance(t *testing.T) {
-	s := &Set{Description: imageset.Description{Height: 40, Width: 50, Channels: 3}, Count: 1, Images: noise(6000, 3)}
+	s := &Set{Description: imageset.Description{Height: 40, Width: 50, Channels: 3}, Count: 1,
+		Images: datatest.Noise(6000, 3)}
 	rgb := s.Images
 	s.toGray()
 	for i, got := range s.Images {
@@ -96,7 +98,7 @@ func TestScaleOfSimpleImages(t *testing.T) {
 func TestScaleIsPillows(t *testing.T) {
 	python := pillow(t)
 	d := imageset.Description{Height: 21, Width: 34, Channels: 1}
-	set := &Set{Description: d, Count: 3, Images: noise(3*d.Bytes(), 7)}
+	set := &Set{Description: d, Count: 3, Images: datatest.Noise(3*d.Bytes(), 7)}
 	for i := range set.Images { // smooth, as pictures are: noise overshoots and clips
 		set.Images[i] = uint8(128 + 100*math.Sin(float64(i%34)/5)*math.Cos(float64(i/34)/4) + float64(set.Images[i])/16)
 	}

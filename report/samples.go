@@ -24,23 +24,23 @@ func Samples(d imageset.Description, images [][]byte, titles []string) (Figure, 
 		if err := checkImage(d, img); err != nil {
 			return Figure{}, fmt.Errorf("samples: image %d (%s) %w", i, printable(titles[i]), err)
 		}
-		rows[i] = Row{classTitle(titles[i], slices.Index(d.Classes, titles[i])), [][]byte{img}}
+		rows[i] = Row{classTitle(titles[i], slices.Index(d.Classes, titles[i])), "", [][]byte{img}}
 	}
 	return samplesLayout(len(images)).draw(d, rows), nil
 }
 
 // Row is a class of a contact sheet: its title and some of its images.
 type Row struct {
-	Title  string
+	Title  string   // shortened if it is too long
+	Note   string   // behind the title, never shortened
 	Images [][]byte // as for Samples
 }
 
-// SheetImages is the largest number of images that a contact sheet shows of a class.
-const SheetImages = 12
+// SheetImages returns how many images of a class a contact sheet of so many classes shows.
+func SheetImages(classes int) int { return sheetLayout(classes).images }
 
 // ContactSheet returns the figure of the images of a data set: one row per class of d, in order,
-// with a title and as many of the row's images as there is room for. That is 12 with up to 12
-// classes, 8 with up to 40, and else 5.
+// with a title and as many of the row's images as there is room for.
 func ContactSheet(d imageset.Description, rows []Row) (Figure, error) {
 	if len(rows) == 0 || len(rows) != len(d.Classes) {
 		return Figure{}, fmt.Errorf("contact sheet: %d rows for %d classes", len(rows), len(d.Classes))
@@ -52,13 +52,13 @@ func ContactSheet(d imageset.Description, rows []Row) (Figure, error) {
 				return Figure{}, fmt.Errorf("contact sheet: image %d of class %d (%s) %w", j, i, printable(d.Classes[i]), err)
 			}
 		}
-		titled[i] = Row{classTitle(row.Title, i), row.Images}
+		titled[i] = Row{classTitle(row.Title, i), row.Note, row.Images}
 	}
 	return sheetLayout(len(rows)).draw(d, titled), nil
 }
 
 func checkImage(d imageset.Description, img []byte) error {
-	if d.Height < 1 || d.Width < 1 || (d.Channels != 1 && d.Channels != 3) {
+	if d.Height < 1 || d.Width < 1 || !imageset.IsChannels(d.Channels) {
 		return fmt.Errorf("has the size %s, expected 1 or 3 channels and sides of 1 or more", d.Size())
 	}
 	if len(img) != d.Bytes() {
@@ -97,7 +97,7 @@ func samplesLayout(n int) tiles {
 func sheetLayout(n int) tiles {
 	switch {
 	case n <= 12:
-		return tiles{1, SheetImages, 112, 600, 42, 24, sizeLabel}
+		return tiles{1, 12, 112, 600, 42, 24, sizeLabel}
 	case n <= 40:
 		return tiles{2, 8, 84, 420, 36, 36, 10}
 	}
@@ -130,7 +130,8 @@ func (l tiles) draw(d imageset.Description, rows []Row) Figure {
 	for i, row := range rows {
 		x := l.gap + i%l.across*(width+l.gap)
 		y := i / l.across * (height + l.gap/2)
-		canvas.FillText(style, figure.at(x+title, y+l.title/2), elide(row.Title, style, pixels(width)))
+		canvas.FillText(style, figure.at(x+title, y+l.title/2), elide(row.Title, style,
+			pixels(width)-style.Width(row.Note))+row.Note)
 		for j, img := range row.Images[:min(l.images, len(row.Images))] {
 			corner := image.Pt(x+first+j*(size.X+tileSpace), y+l.title)
 			drawImage(figure, image.Rectangle{Max: size}.Add(corner), d, img)

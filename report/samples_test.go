@@ -187,7 +187,7 @@ func TestSamplesRefuses(t *testing.T) {
 func sheetRows(d imageset.Description) []Row {
 	rows := make([]Row, len(d.Classes))
 	for i, class := range d.Classes {
-		rows[i] = Row{class + ": 600", flat(d, min(i+1, 20))}
+		rows[i] = Row{class, ": 600", flat(d, min(i+1, 20))}
 	}
 	return rows
 }
@@ -238,9 +238,14 @@ func TestContactSheetOfAnyNames(t *testing.T) {
 		t.Errorf("size %v", s)
 	}
 	escaped := sheetRows(d)
-	escaped[3].Title = `3: \u732b: 600`
+	escaped[3].Title = `3: \u732b`
 	if !same(contactSheet(t, d, sheetRows(d)), contactSheet(t, d, escaped)) {
 		t.Error("the title of unknown letters is not the label and the escaped name")
+	}
+	other := sheetRows(d)
+	other[0].Note = ": 601"
+	if same(contactSheet(t, d, sheetRows(d)), contactSheet(t, d, other)) {
+		t.Error("behind a long title the note is not shown")
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"crnn/data"
 	"crnn/data/imageset"
+	"crnn/data/known"
 	"crnn/report"
 	"crnn/train"
 )
@@ -132,8 +133,8 @@ func dataVerify(c *cli.Context, dir string) error {
 	return bad
 }
 
-func verdict(s data.State) string {
-	if s == data.Match {
+func verdict(s known.State) string {
+	if s == known.Match {
 		return "Fashion-MNIST"
 	}
 	return "in order, but not the file of Fashion-MNIST"

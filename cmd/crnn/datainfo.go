@@ -179,10 +179,10 @@ func contactSheet(set *data.Set, info *data.Info, training []int32) (report.Figu
 		byClass[set.Labels[i]] = append(byClass[set.Labels[i]], i)
 	}
 	rows := make([]report.Row, len(set.Classes))
-	most, letters := sheetImages(len(set.Classes))
+	most := report.SheetImages(len(set.Classes))
 	for class, of := range byClass {
 		c := info.Classes[class]
-		rows[class].Title = fmt.Sprintf("%s: %d train, %d val, %d test", shorten(c.Name, letters), c.Train, c.Val, c.Test)
+		rows[class].Title, rows[class].Note = c.Name, fmt.Sprintf(": %d train, %d val, %d test", c.Train, c.Val, c.Test)
 		for _, i := range evenly(of, most) {
 			rows[class].Images = append(rows[class].Images, set.Image(int(i)))
 		}
@@ -199,27 +199,6 @@ func evenly(indices []int32, n int) []int32 {
 		chosen[i] = indices[(2*i+1)*len(indices)/(2*n)]
 	}
 	return chosen
-}
-
-// sheetImages returns how many images of a class report.ContactSheet shows, and how many letters of a
-// name it has room for beside the numbers.
-func sheetImages(classes int) (images, letters int) {
-	switch {
-	case classes <= 12:
-		return report.SheetImages, 80
-	case classes <= 40:
-		return 8, 40
-	}
-	return 5, 16
-}
-
-// shorten takes letters out of the middle of a name.
-func shorten(name string, letters int) string {
-	runes := []rune(name)
-	if len(runes) <= letters {
-		return name
-	}
-	return string(runes[:letters/2]) + "…" + string(runes[len(runes)-(letters-1)/2:])
 }
 
 // dataConvert writes the data set as IDX files.

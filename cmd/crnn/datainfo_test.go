@@ -213,17 +213,6 @@ func TestEvenly(t *testing.T) {
 	}
 }
 
-func TestShorten(t *testing.T) {
-	for _, c := range []struct{ name, want string }{
-		{"Bag", "Bag"}, {"0123456789abcdef", "0123456789abcdef"}, {"0123456789abcdefg", "01234567…abcdefg"},
-		{"猫猫猫猫猫猫猫猫猫猫猫猫猫猫猫猫犬犬犬犬犬犬犬犬犬", "猫猫猫猫猫猫猫猫…犬犬犬犬犬犬犬"},
-	} {
-		if got := shorten(c.name, 16); got != c.want {
-			t.Errorf("%q: %q, want %q", c.name, got, c.want)
-		}
-	}
-}
-
 // A run on converted data has the same metrics and weights, bit by bit.
 func TestDataConvert(t *testing.T) {
 	dir, work := smallData(t), t.TempDir()

@@ -12,6 +12,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"crnn/data"
+	"crnn/data/fetch"
+	"crnn/data/known"
 	"crnn/report"
 )
 
@@ -49,9 +51,9 @@ func locateOrFetch(c *cli.Context, dir string) (string, error) {
 	if !errors.Is(err, data.ErrNotFound) {
 		return found, err
 	}
-	dir = data.CacheDir()
+	dir = known.FashionMNIST.CacheDir()
 	fmt.Fprintf(c.App.ErrWriter, "the data set is not on this machine: downloading Fashion-MNIST (30 MB) into %s\n", dir)
-	return dir, fetch(c, nil, dir)
+	return dir, download(c, nil, dir)
 }
 
 // dataFetch fetches the data set that the command line names, or Fashion-MNIST, into dir only if the flag
@@ -68,7 +70,7 @@ func dataFetch(c *cli.Context, dir string) error {
 		}
 		dir = set.CacheDir()
 	}
-	if err := fetch(c, set, dir); err != nil {
+	if err := download(c, set, dir); err != nil {
 		return err
 	}
 	fmt.Fprintln(c.App.Writer, dir)
@@ -79,8 +81,8 @@ func dataFetch(c *cli.Context, dir string) error {
 }
 
 // namedSet returns the known data set of that name; the empty name is Fashion-MNIST's.
-func namedSet(name string) (*data.Known, error) {
-	names := data.KnownNames()
+func namedSet(name string) (*known.Set, error) {
+	names := known.Names()
 	word := strings.ToLower(name)
 	switch word {
 	case "":
@@ -91,7 +93,7 @@ func namedSet(name string) (*data.Known, error) {
 		return nil, usagef("crnn data fetch %s: expected one of three sets of EMNIST: emnist-letters (26 classes), "+
 			"emnist-balanced (47) or emnist-byclass (62)", name)
 	}
-	if set := data.FindKnown(word); set != nil {
+	if set := known.Find(word); set != nil {
 		return set, nil
 	}
 	last := len(names) - 1
@@ -110,10 +112,10 @@ func shellWord(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// fetch downloads the missing files of set into dir; nil is Fashion-MNIST. Its progress goes to stderr.
-func fetch(c *cli.Context, set *data.Known, dir string) error {
+// download gets the missing files of set into dir; nil is Fashion-MNIST. Its progress goes to stderr.
+func download(c *cli.Context, set *known.Set, dir string) error {
 	p := &fetchProgress{w: c.App.ErrWriter, live: report.IsTerminal(c.App.ErrWriter)}
-	err := data.Fetch(c.Context, dir, data.FetchOptions{Set: set, Progress: p.report, Log: p.log})
+	err := fetch.Run(c.Context, dir, fetch.Options{Set: set, Progress: p.report, Log: p.log})
 	p.endLine()
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"crnn/data"
+	"crnn/data/known"
 )
 
 func TestNamesOfSets(t *testing.T) {
@@ -13,7 +14,7 @@ func TestNamesOfSets(t *testing.T) {
 			t.Errorf("%q: set %v, error %v, want %s", name, set, err, want)
 		}
 	}
-	for _, name := range data.KnownNames() {
+	for _, name := range known.Names() {
 		if set, err := namedSet(name); err != nil || set.Name != name {
 			t.Errorf("%q: set %v, error %v", name, set, err)
 		}

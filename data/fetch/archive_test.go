@@ -1,10 +1,12 @@
-package data
+package fetch
 
 import (
 	"archive/tar"
 	pkzip "archive/zip"
 	"bytes"
 	"context"
+	"crnn/data/known"
+	"crnn/tests/datatest"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -73,7 +75,7 @@ func makeTar(members ...member) []byte {
 	if err := w.Close(); err != nil {
 		panic(err)
 	}
-	return zip(out.Bytes())
+	return datatest.Gzip(out.Bytes())
 }
 
 // Of a ZIP, a mirror that can send parts is asked for the list of members and for the members alone.
@@ -102,9 +104,9 @@ func TestFetchPartsOfAZIP(t *testing.T) {
 	ts.wantIn(t, dir)
 	most := int64(endOfZIP)
 	var shown []string
-	for _, f := range ts.set.files {
-		most += int64(len(zip(ts.want[f.name]))) + atMost + 100
-		shown = append(shown, f.served())
+	for _, f := range ts.set.Files {
+		most += int64(len(datatest.Gzip(ts.want[f.Name]))) + atMost + 100
+		shown = append(shown, f.Served())
 	}
 	if whole := int64(len(ts.served["gzip.zip"])); sent > most || most > whole {
 		t.Errorf("%d bytes were sent of %d, want at most %d", sent, whole, most)
@@ -164,7 +166,7 @@ func breakAt(w http.ResponseWriter, r *http.Request, b []byte) bool {
 // A broken transfer goes on where it broke, within a fetch and in the next one.
 func TestFetchResumesArchives(t *testing.T) {
 	for name, ts := range map[string]testSet{"zip": zippedTestSet(), "tar": tarredTestSet()} {
-		archive := ts.served[ts.set.archive.name]
+		archive := ts.served[ts.set.Archive.Name]
 		var longs []string // the ranges of requests after the first long one
 		check := func(t *testing.T) {
 			t.Helper()
@@ -213,7 +215,7 @@ func TestFetchResumesArchives(t *testing.T) {
 				}
 			}
 			err := f.run(ctx)
-			wantError(t, err, "interrupted", "fetch again to go on")
+			datatest.WantError(t, err, "interrupted", "fetch again to go on")
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("error %v", err)
 			}
@@ -254,8 +256,8 @@ func TestFetchUnpacksACompleteArchive(t *testing.T) {
 	ts := tarredTestSet()
 	m := serve(t, nil, nil)
 	dir := t.TempDir()
-	part := setFetcher(ts.set, dir).partialOf(ts.set.archive.name)
-	if err := os.WriteFile(part.path, ts.served[ts.set.archive.name], 0o644); err != nil {
+	part := setFetcher(ts.set, dir).partialOf(ts.set.Archive.Name)
+	if err := os.WriteFile(part.path, ts.served[ts.set.Archive.Name], 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ts.fetch(dir, m.URL+"/"); err != nil || len(m.asked()) > 0 {
@@ -267,30 +269,31 @@ func TestFetchUnpacksACompleteArchive(t *testing.T) {
 // An archive that the user put into the directory is used, and stays.
 func TestFetchFromOnesOwnArchive(t *testing.T) {
 	for name, ts := range map[string]testSet{"zip": zippedTestSet(), "tar": tarredTestSet()} {
-		a := ts.set.archive
+		a := ts.set.Archive
 		t.Run(name, func(t *testing.T) {
 			m := serve(t, nil, nil)
-			dir := writeFiles(t, ts.served)
+			dir := datatest.Write(t, ts.served)
 			log, err := ts.fetch(dir, m.URL+"/")
 			if err != nil || len(m.asked()) > 0 {
 				t.Fatalf("error %v, requests %q", err, m.asked())
 			}
-			if want := "taking " + ts.set.Title + " from " + filepath.Join(dir, a.name); len(log) != 1 || log[0] != want {
+			if want := "taking " + ts.set.Title + " from " + filepath.Join(dir, a.Name); len(log) != 1 || log[0] != want {
 				t.Errorf("log %q, want %q", log, want)
 			}
-			if err := os.Remove(filepath.Join(dir, a.name)); err != nil {
+			if err := os.Remove(filepath.Join(dir, a.Name)); err != nil {
 				t.Fatal(err)
 			}
 			ts.wantIn(t, dir)
 		})
 		t.Run(name+" cut", func(t *testing.T) {
 			m := serve(t, ts.served, nil)
-			dir := writeFiles(t, map[string][]byte{a.name: ts.served[a.name][:5000]})
+			dir := datatest.Write(t, map[string][]byte{a.Name: ts.served[a.Name][:5000]})
 			_, err := ts.fetch(dir, m.URL+"/")
-			wantError(t, err, filepath.Join(dir, a.name)+" is not the archive of "+ts.set.Title+": its SHA-256 is ", a.sum,
+			datatest.WantError(t, err, filepath.Join(dir,
+				a.Name)+" is not the archive of "+ts.set.Title+": its SHA-256 is ", a.Sum,
 				"get it again, or move it away")
 			ts.wantNone(t, dir)
-			if info, err := os.Stat(filepath.Join(dir, a.name)); err != nil || info.Size() != 5000 || len(m.asked()) > 0 {
+			if info, err := os.Stat(filepath.Join(dir, a.Name)); err != nil || info.Size() != 5000 || len(m.asked()) > 0 {
 				t.Errorf("error %v, requests %q", err, m.asked())
 			}
 		})
@@ -306,11 +309,12 @@ func TestFetchOfBadArchives(t *testing.T) {
 	}
 	zipped, tarred := zippedTestSet(), tarredTestSet()
 	var zipMembers, tarMembers []member
-	for i, f := range zipped.set.files {
-		zipMembers = append(zipMembers, member{name: "gzip/" + f.served(), body: zip(zipped.want[f.name]), deflate: i > 1})
+	for i, f := range zipped.set.Files {
+		zipMembers = append(zipMembers, member{name: "gzip/" + f.Served(),
+			body: datatest.Gzip(zipped.want[f.Name]), deflate: i > 1})
 	}
-	for _, f := range tarred.set.files {
-		tarMembers = append(tarMembers, member{name: "cifar-10-batches-bin/" + f.name, body: tarred.want[f.name]})
+	for _, f := range tarred.set.Files {
+		tarMembers = append(tarMembers, member{name: "cifar-10-batches-bin/" + f.Name, body: tarred.want[f.Name]})
 	}
 	edit := func(members []member, change func(m []member) []member) []member {
 		return change(slices.Clone(members))
@@ -333,11 +337,11 @@ func TestFetchOfBadArchives(t *testing.T) {
 			want: "more than"},
 		{name: "empty", change: func(m []member) []member { m[0].body = nil; return m }, want: "empty"},
 		{name: "shorter", change: func(m []member) []member {
-			m[0].body = slices.Clone(m[0].body[:len(m[0].body)-cifarRecord])
+			m[0].body = slices.Clone(m[0].body[:len(m[0].body)-known.CIFARRecord])
 			return m
 		}, want: "is not the data set's: "},
 		{name: "longer", change: func(m []member) []member {
-			m[0].body = slices.Concat(m[0].body, make([]byte, cifarRecord))
+			m[0].body = slices.Concat(m[0].body, make([]byte, known.CIFARRecord))
 			return m
 		}, want: "is not the data set's: "},
 		{name: "no members", change: func(m []member) []member { return nil }, want: "does not hold "},
@@ -370,7 +374,7 @@ func TestFetchOfBadArchives(t *testing.T) {
 						t.Fatal(err)
 					}
 					if way == "own" {
-						if err := os.WriteFile(filepath.Join(dir, set.archive.name), b, 0o644); err != nil {
+						if err := os.WriteFile(filepath.Join(dir, set.Archive.Name), b, 0o644); err != nil {
 							t.Fatal(err)
 						}
 					}
@@ -379,26 +383,26 @@ func TestFetchOfBadArchives(t *testing.T) {
 						if err != nil {
 							t.Fatal(err)
 						}
-						os.Remove(filepath.Join(dir, set.archive.name))
+						os.Remove(filepath.Join(dir, set.Archive.Name))
 						ts.wantIn(t, dir)
 					} else {
-						wantError(t, err, test.want, set.archive.name)
-						if got := names(t, dir); len(got) >= len(ts.want) && slices.Contains(got, set.names) {
+						datatest.WantError(t, err, test.want, set.Archive.Name)
+						if got := datatest.List(t, dir); len(got) >= len(ts.want) && slices.Contains(got, set.Names) {
 							t.Errorf("the directory is complete: %q", got)
 						}
 					}
 					if asked := m.asked(); way == "parts" && test.name == "too long" && len(asked) != 1 {
 						t.Errorf("requests %q, want one for the list of members", asked)
 					}
-					for _, name := range names(t, dir) {
+					for _, name := range datatest.List(t, dir) {
 						if strings.HasSuffix(name, ".part") || strings.Contains(name, ".tmp-") {
 							t.Errorf("%s is left", name)
 						}
 					}
-					if diff := cmp.Diff([]string{"a"}, names(t, above)); diff != "" {
+					if diff := cmp.Diff([]string{"a"}, datatest.List(t, above)); diff != "" {
 						t.Errorf("outside of the directory (-want +got):\n%s", diff)
 					}
-					if diff := cmp.Diff([]string{"b"}, names(t, filepath.Join(above, "a"))); diff != "" {
+					if diff := cmp.Diff([]string{"b"}, datatest.List(t, filepath.Join(above, "a"))); diff != "" {
 						t.Errorf("outside of the directory (-want +got):\n%s", diff)
 					}
 				})
@@ -451,7 +455,7 @@ func TestFetchPartsFromAnOddServer(t *testing.T) {
 				ts.wantIn(t, dir)
 				return
 			}
-			wantError(t, err, "cannot fetch "+ts.set.Title, test.want)
+			datatest.WantError(t, err, "cannot fetch "+ts.set.Title, test.want)
 			ts.wantNone(t, dir)
 		})
 	}
@@ -468,7 +472,7 @@ func TestFetchUsesACompleteMember(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := f.find(z, ts.set.files[0])
+	first, err := f.find(z, ts.set.Files[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -476,7 +480,7 @@ func TestFetchUsesACompleteMember(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := f.partialOf(ts.set.files[0].served()+".member").create(m.URL+"/gzip.zip", `"version-1"`)
+	out, err := f.partialOf(ts.set.Files[0].Served()+".member").create(m.URL+"/gzip.zip", `"version-1"`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -526,7 +530,7 @@ func TestFetchOfAZIPWithALongList(t *testing.T) {
 	ts = archived(ts.set, makeZIP(members...), ts.want)
 	m := serve(t, ts.served, nil)
 	_, err := ts.fetch(t.TempDir(), m.URL+"/")
-	wantError(t, err, "its list of members is longer than expected")
+	datatest.WantError(t, err, "its list of members is longer than expected")
 	if len(m.asked()) != 1 {
 		t.Errorf("requests %q, want one", m.asked())
 	}
@@ -539,13 +543,13 @@ func TestFetchOfAnArchiveOntoAFullDisk(t *testing.T) {
 	ts := tarredTestSet()
 	m, other := serve(t, ts.served, nil), serve(t, ts.served, nil)
 	dir := t.TempDir()
-	part := setFetcher(ts.set, dir).partialOf(ts.set.archive.name).path
+	part := setFetcher(ts.set, dir).partialOf(ts.set.Archive.Name).path
 	if err := os.Symlink("/dev/full", part); err != nil {
 		t.Fatal(err)
 	}
-	ts.set.archive.size += 250e6 // the room is for the archive too
+	ts.set.Archive.Size += 250e6 // the room is for the archive too
 	_, err := ts.fetch(dir, urls(m, other)...)
-	wantError(t, err, "cannot write "+part, "no space left on device", "free 300 MB")
+	datatest.WantError(t, err, "cannot write "+part, "no space left on device", "free 300 MB")
 	ts.wantNone(t, dir)
 	if len(other.asked()) > 0 {
 		t.Errorf("requests %q: another mirror does not help", other.asked())

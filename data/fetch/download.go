@@ -1,4 +1,4 @@
-package data
+package fetch
 
 import (
 	"context"
@@ -12,20 +12,22 @@ import (
 	"os"
 	"time"
 
+	"crnn/data/idx"
+	"crnn/data/known"
 	"crnn/internal/osfile"
 
 	"github.com/hashicorp/go-retryablehttp"
 )
 
 // download gets files one by one from mirror. It returns those that it could not get.
-func (f *fetcher) download(ctx context.Context, mirror string, files []dataFile) ([]dataFile, error) {
+func (f *fetcher) download(ctx context.Context, mirror string, files []known.File) ([]known.File, error) {
 	for ; len(files) > 0; files = files[1:] {
 		file := files[0]
 		part := f.partial(file)
-		check := func() error { return file.check(part.path) }
-		if check() != nil { // else complete, but a crash came before the renaming
-			q := request{url: mirror + file.served(), shown: file.served(), name: file.name, most: file.most(), part: part}
-			if err := f.obtain(ctx, q, check); err != nil {
+		whole := func() error { return check(file, part.path) }
+		if whole() != nil { // else complete, but a crash came before the renaming
+			q := request{url: mirror + file.Served(), shown: file.Served(), name: file.Name, most: most(file), part: part}
+			if err := f.obtain(ctx, q, whole); err != nil {
 				return files, err
 			}
 		}
@@ -57,33 +59,33 @@ func (f *fetcher) obtain(ctx context.Context, q request, check func() error) err
 	return err
 }
 
-// check returns nil if the file at path, decompressed, is the original of f.
-func (f dataFile) check(path string) error {
-	if f.packed != "" {
-		if err := checkSum(path, f.packed); err != nil {
+// check returns nil if the file at path, decompressed, is the original of file.
+func check(file known.File, path string) error {
+	if file.Packed != "" {
+		if err := checkSum(path, file.Packed); err != nil {
 			return err
 		}
 	}
-	r, err := decompressed(path)
+	r, err := idx.Open(path)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	h := sha256.New()
-	n, err := io.Copy(h, io.LimitReader(r, f.size+1)) // no more, in case it is a bomb
+	n, err := io.Copy(h, io.LimitReader(r, file.Size+1)) // no more, in case it is a bomb
 	if err != nil {
-		return gzipError(err, n)
+		return idx.GzipError(err, n)
 	}
 	sum := hex.EncodeToString(h.Sum(nil))
 	switch {
-	case f.sum != "" && sum != f.sum:
-		return fmt.Errorf("its SHA-256 is %s, expected %s", sum, f.sum)
+	case file.Sum != "" && sum != file.Sum:
+		return fmt.Errorf("its SHA-256 is %s, expected %s", sum, file.Sum)
 	case n == 0:
 		return errors.New("it is empty")
-	case n > f.size:
-		return fmt.Errorf("it is longer than %d bytes", f.size)
-	case n < f.size:
-		return fmt.Errorf("it has %d bytes, expected %d", n, f.size)
+	case n > file.Size:
+		return fmt.Errorf("it is longer than %d bytes", file.Size)
+	case n < file.Size:
+		return fmt.Errorf("it has %d bytes, expected %d", n, file.Size)
 	}
 	return nil
 }
@@ -108,16 +110,8 @@ func checkSum(path, want string) error {
 	return nil
 }
 
-// served is the name of f on mirrors and in archives.
-func (f dataFile) served() string {
-	if f.kind == nil {
-		return f.name
-	}
-	return f.name + ".gz"
-}
-
-// most returns the most bytes that f has there.
-func (f dataFile) most() int64 { return f.size + 1<<16 } // compression lengthens no file by more than that
+// most returns the most bytes that a file has on mirrors and in archives.
+func most(file known.File) int64 { return file.Size + 1<<16 } // compression lengthens no file by more than that
 
 // request says what to transfer.
 type request struct {

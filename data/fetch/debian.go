@@ -1,8 +1,9 @@
-package data
+package fetch
 
 import (
 	"bytes"
 	"context"
+	"crnn/data/known"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,7 +23,7 @@ const unpackPrefix = ".package-"
 
 // fromDebian takes files out of Debian's package. Nothing gets installed, and root is not
 // needed: the package is downloaded and unpacked in a temporary folder.
-func (f *fetcher) fromDebian(ctx context.Context, files []dataFile) error {
+func (f *fetcher) fromDebian(ctx context.Context, files []known.File) error {
 	for _, tool := range []string{"apt-get", "dpkg-deb"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%s is not installed", tool)
@@ -44,7 +45,7 @@ func (f *fetcher) fromDebian(ctx context.Context, files []dataFile) error {
 	if err := run(ctx, tmp, nil, "dpkg-deb", "-x", packages[0], "unpacked"); err != nil {
 		return err
 	}
-	return f.installAll(filepath.Join(tmp, "unpacked", systemDir), files)
+	return f.installAll(filepath.Join(tmp, "unpacked", known.DebianDir), files)
 }
 
 // tempFolder makes a folder for unpacking packages. It is in f.dir, which has room for the data; /tmp may

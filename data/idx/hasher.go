@@ -1,4 +1,4 @@
-package data
+package idx
 
 import "crypto/sha256"
 

@@ -1,10 +1,12 @@
-package data
+package fetch
 
 import (
 	"archive/tar"
 	pkzip "archive/zip"
 	"compress/flate"
 	"context"
+	"crnn/data/idx"
+	"crnn/data/known"
 	"errors"
 	"fmt"
 	"io"
@@ -13,38 +15,27 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
-// archive is one file that holds the files of a data set. Of an archive only members of exactly the
-// expected names are read, so a member can have any name, size or type without harm.
-type archive struct {
-	name   string // a ZIP, whose members are compressed, or a .tar.gz
-	folder string // of the members
-	size   int64
-	sum    string // SHA-256
-}
-
-func (a *archive) isZIP() bool { return strings.HasSuffix(a.name, ".zip") }
-
-func (a *archive) member(file dataFile) string { return a.folder + file.served() }
+// Of an archive only members of exactly the expected names are read, so a member can have any name, size or
+// type without harm.
 
 // lacks is the error of an archive without a file.
-func (a *archive) lacks(file dataFile) error {
-	return fmt.Errorf("%s does not hold %s", a.name, a.member(file))
+func lacks(a *known.Archive, file known.File) error {
+	return fmt.Errorf("%s does not hold %s", a.Name, a.Member(file))
 }
 
 // fromOwnArchive takes files out of the archive that the user put into the directory, if there is one.
-func (f *fetcher) fromOwnArchive(_ context.Context, files []dataFile) ([]dataFile, error) {
-	a := f.Set.archive
+func (f *fetcher) fromOwnArchive(_ context.Context, files []known.File) ([]known.File, error) {
+	a := f.Set.Archive
 	if a == nil || len(files) == 0 {
 		return files, nil
 	}
-	path := filepath.Join(f.dir, a.name)
+	path := filepath.Join(f.dir, a.Name)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return files, nil
 	}
-	if err := checkSum(path, a.sum); err != nil {
+	if err := checkSum(path, a.Sum); err != nil {
 		return nil, fmt.Errorf("%s is not the archive of %s: %w: get it again, or move it away", path, f.Set.Title, err)
 	}
 	f.Log("taking " + f.Set.Title + " from " + path)
@@ -53,21 +44,21 @@ func (f *fetcher) fromOwnArchive(_ context.Context, files []dataFile) ([]dataFil
 
 // fromArchive takes files out of the archive on mirror: of a ZIP it transfers only what it needs, if the
 // mirror can send parts of files. It returns the files that it could not get.
-func (f *fetcher) fromArchive(ctx context.Context, mirror string, files []dataFile) ([]dataFile, error) {
-	a := f.Set.archive
-	url := mirror + a.name
-	if a.isZIP() {
+func (f *fetcher) fromArchive(ctx context.Context, mirror string, files []known.File) ([]known.File, error) {
+	a := f.Set.Archive
+	url := mirror + a.Name
+	if a.IsZIP() {
 		rest, err := f.fromParts(ctx, url, files)
 		if !errors.Is(err, errNoRanges) {
 			return rest, err
 		}
 		files = rest
-		f.Log(fmt.Sprintf("%s %v: downloading all of %s", hostOf(mirror), err, a.name))
+		f.Log(fmt.Sprintf("%s %v: downloading all of %s", hostOf(mirror), err, a.Name))
 	}
-	part := f.partialOf(a.name)
-	check := func() error { return checkSum(part.path, a.sum) }
+	part := f.partialOf(a.Name)
+	check := func() error { return checkSum(part.path, a.Sum) }
 	if check() != nil { // else complete, but a crash came before it was unpacked
-		q := request{url: url, shown: a.name, name: a.name, most: a.size, part: part}
+		q := request{url: url, shown: a.Name, name: a.Name, most: a.Size, part: part}
 		if err := f.obtain(ctx, q, check); err != nil {
 			return files, err
 		}
@@ -80,17 +71,17 @@ func (f *fetcher) fromArchive(ctx context.Context, mirror string, files []dataFi
 }
 
 // unpack takes files out of the archive at path.
-func (f *fetcher) unpack(path string, files []dataFile) (rest []dataFile, err error) {
-	if f.Set.archive.isZIP() {
+func (f *fetcher) unpack(path string, files []known.File) (rest []known.File, err error) {
+	if f.Set.Archive.IsZIP() {
 		return f.unpackZIP(path, files)
 	}
 	return f.unpackTar(path, files)
 }
 
-func (f *fetcher) unpackZIP(path string, files []dataFile) (rest []dataFile, err error) {
+func (f *fetcher) unpackZIP(path string, files []known.File) (rest []known.File, err error) {
 	r, err := pkzip.OpenReader(path)
 	if err != nil {
-		return files, fmt.Errorf("%s: %w", f.Set.archive.name, err)
+		return files, fmt.Errorf("%s: %w", f.Set.Archive.Name, err)
 	}
 	defer r.Close()
 	for ; len(files) > 0; files = files[1:] {
@@ -111,48 +102,48 @@ func (f *fetcher) unpackZIP(path string, files []dataFile) (rest []dataFile, err
 }
 
 // find returns the member of a ZIP that holds file.
-func (f *fetcher) find(z *pkzip.Reader, file dataFile) (*pkzip.File, error) {
-	a := f.Set.archive
-	i := slices.IndexFunc(z.File, func(m *pkzip.File) bool { return m.Name == a.member(file) })
+func (f *fetcher) find(z *pkzip.Reader, file known.File) (*pkzip.File, error) {
+	a := f.Set.Archive
+	i := slices.IndexFunc(z.File, func(m *pkzip.File) bool { return m.Name == a.Member(file) })
 	if i < 0 {
-		return nil, a.lacks(file)
+		return nil, lacks(a, file)
 	}
 	m := z.File[i]
 	switch {
 	case !m.Mode().IsRegular():
-		return nil, fmt.Errorf("%s in %s is not a file", m.Name, a.name)
+		return nil, fmt.Errorf("%s in %s is not a file", m.Name, a.Name)
 	case m.Method != pkzip.Store && m.Method != pkzip.Deflate:
-		return nil, fmt.Errorf("%s in %s is compressed in an unknown way (%d)", m.Name, a.name, m.Method)
+		return nil, fmt.Errorf("%s in %s is compressed in an unknown way (%d)", m.Name, a.Name, m.Method)
 	case m.CompressedSize64 == 0:
-		return nil, fmt.Errorf("%s in %s is empty", m.Name, a.name)
-	case m.UncompressedSize64 > uint64(file.most()) || m.CompressedSize64 > uint64(file.most()):
-		return nil, fmt.Errorf("%s in %s has %d bytes, which is more than it can have", m.Name, a.name, m.UncompressedSize64)
+		return nil, fmt.Errorf("%s in %s is empty", m.Name, a.Name)
+	case m.UncompressedSize64 > uint64(most(file)) || m.CompressedSize64 > uint64(most(file)):
+		return nil, fmt.Errorf("%s in %s has %d bytes, which is more than it can have", m.Name, a.Name, m.UncompressedSize64)
 	}
 	return m, nil
 }
 
-func (f *fetcher) unpackTar(path string, files []dataFile) (rest []dataFile, err error) {
-	a := f.Set.archive
-	from, err := decompressed(path)
+func (f *fetcher) unpackTar(path string, files []known.File) (rest []known.File, err error) {
+	a := f.Set.Archive
+	from, err := idx.Open(path)
 	if err != nil {
-		return files, fmt.Errorf("%s: %w", a.name, err)
+		return files, fmt.Errorf("%s: %w", a.Name, err)
 	}
 	defer from.Close()
 	files = slices.Clone(files)
 	for r := tar.NewReader(from); len(files) > 0; {
 		h, err := r.Next()
 		if err == io.EOF {
-			return files, a.lacks(files[0])
+			return files, lacks(a, files[0])
 		}
 		if err != nil {
-			return files, fmt.Errorf("%s is damaged: %w", a.name, err)
+			return files, fmt.Errorf("%s is damaged: %w", a.Name, err)
 		}
-		i := slices.IndexFunc(files, func(file dataFile) bool { return h.Name == a.member(file) })
+		i := slices.IndexFunc(files, func(file known.File) bool { return h.Name == a.Member(file) })
 		if i < 0 {
 			continue
 		}
 		if h.Typeflag != tar.TypeReg {
-			return files, fmt.Errorf("%s in %s is not a file", h.Name, a.name)
+			return files, fmt.Errorf("%s in %s is not a file", h.Name, a.Name)
 		}
 		if err := f.take(files[i], r); err != nil {
 			return files, f.memberError(files[i], err)
@@ -163,19 +154,19 @@ func (f *fetcher) unpackTar(path string, files []dataFile) (rest []dataFile, err
 }
 
 // memberError returns the error of the member that holds file.
-func (f *fetcher) memberError(file dataFile, err error) error {
+func (f *fetcher) memberError(file known.File, err error) error {
 	if isLocal(err) {
 		return err
 	}
-	return fmt.Errorf("%s in %s is not the data set's: %w", f.Set.archive.member(file), f.Set.archive.name, err)
+	return fmt.Errorf("%s in %s is not the data set's: %w", f.Set.Archive.Member(file), f.Set.Archive.Name, err)
 }
 
 // take installs file, a member of the archive.
-func (f *fetcher) take(file dataFile, member io.Reader) error {
+func (f *fetcher) take(file known.File, member io.Reader) error {
 	part := f.partial(file)
-	err := copyTo(part.path, member, file.most())
+	err := copyTo(part.path, member, most(file))
 	if err == nil {
-		err = file.check(part.path)
+		err = check(file, part.path)
 	}
 	if err != nil {
 		part.remove()
@@ -223,8 +214,8 @@ func (d *diskWriter) Write(p []byte) (int, error) {
 
 // fromParts takes files out of the ZIP at url: it reads the list of members at its end, then transfers
 // the members. It returns the files that it could not get.
-func (f *fetcher) fromParts(ctx context.Context, url string, files []dataFile) (rest []dataFile, err error) {
-	r := &remoteZIP{ctx: ctx, f: f, url: url, size: f.Set.archive.size}
+func (f *fetcher) fromParts(ctx context.Context, url string, files []known.File) (rest []known.File, err error) {
+	r := &remoteZIP{ctx: ctx, f: f, url: url, size: f.Set.Archive.Size}
 	z, err := pkzip.NewReader(r, r.size)
 	for ; err == nil && len(files) > 0; files = files[1:] {
 		err = f.fromPart(ctx, url, z, files[0])
@@ -242,7 +233,7 @@ func (f *fetcher) fromParts(ctx context.Context, url string, files []dataFile) (
 }
 
 // fromPart transfers the bytes of the member that holds file.
-func (f *fetcher) fromPart(ctx context.Context, url string, z *pkzip.Reader, file dataFile) error {
+func (f *fetcher) fromPart(ctx context.Context, url string, z *pkzip.Reader, file known.File) error {
 	m, err := f.find(z, file)
 	if err != nil {
 		return err
@@ -251,9 +242,9 @@ func (f *fetcher) fromPart(ctx context.Context, url string, z *pkzip.Reader, fil
 	if err != nil {
 		return err
 	}
-	part := f.partialOf(file.served() + ".member")
+	part := f.partialOf(file.Served() + ".member")
 	q := request{
-		url: url, shown: file.served(), name: file.name,
+		url: url, shown: file.Served(), name: file.Name,
 		start: start, length: int64(m.CompressedSize64), most: int64(m.CompressedSize64), part: part,
 	}
 	err = f.obtain(ctx, q, func() error {

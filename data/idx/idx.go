@@ -1,21 +1,20 @@
-package data
+// Package idx reads the IDX format, in which MNIST and its relatives keep images and labels.
+package idx
 
 import (
-	"bufio"
-	"compress/flate"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math"
 	"slices"
 
 	"crnn/data/imageset"
+	"crnn/internal/memory"
+	"crnn/internal/osfile"
 )
 
-// An IDX file is a big-endian header and then unsigned bytes:
+// Kind is a kind of IDX files. A file is a big-endian header and then unsigned bytes:
 //
 //	images  0x00000803, count, height, width, count*height*width pixels
 //	        0x00000804, count, height, width, channels, and as many bytes
@@ -24,28 +23,29 @@ import (
 // The low byte of the magic number is the number of dimensions, the byte before it the
 // type of the elements (http://yann.lecun.com/exdb/mnist). Some programs write the channels before
 // height and width; both are read.
-type kind struct {
+type Kind struct {
 	items string   // what the file holds
 	magic []uint32 // the usual one first
 }
 
+// The kinds.
 var (
-	imageKind = &kind{"images", []uint32{0x00000803, 0x00000804}}
-	labelKind = &kind{"labels", []uint32{0x00000801}}
+	Images = &Kind{"images", []uint32{0x00000803, 0x00000804}}
+	Labels = &Kind{"labels", []uint32{0x00000801}}
 )
 
-// maxCount is the largest accepted number of images: 8,388,608. The largest set known in this format
+// MaxCount is the largest accepted number of images: 8,388,608. The largest set known in this format
 // has 8.1 million.
-const maxCount = 1 << 23
+const MaxCount = 1 << 23
 
-// content is the content of an IDX file.
-type content struct {
-	shape      imageShape // of images
-	items      []uint8    // images are [count,channels,height,width]
-	count      int
-	compressed bool
-	bytes      int64                    // of the whole file, decompressed
-	sum        func() [sha256.Size]byte // of the whole decompressed file; waits for the computation
+// Content is the content of an IDX file.
+type Content struct {
+	Shape      Shape   // of images
+	Items      []uint8 // images are [count,channels,height,width]
+	Count      int
+	Compressed bool
+	Bytes      int64                    // of the whole file, decompressed
+	Sum        func() [sha256.Size]byte // of the whole decompressed file; waits for the computation
 }
 
 // FormatError says where and how an IDX file breaks the format.
@@ -62,37 +62,10 @@ func (e *FormatError) Error() string {
 	return fmt.Sprintf("byte %d: %s", e.Offset, e.Problem)
 }
 
-// ReadImages reads an IDX file of images, compressed with gzip or not, and returns a set without
-// labels and classes. Errors are *FormatError or from r. The memory is in proportion to the bytes
-// from r, whatever the header says.
-func ReadImages(r io.Reader) (*Set, error) {
-	c, err := readIDX(r, 0, imageKind, -1)
-	if err != nil {
-		return nil, err
-	}
-	return c.set(), nil
-}
-
-// set returns the images as a set.
-func (c *content) set() *Set {
-	return &Set{
-		Description: imageset.Description{Height: c.shape.height, Width: c.shape.width, Channels: c.shape.channels},
-		Images:      c.items, Count: c.count,
-	}
-}
-
-// ReadLabels reads an IDX file of labels from 0 to 255 in the same way.
-func ReadLabels(r io.Reader) ([]uint8, error) {
-	c, err := readIDX(r, 0, labelKind, -1)
-	if err != nil {
-		return nil, err
-	}
-	return c.items, nil
-}
-
-// readIDX reads a file of kind k that must hold count items; with -1 it may hold any number. size
-// is the file's size in bytes, 0 if unknown.
-func readIDX(r io.Reader, size int64, k *kind, count int) (*content, error) {
+// Read reads a file of kind k, compressed with gzip or not, that must hold count items; with -1 it may hold
+// any number. size is the file's size in bytes, 0 if unknown. Errors are *FormatError or from r. The memory
+// is in proportion to the bytes from r, whatever the header says.
+func Read(r io.Reader, size int64, k *Kind, count int) (*Content, error) {
 	s, err := newStream(r, size)
 	if err != nil {
 		return nil, err
@@ -102,12 +75,42 @@ func readIDX(r io.Reader, size int64, k *kind, count int) (*content, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.sum = s.hash.sum
+	c.Sum = s.hash.sum
 	return c, nil
 }
 
-// read does the work of readIDX, except the checksum.
-func (s *stream) read(k *kind, count int) (*content, error) {
+// ReadFile reads the file at path as Read does. If labels are given, there must be as many images. Errors
+// begin with the path.
+func ReadFile(path string, k *Kind, labels *Content) (*Content, error) {
+	file, info, err := osfile.Open(path, "a file")
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	count := -1
+	if labels != nil {
+		count = labels.Count
+	}
+	c, err := Read(file, info.Size(), k, count)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, osfile.Cause(err))
+	}
+	return c, nil
+}
+
+// Header returns the header of a file of kind k: the dimensions are count, or of images count, height, width
+// and, if there are several, channels.
+func Header(k *Kind, dims ...int) []byte {
+	magic := k.magic[0]&^0xff | uint32(len(dims))
+	b := binary.BigEndian.AppendUint32(nil, magic)
+	for _, d := range dims {
+		b = binary.BigEndian.AppendUint32(b, uint32(d))
+	}
+	return b
+}
+
+// read does the work of Read, except the checksum.
+func (s *stream) read(k *Kind, count int) (*Content, error) {
 	dims, err := s.readHeader(k)
 	if err != nil {
 		return nil, err
@@ -116,15 +119,15 @@ func (s *stream) read(k *kind, count int) (*content, error) {
 	fail := func(offset int64, format string, args ...any) error {
 		return &FormatError{offset, s.compressed, fmt.Sprintf(format, args...)}
 	}
-	c := &content{count: int(n), compressed: s.compressed}
+	c := &Content{Count: int(n), Compressed: s.compressed}
 	item := 1
-	if k == imageKind {
-		if c.shape, err = s.imageShape(dims[1:]); err != nil {
+	if k == Images {
+		if c.Shape, err = s.imageShape(dims[1:]); err != nil {
 			return nil, err
 		}
-		item = c.shape.bytes()
+		item = c.Shape.bytes()
 	}
-	switch most := min(maxCount, math.MaxInt/item); {
+	switch most := min(MaxCount, math.MaxInt/item); {
 	case n == 0:
 		return nil, fail(4, "holds no %s", k.items)
 	case int64(n) > int64(most):
@@ -134,7 +137,7 @@ func (s *stream) read(k *kind, count int) (*content, error) {
 	}
 
 	total := int64(4+4*len(dims)) + int64(n)*int64(item)
-	c.items, err = s.readBody(int(n) * item)
+	c.Items, err = s.readBody(int(n) * item)
 	if err == io.ErrUnexpectedEOF {
 		return nil, fail(s.offset, "the file ends, but its header promises %d %s, which make %d bytes", n, k.items, total)
 	}
@@ -144,32 +147,32 @@ func (s *stream) read(k *kind, count int) (*content, error) {
 	if err := s.expectEnd(); err != nil {
 		return nil, err
 	}
-	if c.shape.channelsLast {
-		c.items = c.shape.channelsFirst(c.items)
+	if c.Shape.channelsLast {
+		c.Items = c.Shape.channelsFirst(c.Items)
 	}
-	c.bytes = total
+	c.Bytes = total
 	return c, nil
 }
 
-// imageShape is the size of an image in a file.
-type imageShape struct {
-	height, width, channels int
+// Shape is the size of an image in a file.
+type Shape struct {
+	Height, Width, Channels int
 	channelsLast            bool // bytes lie as [height,width,channels], not as [channels,height,width]
 }
 
-func (s imageShape) bytes() int { return s.height * s.width * s.channels }
+func (s Shape) bytes() int { return s.Height * s.Width * s.Channels }
 
 // imageShape returns the shape of images whose header has the dimensions dims behind the count.
-func (s *stream) imageShape(dims []uint32) (imageShape, error) {
+func (s *stream) imageShape(dims []uint32) (Shape, error) {
 	h, w, channels := 0, 1, -1 // places in dims
 	if len(dims) == 3 {
 		channels = 2
-		if isChannels(dims[0]) && !isChannels(dims[2]) {
+		if imageset.IsChannels(int(dims[0])) && !imageset.IsChannels(int(dims[2])) {
 			channels, h, w = 0, 1, 2
 		}
 	}
-	fail := func(place int, format string, args ...any) (imageShape, error) {
-		return imageShape{}, &FormatError{int64(8 + 4*place), s.compressed, fmt.Sprintf(format, args...)}
+	fail := func(place int, format string, args ...any) (Shape, error) {
+		return Shape{}, &FormatError{int64(8 + 4*place), s.compressed, fmt.Sprintf(format, args...)}
 	}
 	for _, side := range []struct {
 		name  string
@@ -179,29 +182,26 @@ func (s *stream) imageShape(dims []uint32) (imageShape, error) {
 			return fail(side.place, "the images' %s is %d, expected from 1 to %d", side.name, v, imageset.MaxSide)
 		}
 	}
-	shape := imageShape{height: int(dims[h]), width: int(dims[w]), channels: 1}
+	shape := Shape{Height: int(dims[h]), Width: int(dims[w]), Channels: 1}
 	if channels >= 0 {
-		if !isChannels(dims[channels]) {
+		if !imageset.IsChannels(int(dims[channels])) {
 			return fail(channels, "the images have %d channels, expected 1 (gray) or 3 (colours)", dims[channels])
 		}
-		shape.channels, shape.channelsLast = int(dims[channels]), channels == 2 && dims[channels] > 1
+		shape.Channels, shape.channelsLast = int(dims[channels]), channels == 2 && dims[channels] > 1
 	}
 	return shape, nil
 }
 
-// isChannels reports whether n is a number of channels.
-func isChannels(n uint32) bool { return n == 1 || n == 3 }
-
 // channelsFirst returns images [count,height,width,channels] as [count,channels,height,width]. The
 // argument stays as it is, since it may still be hashed.
-func (s imageShape) channelsFirst(from []uint8) []uint8 {
-	to := newArray(len(from))
-	pixels := s.height * s.width
+func (s Shape) channelsFirst(from []uint8) []uint8 {
+	to := memory.Zeros(len(from))
+	pixels := s.Height * s.Width
 	for at := 0; at < len(from); at += s.bytes() {
-		for c := range s.channels {
+		for c := range s.Channels {
 			plane, image := to[at+c*pixels:][:pixels], from[at+c:]
 			for i := range plane {
-				plane[i] = image[i*s.channels]
+				plane[i] = image[i*s.Channels]
 			}
 		}
 	}
@@ -231,74 +231,6 @@ func newStream(r io.Reader, size int64) (*stream, error) {
 	return &stream{r: r, compressed: compressed, most: size, hash: newHasher()}, nil
 }
 
-// decompress detects gzip by the first bytes of r, and returns the decompressed bytes.
-func decompress(r io.Reader) (_ io.Reader, compressed bool, err error) {
-	buffered := bufio.NewReaderSize(r, 1<<16)
-	start, err := buffered.Peek(2)
-	if err != nil && err != io.EOF {
-		return nil, false, err
-	}
-	if string(start) != "\x1f\x8b" {
-		return buffered, false, nil
-	}
-	zip, err := gzip.NewReader(buffered)
-	if err != nil {
-		return nil, true, gzipError(err, 0)
-	}
-	zip.Multistream(false)
-	return &members{zip, buffered}, true, nil
-}
-
-// members reads the members of a gzip file one after the other. Zeros behind one are padding, as tapes
-// and some archives leave it and gzip itself takes it.
-type members struct {
-	zip  *gzip.Reader
-	file *bufio.Reader
-}
-
-func (m *members) Read(p []byte) (int, error) {
-	n, err := m.zip.Read(p)
-	if err != io.EOF {
-		return n, err
-	}
-	for {
-		b, err := m.file.ReadByte()
-		if err != nil {
-			return n, err // the end of the file
-		}
-		if b == 0 {
-			continue
-		}
-		if err := m.file.UnreadByte(); err != nil {
-			return n, err
-		}
-		if err := m.zip.Reset(m.file); err != nil {
-			return n, err
-		}
-		m.zip.Multistream(false)
-		return n, nil
-	}
-}
-
-// gzipError turns an error of compress/gzip about wrong bytes at the decompressed offset into a
-// *FormatError. It returns other errors unchanged.
-func gzipError(err error, offset int64) error {
-	var corrupt flate.CorruptInputError
-	switch {
-	case err == io.EOF || err == io.ErrUnexpectedEOF:
-		return &FormatError{offset, true, "the compressed data is cut short"}
-	case err == gzip.ErrChecksum:
-		return &FormatError{offset, true, "the compressed data does not have the checksum that it gives"}
-	case err == gzip.ErrHeader && offset == 0:
-		return &FormatError{offset, true, "damaged gzip header"}
-	case err == gzip.ErrHeader:
-		return &FormatError{offset, true, "foreign bytes follow the compressed data"}
-	case errors.As(err, &corrupt):
-		return &FormatError{offset, true, fmt.Sprintf("damaged compressed data before byte %d of the file", int64(corrupt))}
-	}
-	return err
-}
-
 // fill reads len(buf) bytes, which must not change afterwards. It returns io.ErrUnexpectedEOF if
 // the file ends too early.
 func (s *stream) fill(buf []byte) error {
@@ -309,13 +241,13 @@ func (s *stream) fill(buf []byte) error {
 		return io.ErrUnexpectedEOF
 	}
 	if err != nil && err != io.ErrUnexpectedEOF && s.compressed {
-		return gzipError(err, s.offset)
+		return GzipError(err, s.offset)
 	}
 	return err
 }
 
 // readHeader returns the dimensions in the header, the count first.
-func (s *stream) readHeader(k *kind) ([]uint32, error) {
+func (s *stream) readHeader(k *Kind) ([]uint32, error) {
 	magic := make([]byte, 4)
 	err := s.fill(magic)
 	if err == io.ErrUnexpectedEOF && s.offset == 0 {
@@ -345,14 +277,14 @@ func (s *stream) readHeader(k *kind) ([]uint32, error) {
 // idxTypes are the names of the other types of elements, by the third byte of a file.
 var idxTypes = map[byte]string{9: "int8", 11: "int16", 12: "int32", 13: "float32", 14: "float64"}
 
-func (s *stream) checkMagic(magic uint32, k *kind) error {
+func (s *stream) checkMagic(magic uint32, k *Kind) error {
 	if slices.Contains(k.magic, magic) {
 		return nil
 	}
 	fail := func(format string, args ...any) error {
 		return &FormatError{0, s.compressed, fmt.Sprintf(format, args...)}
 	}
-	for _, other := range []*kind{imageKind, labelKind} {
+	for _, other := range []*Kind{Images, Labels} {
 		if slices.Contains(other.magic, magic) {
 			return fail("a file of %s, expected one of %s: are the two swapped?", other.items, k.items)
 		}
@@ -372,7 +304,7 @@ const pieceSize = 1 << 18
 // hold them. Otherwise it grows with the bytes read, so that a header that promises too much does
 // not cost memory.
 func (s *stream) readBody(n int) ([]byte, error) {
-	body := newArray(int(min(int64(n), max(s.most, 1<<20))))
+	body := memory.Zeros(int(min(int64(n), max(s.most, 1<<20))))
 	for have := 0; ; {
 		for have < len(body) {
 			piece := body[have:min(have+pieceSize, len(body))]
@@ -398,7 +330,7 @@ func (s *stream) expectEnd() error {
 	case err == io.EOF:
 		return nil
 	case s.compressed:
-		return gzipError(err, s.offset)
+		return GzipError(err, s.offset)
 	default:
 		return err
 	}

@@ -1,5 +1,5 @@
 //go:build !linux
 
-package data
+package memory
 
 func adviseHugePages([]byte) {}

@@ -1,8 +1,11 @@
-package data
+package fetch
 
 import (
 	"bytes"
 	"context"
+	"crnn/data"
+	"crnn/data/known"
+	"crnn/tests/datatest"
 	"errors"
 	"fmt"
 	"io"
@@ -79,8 +82,8 @@ func urls(mirrors ...*mirror) []string {
 // allFiles are the files of the catalog in the order in which they are fetched.
 func allFiles() []string {
 	var list []string
-	for _, f := range fashionMNIST {
-		list = append(list, f.name+".gz")
+	for _, f := range known.FashionMNIST.Files {
+		list = append(list, f.Name+".gz")
 	}
 	return list
 }
@@ -88,14 +91,21 @@ func allFiles() []string {
 // testFetcher fetches the test catalog without pauses, and has no Debian package.
 func testFetcher(dir string, mirrors ...string) *fetcher {
 	c, _ := testCatalog()
-	f := setFetcher(&Known{Title: known[0].Title, files: c[:], fallback: known[0].fallback}, dir, mirrors...)
-	f.fallback = func(context.Context, []dataFile) error { return errors.New("no package in tests") }
+	f := setFetcher(&known.Set{Title: known.FashionMNIST.Title, Files: c}, dir, mirrors...)
+	f.fallback = fallbackOn(func(context.Context, []known.File) error { return errors.New("no package in tests") })
 	return f
 }
 
+// fallbackOn is Debian's package, got by another function.
+func fallbackOn(get func(context.Context, []known.File) error) *fallback {
+	return &fallback{"Debian's package", debianPackage, func(_ *fetcher, ctx context.Context, files []known.File) error {
+		return get(ctx, files)
+	}}
+}
+
 // setFetcher fetches a set without pauses.
-func setFetcher(set *Known, dir string, mirrors ...string) *fetcher {
-	f := newFetcher(dir, FetchOptions{Set: set, Mirrors: mirrors})
+func setFetcher(set *known.Set, dir string, mirrors ...string) *fetcher {
+	f := newFetcher(dir, Options{Set: set, Mirrors: mirrors})
 	f.retrying.RetryWaitMin = time.Millisecond
 	f.pause = 0
 	return f
@@ -108,7 +118,7 @@ func wantFetched(t *testing.T, dir string, stayed ...string) {
 	c, files := testCatalog()
 	want := []string{".lock"}
 	for _, file := range c {
-		name, content := file.name, unzip(t, files[file.name+".gz"])
+		name, content := file.Name, datatest.Gunzip(files[file.Name+".gz"])
 		if slices.Contains(stayed, name+".gz") {
 			name, content = name+".gz", files[name+".gz"]
 		}
@@ -117,11 +127,11 @@ func wantFetched(t *testing.T, dir string, stayed ...string) {
 		}
 		want = append(want, name)
 	}
-	if _, err := Load(dir); err != nil {
+	if _, err := data.Load(dir); err != nil {
 		t.Fatal(err)
 	}
 	slices.Sort(want)
-	if diff := cmp.Diff(want, names(t, dir)); diff != "" {
+	if diff := cmp.Diff(want, datatest.List(t, dir)); diff != "" {
 		t.Errorf("directory (-want +got):\n%s", diff)
 	}
 }
@@ -129,8 +139,8 @@ func wantFetched(t *testing.T, dir string, stayed ...string) {
 // wantNoData checks that no file in dir has the name of a data file.
 func wantNoData(t *testing.T, dir string) {
 	t.Helper()
-	for _, f := range fashionMNIST {
-		if path, err := f.find(dir); err == nil {
+	for _, f := range known.FashionMNIST.Files {
+		if path, err := find(f, dir); err != nil || path != "" {
 			t.Errorf("%s is taken for data", path)
 		}
 	}
@@ -167,8 +177,8 @@ func TestFetch(t *testing.T) {
 	if err := f.run(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if len(m.asked()) != 4 || len(names(t, dir)) != 4 {
-		t.Errorf("requests %q, files %q", m.asked(), names(t, dir))
+	if len(m.asked()) != 4 || len(datatest.List(t, dir)) != 4 {
+		t.Errorf("requests %q, files %q", m.asked(), datatest.List(t, dir))
 	}
 }
 
@@ -176,14 +186,14 @@ func TestFetchReplacesOnlyWhatIsDamaged(t *testing.T) {
 	_, files := testCatalog()
 	const name = "t10k-images-idx3-ubyte"
 	plain := maps.Clone(files)
-	plain[name] = unzip(t, plain[name+".gz"])
+	plain[name] = datatest.Gunzip(plain[name+".gz"])
 	delete(plain, name+".gz")
 	for _, test := range []struct {
 		damaged string
 		files   map[string][]byte
 	}{{name + ".gz", files}, {name, plain}} {
 		t.Run(test.damaged, func(t *testing.T) {
-			dir := writeFiles(t, test.files)
+			dir := datatest.Write(t, test.files)
 			if err := os.Truncate(filepath.Join(dir, test.damaged), 5000); err != nil {
 				t.Fatal(err)
 			}
@@ -200,15 +210,16 @@ func TestFetchReplacesOnlyWhatIsDamaged(t *testing.T) {
 }
 
 func TestFetchLeavesOnesOwnDataAlone(t *testing.T) {
-	own := ownFiles()
+	own := datatest.OwnSet()
 	delete(own, "train-images-idx3-ubyte")
-	dir := writeFiles(t, own)
+	dir := datatest.Write(t, own)
 	_, files := testCatalog()
 	m := serve(t, files, nil)
 	err := testFetcher(dir, m.URL+"/").run(context.Background())
-	wantError(t, err, filepath.Join(dir, "train-labels-idx1-ubyte"), "not the file of Fashion-MNIST", "move it away")
-	if len(m.asked()) > 0 || len(names(t, dir)) != 3 {
-		t.Errorf("requests %q, files %q", m.asked(), names(t, dir))
+	datatest.WantError(t, err, filepath.Join(dir, "train-labels-idx1-ubyte"), "not the file of Fashion-MNIST",
+		"move it away")
+	if len(m.asked()) > 0 || len(datatest.List(t, dir)) != 3 {
+		t.Errorf("requests %q, files %q", m.asked(), datatest.List(t, dir))
 	}
 }
 
@@ -225,7 +236,7 @@ func TestFetchFailsOver(t *testing.T) {
 		return func(w http.ResponseWriter, _ *http.Request, _ int) bool { w.Write(b); return true }
 	}
 	// It is cut: decompressing all of it would fail.
-	bomb := zip(make([]byte, 8<<20))
+	bomb := datatest.Gzip(make([]byte, 8<<20))
 	bomb = bomb[:len(bomb)-100]
 	for _, test := range []struct {
 		name     string
@@ -238,7 +249,8 @@ func TestFetchFailsOver(t *testing.T) {
 		{"error page", send([]byte("<!DOCTYPE html><title>Log in</title>")), 1,
 			"train-images-idx3-ubyte.gz is not the data set's: its SHA-256 is"},
 		{"nothing", send(nil), 1, "is not the data set's"},
-		{"other data", send(zip(idxImages(make([]byte, imageSize)))), 1, "is not the data set's: its SHA-256 is"},
+		{"other data", send(datatest.Gzip(datatest.Images(make([]byte, datatest.ImageBytes)))), 1,
+			"is not the data set's: its SHA-256 is"},
 		{"damaged", send(files["train-images-idx3-ubyte.gz"][:5000]), 1, "is not the data set's: byte"},
 		{"bomb", send(bomb), 1, "is not the data set's: its SHA-256 is"},
 		{"too long", func(w http.ResponseWriter, _ *http.Request, _ int) bool {
@@ -447,7 +459,7 @@ func TestNextFetchResumes(t *testing.T) {
 				}
 			}
 			err := f.run(ctx)
-			wantError(t, err, "interrupted", "fetch again to go on")
+			datatest.WantError(t, err, "interrupted", "fetch again to go on")
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("error %v, want a cancelled context", err)
 			}
@@ -463,7 +475,7 @@ func TestNextFetchResumes(t *testing.T) {
 			}
 			f = testFetcher(dir, second.URL+"/")
 			if test.spoil {
-				part := f.partial(f.Set.files[0])
+				part := f.partial(f.Set.Files[0])
 				if err := os.WriteFile(part.path, make([]byte, 100000), 0o644); err != nil {
 					t.Fatal(err)
 				}
@@ -494,7 +506,7 @@ func TestFetchNamesACompletePart(t *testing.T) {
 	m := serve(t, files, nil)
 	dir := t.TempDir()
 	f := testFetcher(dir, m.URL+"/")
-	if err := os.WriteFile(f.partial(f.Set.files[0]).path, files[bigFile], 0o644); err != nil {
+	if err := os.WriteFile(f.partial(f.Set.Files[0]).path, files[bigFile], 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.run(context.Background()); err != nil {
@@ -570,17 +582,17 @@ func TestFetchWithoutNetwork(t *testing.T) {
 	// A proxy in the environment would be dialled instead of the mirrors.
 	client.Transport.(*http.Transport).Proxy = nil
 	dir := t.TempDir()
-	f := newFetcher(dir, FetchOptions{Client: client})
-	f.fallback = func(_ context.Context, files []dataFile) error {
+	f := newFetcher(dir, Options{Client: client})
+	f.fallback = fallbackOn(func(_ context.Context, files []known.File) error {
 		if len(files) != 4 {
 			t.Errorf("%d files are requested from the package, want 4", len(files))
 		}
 		return errors.New("no package in tests")
-	}
+	})
 	err := f.run(context.Background())
 	want := []string{"no package in tests", "check the network or the proxy", "put the four files into " + dir}
 	var hosts []string
-	for _, m := range known[0].mirrors {
+	for _, m := range known.FashionMNIST.Mirrors {
 		u, err := url.Parse(m)
 		if err != nil {
 			t.Fatal(err)
@@ -588,7 +600,7 @@ func TestFetchWithoutNetwork(t *testing.T) {
 		want = append(want, u.Host+": name lookup: no such host")
 		hosts = append(hosts, u.Host)
 	}
-	wantError(t, err, want...)
+	datatest.WantError(t, err, want...)
 	if len(dialled) != len(hosts) {
 		t.Errorf("dialled %q, want each of %q once", dialled, hosts)
 	}
@@ -610,7 +622,7 @@ func TestFetchThroughAProxyThatRefuses(t *testing.T) {
 	client.Transport.(*http.Transport).Proxy = http.ProxyURL(at)
 	f := testFetcher(t.TempDir(), "https://mirror.invalid/")
 	f.retrying = newRetryClient(client)
-	wantError(t, f.run(context.Background()), "mirror.invalid: the proxy answers 403 Forbidden")
+	datatest.WantError(t, f.run(context.Background()), "mirror.invalid: the proxy answers 403 Forbidden")
 	if connects != 1 {
 		t.Errorf("the proxy was asked %d times, want once", connects)
 	}
@@ -625,11 +637,11 @@ func TestFetchOntoAFullDisk(t *testing.T) {
 	other := serve(t, files, nil)
 	dir := t.TempDir()
 	f := testFetcher(dir, urls(m, other)...)
-	part := f.partial(f.Set.files[0]).path
+	part := f.partial(f.Set.Files[0]).path
 	if err := os.Symlink("/dev/full", part); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, f.run(context.Background()), "cannot write "+part, "no space left on device", "free 100 MB")
+	datatest.WantError(t, f.run(context.Background()), "cannot write "+part, "no space left on device", "free 100 MB")
 	wantNoData(t, dir)
 	if len(m.asked()) != 1 || len(other.asked()) != 0 {
 		t.Errorf("requests %q and %q, want one in all: another mirror does not help", m.asked(), other.asked())
@@ -644,7 +656,7 @@ func TestFetchIntoADirectoryThatCannotBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("file in the way", func(t *testing.T) {
-		wantError(t, testFetcher(filepath.Join(file, "dir"), m.URL+"/").run(context.Background()),
+		datatest.WantError(t, testFetcher(filepath.Join(file, "dir"), m.URL+"/").run(context.Background()),
 			"cannot write "+filepath.Join(file, "dir"), "not a directory")
 	})
 	for _, name := range []string{bigFile, strings.TrimSuffix(bigFile, ".gz")} {
@@ -654,7 +666,7 @@ func TestFetchIntoADirectoryThatCannotBeWritten(t *testing.T) {
 			if err := os.MkdirAll(filepath.Join(path, "full"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			wantError(t, testFetcher(dir, m.URL+"/").run(context.Background()), "cannot write "+path+":")
+			datatest.WantError(t, testFetcher(dir, m.URL+"/").run(context.Background()), "cannot write "+path+":")
 		})
 	}
 	t.Run("read-only", func(t *testing.T) {
@@ -665,7 +677,7 @@ func TestFetchIntoADirectoryThatCannotBeWritten(t *testing.T) {
 		if err := os.Chmod(dir, 0o555); err != nil {
 			t.Fatal(err)
 		}
-		wantError(t, testFetcher(dir, m.URL+"/").run(context.Background()), "cannot write "+dir, "permission denied",
+		datatest.WantError(t, testFetcher(dir, m.URL+"/").run(context.Background()), "cannot write "+dir, "permission denied",
 			"make it writable")
 	})
 	if len(m.asked()) > 2 {
@@ -687,7 +699,7 @@ func TestFetchInterruptedWhileWaiting(t *testing.T) {
 	f := testFetcher(dir, m.URL+"/")
 	f.Log = func(string) { cancel() }
 	err = f.run(ctx)
-	wantError(t, err, "fetching into "+dir+" was interrupted")
+	datatest.WantError(t, err, "fetching into "+dir+" was interrupted")
 	if !errors.Is(err, context.Canceled) || len(m.asked()) > 0 {
 		t.Errorf("error %v, requests %q", err, m.asked())
 	}
@@ -717,12 +729,12 @@ func TestPackageGivesTheRest(t *testing.T) {
 	})
 	f := testFetcher(t.TempDir(), m.URL+"/")
 	var rest []string
-	f.fallback = func(_ context.Context, files []dataFile) error {
+	f.fallback = fallbackOn(func(_ context.Context, files []known.File) error {
 		for _, file := range files {
-			rest = append(rest, file.name+".gz")
+			rest = append(rest, file.Name+".gz")
 		}
 		return nil
-	}
+	})
 	if err := f.run(context.Background()); err != nil {
 		t.Fatal(err)
 	}

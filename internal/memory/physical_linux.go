@@ -1,9 +1,9 @@
-package data
+package memory
 
 import "golang.org/x/sys/unix"
 
-// machineMemory returns the physical memory of the machine, in bytes; 0: not known.
-func machineMemory() int64 {
+// Physical returns the physical memory of the machine, in bytes; 0: not known.
+func Physical() int64 {
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) != nil {
 		return 0

@@ -1,8 +1,9 @@
-package data
+package fetch
 
 import (
 	"bufio"
 	"context"
+	"crnn/tests/datatest"
 	"fmt"
 	"net/http"
 	"os"
@@ -146,7 +147,7 @@ func TestProcessesFetchAnArchiveOnce(t *testing.T) {
 			release := sync.OnceFunc(func() { close(released) })
 			var hold sync.Once
 			m := serve(t, ts.served, func(w http.ResponseWriter, r *http.Request, n int) bool {
-				b := ts.served[ts.set.archive.name]
+				b := ts.served[ts.set.Archive.Name]
 				first, last := rangeOf(r)
 				if r.Header.Get("Range") == "" {
 					last = len(b) - 1
@@ -179,7 +180,7 @@ func TestProcessesFetchAnArchiveOnce(t *testing.T) {
 			}
 			// Half of the bytes reach the disk before the kill.
 			for part := int64(0); part < 100000; time.Sleep(time.Millisecond) {
-				for _, file := range names(t, dir) {
+				for _, file := range datatest.List(t, dir) {
 					if info, err := os.Stat(filepath.Join(dir, file)); err == nil && strings.HasSuffix(file, "r.gz.part") ||
 						err == nil && strings.HasSuffix(file, ".member.part") {
 						part = info.Size()

@@ -1,10 +1,10 @@
-package data
+package memory
 
 import "testing"
 
-func TestNewArray(t *testing.T) {
+func TestZeros(t *testing.T) {
 	for _, n := range []int{0, 1, 4096, hugePage - 1, hugePage, 5*hugePage + 123} {
-		a := newArray(n)
+		a := Zeros(n)
 		if len(a) != n {
 			t.Errorf("%d bytes, want %d", len(a), n)
 		}

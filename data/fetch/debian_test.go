@@ -1,9 +1,11 @@
 //go:build !windows
 
-package data
+package fetch
 
 import (
 	"context"
+	"crnn/data/known"
+	"crnn/tests/datatest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,8 +42,8 @@ dataset-fashion-mnist)
 esac
 `,
 		"dpkg-deb": `[ "$1" = -x ] && [ -e "$2" ] || exit 2
-mkdir -p "$3` + systemDir + `"
-cp "$PACKAGED"/* "$3` + systemDir + `"
+mkdir -p "$3` + known.DebianDir + `"
+cp "$PACKAGED"/* "$3` + known.DebianDir + `"
 `,
 	} {
 		if err := os.WriteFile(filepath.Join(tools, name), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
@@ -51,7 +53,7 @@ cp "$PACKAGED"/* "$3` + systemDir + `"
 	t.Setenv("PATH", tools+string(os.PathListSeparator)+os.Getenv("PATH"))
 	t.Setenv("ASKED", asked)
 	t.Setenv("UPDATED", updated)
-	t.Setenv("PACKAGED", writeFiles(t, files))
+	t.Setenv("PACKAGED", datatest.Write(t, files))
 	return asked
 }
 
@@ -59,7 +61,7 @@ cp "$PACKAGED"/* "$3` + systemDir + `"
 func packageFetcher(dir string) *fetcher {
 	f := testFetcher(dir)
 	f.Mirrors = []string{}
-	f.fallback = f.fromDebian
+	f.fallback = fallbackOn(f.fromDebian)
 	return f
 }
 
@@ -98,10 +100,10 @@ func TestFetchFromThePackage(t *testing.T) {
 // A package with other content is refused too.
 func TestPackageOfOtherData(t *testing.T) {
 	_, files := testCatalog()
-	files[bigFile] = zip(idxImages(make([]byte, imageSize)))
+	files[bigFile] = datatest.Gzip(datatest.Images(make([]byte, datatest.ImageBytes)))
 	fakeTools(t, files, false)
 	dir := t.TempDir()
-	wantError(t, packageFetcher(dir).run(context.Background()), bigFile+" is not the data set's", "SHA-256")
+	datatest.WantError(t, packageFetcher(dir).run(context.Background()), bigFile+" is not the data set's", "SHA-256")
 	wantNoData(t, dir)
 }
 
@@ -111,9 +113,9 @@ func TestPackageThatCannotBeHad(t *testing.T) {
 		// An update that brings nothing.
 		t.Setenv("UPDATED", filepath.Join(t.TempDir(), "absent", "updated"))
 		dir := t.TempDir()
-		wantError(t, packageFetcher(dir).run(context.Background()),
+		datatest.WantError(t, packageFetcher(dir).run(context.Background()),
 			"Debian's package: apt-get: ", "put the four files into "+dir)
-		if diff := cmp.Diff([]string{".lock"}, names(t, dir)); diff != "" {
+		if diff := cmp.Diff([]string{".lock"}, datatest.List(t, dir)); diff != "" {
 			t.Errorf("directory (-want +got):\n%s", diff)
 		}
 	})
@@ -125,13 +127,14 @@ func TestPackageThatCannotBeHad(t *testing.T) {
 			t.Fatal(err)
 		}
 		dir := t.TempDir()
-		wantError(t, packageFetcher(dir).run(context.Background()), "cannot write "+dir,
+		datatest.WantError(t, packageFetcher(dir).run(context.Background()), "cannot write "+dir,
 			"no space left on device: free 100 MB")
 		wantNoData(t, dir)
 	})
 	t.Run("no apt-get", func(t *testing.T) {
 		t.Setenv("PATH", t.TempDir())
-		wantError(t, packageFetcher(t.TempDir()).run(context.Background()), "Debian's package: apt-get is not installed")
+		datatest.WantError(t, packageFetcher(t.TempDir()).run(context.Background()),
+			"Debian's package: apt-get is not installed")
 	})
 }
 
