@@ -57,10 +57,11 @@ func newCache(t *folder, files []pictureFile, o Options) cache {
 	}
 	way, all := sha256.New(), sha256.New()
 	fmt.Fprintf(way, "%q", root)
-	if o.Like != nil && o.Height == 0 {
+	fmt.Fprintf(way, " %d %d %v", o.Height, o.Width, o.Gray)
+	if o.Like != nil {
 		fmt.Fprintf(way, " like %s %+v", o.Like.Size(), o.Like.Pixels)
 	} else {
-		fmt.Fprintf(way, " %d %d %v %q", o.Height, o.Width, o.Gray, cmp.Or(o.Background, imageset.Contrast))
+		fmt.Fprintf(way, " %q", cmp.Or(o.Background, imageset.Contrast))
 	}
 	fmt.Fprintf(all, "%s %q %q\n", cacheVersion, way.Sum(nil), t.classes)
 	for _, f := range files {

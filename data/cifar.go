@@ -21,6 +21,7 @@ import (
 // has two labels, of which the second is the finer one.
 type cifar struct {
 	title  string
+	most   int // classes
 	dir    string
 	labels int // per image
 	train  []string
@@ -37,9 +38,10 @@ func findCIFAR(dir string) (_ cifar, found bool, err error) {
 		return err == nil && !info.IsDir()
 	}
 	for _, c := range []cifar{
-		{title: "CIFAR-10", labels: 1, train: []string{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
+		{title: "CIFAR-10", most: 10, labels: 1, train: []string{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
 			"data_batch_4.bin", "data_batch_5.bin"}, test: "test_batch.bin", names: "batches.meta.txt"},
-		{title: "CIFAR-100", labels: 2, train: []string{"train.bin"}, test: "test.bin", names: "fine_label_names.txt"},
+		{title: "CIFAR-100", most: 100, labels: 2, train: []string{"train.bin"}, test: "test.bin",
+			names: "fine_label_names.txt"},
 	} {
 		for _, below := range []string{"", "cifar-10-batches-bin", "cifar-100-binary"} {
 			c.dir = filepath.Join(dir, below)
@@ -88,6 +90,9 @@ func (c cifar) read() (*Dataset, error) {
 	}
 	if d.Test, _, err = c.readFiles(c.test); err != nil {
 		return nil, err
+	}
+	if names.names == nil && int(max(slices.Max(d.Train.Labels), slices.Max(d.Test.Labels))) >= c.most {
+		names = classNames{names: imageset.Numbered(c.most), from: c.title} // a damaged label
 	}
 	return d, d.nameClasses(names, func(s *Set, image int) string {
 		name := c.test

@@ -110,6 +110,8 @@ func TestCIFARErrors(t *testing.T) {
 		}
 		return files
 	}
+	unnamed := replaced("batches.meta.txt", nil)
+	unnamed["data_batch_2.bin"] = cifarFile([]uint8{77})
 	for _, test := range []struct {
 		name  string
 		files map[string][]byte
@@ -126,6 +128,8 @@ func TestCIFARErrors(t *testing.T) {
 		{"empty", replaced("test_batch.bin", []byte{}), "/test_batch.bin: 0 bytes, expected a multiple of 3073"},
 		{"label", replaced("data_batch_2.bin", cifarFile([]uint8{3}, []uint8{4}, []uint8{200})),
 			"/data_batch_2.bin: byte 6146: image 2: label 200, but "},
+		{"label without names", unnamed,
+			"/data_batch_2.bin: byte 0: image 0: label 77, but CIFAR-10 names 10 classes: expected labels from 0 to 9"},
 		{"names", replaced("batches.meta.txt", []byte("cat\ncat\n")),
 			"/batches.meta.txt: line 2 names class \"cat\" as line 1 does"},
 		{"Python", map[string][]byte{"data_batch_1": nil, "batches.meta": nil},

@@ -181,13 +181,46 @@ func parseMappingLine(line string) (label int, code rune, err error) {
 	return label, code, nil
 }
 
+// warnOfGap warns of labels that are far above the others: nothing says how many classes there are, and one
+// damaged label would make many.
+func (d *Dataset) warnOfGap(sets []*Set, least, most int, where func(s *Set, image int) string) {
+	var used [imageset.MaxClasses]bool
+	for _, s := range sets {
+		for _, label := range s.Labels {
+			used[label] = true
+		}
+	}
+	count, gap, below := 0, 0, least // the largest gap, and the label below it
+	for label, last := least, least; label <= most; label++ {
+		if used[label] {
+			if label-last > gap {
+				gap, below = label-last, last
+			}
+			count, last = count+1, label
+		}
+	}
+	if gap <= count { // some classes may have no image
+		return
+	}
+	for _, s := range sets {
+		if i := slices.IndexFunc(s.Labels, func(label uint8) bool { return int(label) > below }); i >= 0 {
+			d.labelWarnings = append(d.labelWarnings, fmt.Sprintf("%s: label %d, but no image has a label from %d to %d: "+
+				"if it is wrong, mend it; a file %s beside the data says how many classes there are",
+				where(s, i), s.Labels[i], below+1, below+gap-1, imageset.ClassesFile))
+			return
+		}
+	}
+}
+
 // nameClasses gives the sets the names of their classes: the given ones, else the names of the known data
 // set whose labels these are, else the labels themselves. Where all labels are counted from 1, it counts
 // them from 0. where says in which file and where in it the label of an image of a set is.
 func (d *Dataset) nameClasses(given classNames, where func(s *Set, image int) string) error {
-	sets := []*Set{d.Train, d.Test}
-	least := int(min(slices.Min(d.Train.Labels), slices.Min(d.Test.Labels)))
-	most := int(max(slices.Max(d.Train.Labels), slices.Max(d.Test.Labels)))
+	sets, all := []*Set{d.Train}, d.Train.Labels
+	if d.Test != nil {
+		sets, all = append(sets, d.Test), slices.Concat(all, d.Test.Labels)
+	}
+	least, most := int(slices.Min(all)), int(slices.Max(all))
 	names, first := given.names, given.first
 	k, remedy := known.Recognise(d.Train.Labels), ""
 	switch {
@@ -205,6 +238,9 @@ func (d *Dataset) nameClasses(given classNames, where func(s *Set, image int) st
 		first = 1
 	case first < 0:
 		first = 0
+	}
+	if given.names == nil && k == nil {
+		d.warnOfGap(sets, least, most, where)
 	}
 	for _, s := range sets {
 		i := slices.IndexFunc(s.Labels, func(label uint8) bool {

@@ -21,43 +21,46 @@ import (
 	"crnn/internal/osfile"
 )
 
-// csvSet are the two CSV files of a data set, with an image per line: its label, then its pixels from 0
-// to 255, row by row. A first line of names, as Kaggle has it, may put the label elsewhere.
+// csvSet are the CSV files of a data set, with an image per line: its label, then its pixels from 0 to 255,
+// row by row. A first line of names, as Kaggle has it, may put the label elsewhere.
 type csvSet struct {
-	path        string // that the user named
-	train, test string
+	path  string // that the user named
+	train string
+	test  string // "": there is none
 }
 
 // findCSV returns the CSV files that path names: a directory with NAME_train.csv and NAME_test.csv, or
-// train.csv and test.csv; or one of the two.
+// train.csv and test.csv; one of the two; or any CSV file, also as the only one of a directory.
 func findCSV(path string, info fs.FileInfo) (c csvSet, found bool, err error) {
 	if !info.IsDir() {
-		if start, ok := strings.CutSuffix(filepath.Base(path), "test.csv"); ok {
-			path = filepath.Join(filepath.Dir(path), start+"train.csv")
+		if !isCSV(path) {
+			return c, false, nil
 		}
-		if strings.HasSuffix(filepath.Base(path), "train.csv") {
-			return newCSVSet(path, path), true, nil
-		}
-		if strings.EqualFold(filepath.Ext(path), ".csv") {
-			return c, false, fmt.Errorf("%s: expected a pair of files, NAME_train.csv and NAME_test.csv: rename it", path)
-		}
-		return c, false, nil
+		return newCSVSet(path, path), true, nil
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		return c, false, fmt.Errorf("%s: %w", path, osfile.Cause(err))
 	}
-	var list []string
+	var all, list []string
 	folders := false
 	for _, e := range entries {
 		name := e.Name()
+		if isCSV(name) && !hidden(name) {
+			all = append(all, filepath.Join(path, name))
+		}
 		if name == "train.csv" || strings.HasSuffix(name, "_train.csv") || strings.HasSuffix(name, "-train.csv") {
 			list = append(list, filepath.Join(path, name))
 		}
 		folders = folders || e.IsDir() && !hidden(name)
 	}
-	if folders { // of pictures, perhaps, with a table about them beside
-		list = slices.DeleteFunc(list, func(path string) bool { return !holdsImages(path) })
+	// A table may lie beside the folders of pictures that it describes.
+	tables := func(path string) bool { return !holdsImages(path) }
+	if folders {
+		list = slices.DeleteFunc(list, tables)
+	}
+	if len(list) == 0 && len(all) == 1 {
+		list = slices.DeleteFunc(all, tables)
 	}
 	switch len(list) {
 	case 0:
@@ -69,8 +72,21 @@ func findCSV(path string, info fs.FileInfo) (c csvSet, found bool, err error) {
 		path, len(list), filepath.Base(list[0]), filepath.Base(list[1]), list[0])
 }
 
-func newCSVSet(path, train string) csvSet {
-	return csvSet{path, train, strings.TrimSuffix(train, "train.csv") + "test.csv"}
+func isCSV(name string) bool { return strings.EqualFold(filepath.Ext(name), ".csv") }
+
+// newCSVSet returns the set that a file belongs to.
+func newCSVSet(path, file string) csvSet {
+	dir, name := filepath.Split(file)
+	if start, ok := strings.CutSuffix(name, "test.csv"); ok {
+		return csvSet{path, dir + start + "train.csv", file}
+	}
+	c := csvSet{path: path, train: file}
+	if start, ok := strings.CutSuffix(name, "train.csv"); ok {
+		if test := dir + start + "test.csv"; exists(test) {
+			c.test = test
+		}
+	}
+	return c
 }
 
 // holdsImages reports whether the first line of a file has as many columns as a small image needs.
@@ -85,12 +101,15 @@ func holdsImages(path string) bool {
 	return strings.Count(string(line), ",") >= enough
 }
 
-// missing returns an error about a missing file, or nil.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// missing returns an error if there is nothing to train with, or nil.
 func (c csvSet) missing() error {
-	for path, other := range map[string]string{c.train: c.test, c.test: c.train} {
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return notFoundError(fmt.Sprintf("%s is missing, expected beside %s", path, filepath.Base(other)))
-		}
+	if _, err := os.Stat(c.train); errors.Is(err, fs.ErrNotExist) {
+		return notFoundError(fmt.Sprintf("%s is missing, expected beside %s", c.train, filepath.Base(c.test)))
 	}
 	return nil
 }
@@ -99,7 +118,7 @@ func (c csvSet) read(ctx context.Context, o Options) (*Dataset, error) {
 	if err := c.missing(); err != nil {
 		return nil, err
 	}
-	d := &Dataset{Dir: c.path, Form: FormCSV, imageFiles: [2]string{c.train, c.test}}
+	d := &Dataset{Dir: c.path, Form: FormCSV}
 	prefix := strings.TrimRight(strings.TrimSuffix(filepath.Base(c.train), "train.csv"), "-_")
 	names, err := readClassNames(filepath.Dir(c.train), prefix)
 	if err != nil {
@@ -108,8 +127,15 @@ func (c csvSet) read(ctx context.Context, o Options) (*Dataset, error) {
 	if d.Train, err = readCSV(ctx, c.train, 0, o); err != nil {
 		return nil, err
 	}
-	if d.Test, err = readCSV(ctx, c.test, d.Train.Bytes(), o); err != nil {
-		return nil, err
+	why := "no file of a test beside it"
+	if c.test != "" {
+		d.Test, err = readCSV(ctx, c.test, d.Train.Bytes(), o)
+		if errors.Is(err, errNoLabels) { // as Kaggle's test.csv
+			err, why = nil, filepath.Base(c.test)+" has no labels"
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	err = d.nameClasses(names, func(s *Set, image int) string {
 		path := c.train
@@ -125,8 +151,29 @@ func (c csvSet) read(ctx context.Context, o Options) (*Dataset, error) {
 		d.Notes = append(d.Notes, fmt.Sprintf("%s: lines of %d pixels are taken as images of %dx%d",
 			d.Dir, d.Train.Bytes(), d.Train.Height, d.Train.Width))
 	}
+	if d.Test != nil {
+		d.imageFiles = [2]string{c.train, c.test}
+	} else if err := d.setTestApart(c.train, why, o); err != nil {
+		return nil, err
+	}
 	d.turnEMNIST(prefix)
 	return d, nil
+}
+
+// setTestApart makes a part of the training set the test set, which d does not have. from is the file of
+// all images, why the reason.
+func (d *Dataset) setTestApart(from, why string, o Options) error {
+	all := d.Train
+	train, test := SplitByClass(all.Labels, Count(all.Count), len(all.Classes), o.TestFraction, o.Seed, true)
+	if len(test) == 0 {
+		return fmt.Errorf("%s: %s, and too few images to set some apart for the test: "+
+			"expected a larger --test-fraction, or NAME_train.csv and NAME_test.csv", from, why)
+	}
+	d.Notes = append(d.Notes, fmt.Sprintf("%s: %s: %d of %d images are set apart for the test",
+		from, why, len(test), all.Count))
+	d.Test, d.Stratified = all.pick(test), true
+	d.Train = all.keep(train)
+	return nil
 }
 
 // readCSV reads the file at path. pixels, if not 0, is the number of pixels per training image.
@@ -255,14 +302,16 @@ func parseByte(text string) (uint8, bool) {
 	return uint8(f), true
 }
 
+// errNoLabels is the error of a test set with a column less than the training set.
+var errNoLabels = errors.New("no labels")
+
 // csvSize returns the size of gray images of n pixels: a square, or the size that the options give.
 // pixels, if not 0, is the number of pixels per training image.
 func csvSize(n, pixels int, o Options) (imageset.Description, error) {
 	side := int(math.Round(math.Sqrt(float64(n))))
 	switch {
 	case n+1 == pixels:
-		return imageset.Description{}, fmt.Errorf("%d columns, but the training set has %d: there are no labels, "+
-			"as in Kaggle's test.csv; expected a test set with labels: take some lines of the training set", n+1, pixels+1)
+		return imageset.Description{}, errNoLabels
 	case n < 1:
 		return imageset.Description{}, errors.New("a single column, expected a label and then the pixels, " +
 			"separated by commas")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -144,19 +145,14 @@ func TestCSVFiles(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		for i, lost := range files {
-			if err := os.Rename(filepath.Join(dir, lost), filepath.Join(dir, "lost")); err != nil {
-				t.Fatal(err)
-			}
-			want := filepath.Join(dir, lost) + " is missing, expected beside " + files[1-i]
-			path := filepath.Join(dir, files[1-i])
-			_, err := Load(path)
-			datatest.WantError(t, err, want)
-			datatest.WantError(t, Check(path), want)
-			if err := os.Rename(filepath.Join(dir, "lost"), filepath.Join(dir, lost)); err != nil {
-				t.Fatal(err)
-			}
+		if err := os.Remove(filepath.Join(dir, files[0])); err != nil {
+			t.Fatal(err)
 		}
+		want := filepath.Join(dir, files[0]) + " is missing, expected beside " + files[1]
+		path := filepath.Join(dir, files[1])
+		_, err := Load(path)
+		datatest.WantError(t, err, want)
+		datatest.WantError(t, Check(path), want)
 	}
 	dir := datatest.Write(t, map[string][]byte{
 		"a_train.csv": []byte(train), "a_test.csv": []byte(test), "b_train.csv": []byte(train), "b_test.csv": []byte(test),
@@ -170,7 +166,62 @@ func TestCSVFiles(t *testing.T) {
 		t.Error(err)
 	}
 	_, err = Load(filepath.Join(dir, "single.CSV"))
-	datatest.WantError(t, err, "single.CSV: expected a pair of files, NAME_train.csv and NAME_test.csv")
+	datatest.WantError(t, err, "single.CSV: no file of a test beside it, and too few images to set some apart")
+}
+
+// Without a test that has labels, a part of each class becomes the test: of any CSV file, and of the pair
+// that Kaggle's competitions give.
+func TestCSVWithoutATest(t *testing.T) {
+	const side = 4 // holdsImages wants 16 pixels
+	train := "label" + strings.Repeat(",pixel", side*side) + "\n"
+	for i := range 40 {
+		train += fmt.Sprintf("%d%s\n", i%4, strings.Repeat(fmt.Sprintf(",%d", i), side*side))
+	}
+	unlabelled := strings.Repeat(strings.TrimPrefix(strings.Repeat(",7", side*side), ",")+"\n", 3)
+	for _, c := range []struct {
+		files map[string]string
+		path  string
+		note  string
+	}{
+		{map[string]string{"digits.csv": train}, "", "digits.csv: no file of a test beside it: "},
+		{map[string]string{"digits.csv": train, "other.csv": train}, "digits.csv",
+			"digits.csv: no file of a test beside it: "},
+		{map[string]string{"a_train.csv": train}, "", "a_train.csv: no file of a test beside it: "},
+		{map[string]string{"train.csv": train, "test.csv": unlabelled, "sample_submission.csv": "ImageId,Label\n1,0\n"}, "",
+			"train.csv: test.csv has no labels: "},
+	} {
+		dir := t.TempDir()
+		for name, text := range c.files {
+			put(t, filepath.Join(dir, name), []byte(text))
+		}
+		d, err := Load(filepath.Join(dir, c.path))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if diff := cmp.Diff([]string{filepath.Join(dir, c.note) + "4 of 40 images are set apart for the test"},
+			d.Notes); diff != "" {
+			t.Error(diff)
+		}
+		// Each image has its own value, from 0 to 39, whose class is the value modulo 4.
+		var seen [40]int
+		for _, s := range []*Set{d.Train, d.Test} {
+			for i := range s.Count {
+				value := s.Image(i)[0]
+				seen[value]++
+				if s.Labels[i] != value%4 || s.Image(i)[side*side-1] != value {
+					t.Errorf("image %d has label %d", value, s.Labels[i])
+				}
+			}
+		}
+		if n := slices.Max(seen[:]); n != 1 || slices.Min(seen[:]) != 1 || d.Train.Count != 36 || !d.Stratified {
+			t.Errorf("%d images to train with; images by value: %v", d.Train.Count, seen)
+		}
+		labels := slices.Sorted(slices.Values(d.Test.Labels))
+		if diff := cmp.Diff([]uint8{0, 1, 2, 3}, labels); diff != "" {
+			t.Errorf("labels of the test: %s", diff)
+		}
+	}
 }
 
 func TestCSVSet(t *testing.T) {
@@ -190,9 +241,9 @@ func TestCSVSet(t *testing.T) {
 	for _, test := range []struct {
 		name, train, test, classes, want string
 	}{
-		{"Kaggle's test without labels", "0,1,2,3,4\n1,1,2,3,4\n0,1,2,3,4\n", "1,2,3,4\n", "",
-			"test.csv: 4 columns, but the training set has 5: there are no labels, as in Kaggle's test.csv; expected a test " +
-				"set with labels"},
+		{"a test without labels, too few images", "0,1,2,3,4\n1,1,2,3,4\n0,1,2,3,4\n", "1,2,3,4\n", "",
+			"train.csv: test.csv has no labels, and too few images to set some apart for the test: " +
+				"expected a larger --test-fraction"},
 		{"another size", "1,1,2,3,4\n0,1,2,3,4\n", "1,2\n", "",
 			"test.csv: images of 1x1x1, but those in "},
 		{"a label without a name", "1,1,2,3,4\n0,1,2,3,4\n", "1,1,2,3,4\n5,1,2,3,4\n", "cat\ndog\n",

@@ -55,22 +55,26 @@ type Dataset struct {
 	Stratified  bool            // what is set apart is a part of each class
 	Notes       []string        // lines about what was done to the data, for the user
 	warnings    func() []string // nil: none
-	imageFiles  [2]string       // that hold the images for training and for the test; "": several
+	// labelWarnings are known without waiting.
+	labelWarnings []string
+	imageFiles    [2]string // that hold the images for training and for the test; "": several
 }
 
 // Warnings returns lines about files that are not what they seem. It may wait for checksums, which are
 // computed while the data set is already in use.
 func (d *Dataset) Warnings() []string {
-	if d.warnings == nil { // made by hand
-		return nil
+	if d.warnings == nil {
+		return d.labelWarnings
 	}
-	return d.warnings()
+	return slices.Concat(d.labelWarnings, d.warnings())
 }
 
-// setClasses gives both sets the names of the classes.
+// setClasses gives the sets the names of the classes.
 func (d *Dataset) setClasses(names []string) {
 	d.Train.Classes = slices.Clip(slices.Clone(names))
-	d.Test.Classes = d.Train.Classes
+	if d.Test != nil {
+		d.Test.Classes = d.Train.Classes
+	}
 }
 
 // describePixels says how pictures are prepared to be like the images of arrays, whose pictures are
@@ -120,13 +124,13 @@ const (
 type Options struct {
 	Height, Width int  // of the images; 0: as the data has them
 	Gray          bool // colours become gray
-	// TestFraction is the part of the pictures of each class that is set apart for the test in a folder
-	// without pictures for it.
+	// TestFraction is the part of the images of each class that is set apart for the test, in a folder or a
+	// CSV file without a test of its own.
 	TestFraction float64
 	Seed         uint64 // of what is set apart
 	Background   imageset.Background
-	// Like, if not nil, describes images that the pictures of a folder are prepared to be like, where
-	// the size is not given.
+	// Like, if not nil, describes the images of a network that is tested: the pictures of a folder are
+	// prepared to be like them. Background is not used then.
 	Like *imageset.Description
 	// Progress, if not nil, is called as pictures are read, from one goroutine at a time: at least after
 	// every hundredth of them and after the last. Pictures from the cache are not counted.
@@ -150,7 +154,9 @@ func Read(ctx context.Context, path string, o Options) (*Dataset, error) {
 		return nil, err
 	}
 	if s.form != FormFolder { // whose pictures are scaled as they are read
-		d.convert(o)
+		if err := d.convert(o); err != nil {
+			return nil, err
+		}
 		if err := d.checkShapes(); err != nil {
 			return nil, err
 		}

@@ -172,13 +172,17 @@ func (t *folder) describe(ctx context.Context, files []pictureFile, o Options) (
 		Height: o.Height, Width: o.Width, Channels: 3, Classes: t.classes,
 		Pixels: imageset.Pixels{Resize: imageset.Stretch, Background: cmp.Or(o.Background, imageset.Contrast)},
 	}
-	if o.Like != nil && o.Height == 0 {
-		d.Height, d.Width, d.Channels, d.Pixels = o.Like.Height, o.Like.Width, o.Like.Channels, o.Like.Pixels
-		return d, t.checkMemory(len(files), d, nil)
+	if o.Like != nil { // another size or --grayscale is the user's: it will not fit the network
+		if o.Height == 0 {
+			d.Height, d.Width = o.Like.Height, o.Like.Width
+		}
+		d.Channels, d.Pixels = o.Like.Channels, o.Like.Pixels
 	}
-	if o.Gray && d.Height > 0 {
+	if o.Gray {
 		d.Channels = 1
-		return d, t.checkMemory(len(files), d, nil)
+	}
+	if d.Height > 0 && (o.Gray || o.Like != nil) {
+		return d, checkMemory(t.root, len(files), d, "", 0)
 	}
 	infos := make([]picture.Info, len(files))
 	err := t.each(ctx, files, nil, func(i int, path string) (err error) {
@@ -188,11 +192,11 @@ func (t *folder) describe(ctx context.Context, files []pictureFile, o Options) (
 	if err != nil {
 		return d, err
 	}
-	if o.Gray || !slices.ContainsFunc(infos, func(i picture.Info) bool { return !i.Gray }) {
+	if !slices.ContainsFunc(infos, func(i picture.Info) bool { return !i.Gray }) {
 		d.Channels = 1
 	}
 	if d.Height > 0 {
-		return d, t.checkMemory(len(files), d, infos)
+		return d, checkMemory(t.root, len(files), d, suggestSize(infos), 0)
 	}
 	first := infos[0]
 	for _, i := range infos {
@@ -205,24 +209,7 @@ func (t *folder) describe(ctx context.Context, files []pictureFile, o Options) (
 		return d, fmt.Errorf("%s: pictures of %dx%d are too large to be images of a network: pass --image-size HxW, "+
 			"such as --image-size %s", show(t.root), d.Height, d.Width, suggestSize(infos))
 	}
-	return d, t.checkMemory(len(files), d, infos)
-}
-
-// checkMemory returns an error if the images would not fit into the machine's memory, since the system
-// would then end the program without a word.
-func (t *folder) checkMemory(images int, d imageset.Description, infos []picture.Info) error {
-	const gb = 1e9
-	need, have := int64(images)*int64(d.Bytes()), memory.Physical()
-	if have == 0 || need <= have {
-		return nil
-	}
-	such := ""
-	if infos != nil {
-		such = ", such as --image-size " + suggestSize(infos)
-	}
-	return fmt.Errorf("%s: %d images of %s take %.1f GB of memory, but the machine has %.1f GB: "+
-		"pass a smaller --image-size%s",
-		show(t.root), images, d.Size(), float64(need)/gb, float64(have)/gb, such)
+	return d, checkMemory(t.root, len(files), d, suggestSize(infos), 0)
 }
 
 // differentSizes says which sizes the pictures have and what to pass.

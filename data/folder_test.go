@@ -305,7 +305,9 @@ func TestSizesAndChannelsOfFolders(t *testing.T) {
 		{mixed, Options{Gray: true, Height: 8, Width: 4}, "8x4x1"},
 		{sizes, Options{Height: 8, Width: 4}, "8x4x1"},
 		{sizes, Options{Like: network}, "5x4x3"},
-		{sizes, Options{Like: network, Height: 7, Width: 4}, "7x4x1"},
+		{sizes, Options{Like: network, Height: 5, Width: 4}, "5x4x3"},
+		{sizes, Options{Like: network, Height: 7, Width: 4}, "7x4x3"},
+		{sizes, Options{Like: network, Gray: true}, "5x4x1"},
 	} {
 		test.o.TestFraction = 0.5
 		d, err := Read(t.Context(), test.root, test.o)
@@ -316,7 +318,7 @@ func TestSizesAndChannelsOfFolders(t *testing.T) {
 		if d.Train.Size() != test.want || d.Test.Size() != test.want || len(d.Train.Images) != d.Train.Count*d.Train.Bytes() {
 			t.Errorf("%+v: %s, want %s", test.o, d.Train.Size(), test.want)
 		}
-		like := test.o.Like != nil && test.o.Height == 0
+		like := test.o.Like != nil
 		if got := d.Train.Pixels; like && got != network.Pixels || !like && got.Resize != imageset.Stretch {
 			t.Errorf("%+v: %+v", test.o, got)
 		}
@@ -355,10 +357,10 @@ func TestLargePictures(t *testing.T) {
 	d := imageset.Description{Height: 4096, Width: 4096, Channels: 3}
 	most := int(memory.Physical()) / d.Bytes()
 	f := &folder{root: "root"}
-	if err := f.checkMemory(most, d, nil); err != nil {
+	if err := checkMemory(f.root, most, d, "", 0); err != nil {
 		t.Error(err)
 	}
-	err = f.checkMemory(most+1, d, []picture.Info{{Height: 4096, Width: 4096}})
+	err = checkMemory(f.root, most+1, d, "64x64", 0)
 	datatest.WantError(t, err, fmt.Sprintf("root: %d images of 4096x4096x3 take ", most+1),
 		"pass a smaller --image-size, such as --image-size 64x64")
 }
@@ -378,6 +380,35 @@ func TestFolderForTestingANetwork(t *testing.T) {
 	want := []string{root + `: class "aa" left out, without a picture`, root + `: no picture for the test of class "a"`}
 	if diff := cmp.Diff(want, d.Notes); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// The folders of validation and test suffice, and nothing of them is set apart.
+func TestFolderOfTheTestAlone(t *testing.T) {
+	datatest.SetCache(t)
+	like := &imageset.Description{Height: 4, Width: 4, Channels: 1}
+	for _, c := range []struct {
+		paths []string
+		want  string
+	}{
+		{some(3, "test/a", "test/b"), `["a" "b"] [[0 0] [0 0] [3 3]]`},
+		{some(2, "test/a", "test/b", "val/b"), `["a" "b"] [[0 0] [0 2] [2 2]]`},
+	} {
+		root := pictures(t, c.paths...)
+		d, err := Read(t.Context(), root, Options{Like: like, TestFraction: 0.5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := shape(d); got != c.want {
+			t.Errorf("%s, want %s", got, c.want)
+		}
+		_, err = halves(t, root)
+		datatest.WantError(t, err, root+": holds test",
+			"but no pictures to train with: expected a folder train; to train with "+
+				"these, name "+filepath.Join(root, "test"))
+		if d, err := halves(t, filepath.Join(root, "test")); err != nil || len(d.Train.Classes) != 2 {
+			t.Errorf("%+v, error %v", d, err)
+		}
 	}
 }
 

@@ -194,6 +194,38 @@ func TestIDXLabelWithoutAName(t *testing.T) {
 	datatest.WantError(t, err, filepath.Join(dir, imageset.ClassesFile)+": line 2 is empty")
 }
 
+// One damaged label must not make many classes without a word.
+func TestGapsInLabels(t *testing.T) {
+	for _, c := range []struct {
+		train, test []uint8
+		want        string
+	}{
+		{[]uint8{0, 1, 2, 200, 3}, []uint8{1},
+			"train-labels-idx1-ubyte: byte 11: image 3: label 200, but no image has a label " +
+				"from 4 to 199: if it is wrong, mend it; a file classes.txt beside the data says how many classes there are"},
+		{[]uint8{0, 1, 2}, []uint8{9},
+			"t10k-labels-idx1-ubyte: byte 8: image 0: label 9, but no image has a label from 3 to 8"},
+		{[]uint8{0, 1, 2, 6}, []uint8{1}, ""}, // three classes may have no image
+		{[]uint8{1, 2, 3}, []uint8{1}, ""},
+	} {
+		d, err := Load(datatest.Write(t, setFiles(c.train, c.test)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch w := d.Warnings(); {
+		case c.want == "" && len(w) > 0:
+			t.Errorf("labels %v: %q", c.train, w)
+		case c.want != "" && (len(w) != 1 || !strings.Contains(w[0], c.want)):
+			t.Errorf("labels %v: %q, want %q", c.train, w, c.want)
+		}
+	}
+	files := setFiles([]uint8{0, 1, 200}, []uint8{1})
+	files[imageset.ClassesFile] = []byte(strings.Join(imageset.Numbered(201), "\n"))
+	if d, err := Load(datatest.Write(t, files)); err != nil || len(d.Warnings()) > 0 {
+		t.Errorf("%q, error %v", d.Warnings(), err)
+	}
+}
+
 func TestColouredIDX(t *testing.T) {
 	files := setFiles([]uint8{0, 1}, []uint8{1})
 	rgb := []uint8{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}

@@ -121,7 +121,7 @@ func (info *Info) judgeClasses(train, test int) {
 		info.warn("classes without a test image: %s", enumerate(noTest))
 	}
 	if test < fewTest {
-		info.warn("%s: each is %.2g %% of the accuracy", countOf(test, "test image", "test images"), 100/float64(test))
+		info.warn("%s: each is %.1f %% of the accuracy", countOf(test, "test image", "test images"), 100/float64(test))
 	}
 }
 

@@ -101,7 +101,7 @@ func TestDescribeWarns(t *testing.T) {
 			}
 		}, []string{"1 image has a single colour, such as test image 9"}},
 		{"few test images", func(d *Dataset) { d.Test = setOf(tinyColour, 2, slices.Repeat([]uint8{0, 1, 2}, 33)...) },
-			[]string{"99 test images: each is 1 % of the accuracy"}},
+			[]string{"99 test images: each is 1.0 % of the accuracy"}},
 		{"a file that is not what it seems", func(d *Dataset) {
 			d.warnings = func() []string { return []string{"looks odd"} }
 		}, []string{"looks odd"}},
@@ -286,7 +286,7 @@ func TestReadHeaders(t *testing.T) {
 	info := d.Describe(Options{}, Count(12), d.Val)
 	want := &Info{
 		Form: FormFolder, Channels: 1, Path: root, Classes: []ClassCount{{"a", 6, 2, 3}, {"b", 6, 2, 3}},
-		Warnings: []string{"6 test images: each is 17 % of the accuracy"},
+		Warnings: []string{"6 test images: each is 16.7 % of the accuracy"},
 	}
 	if diff := cmp.Diff(want, info); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

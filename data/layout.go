@@ -30,6 +30,8 @@ type folder struct {
 	skipped []string // paths below root of files that are no pictures, in the order of the walk
 	broken  []error  // links that lead nowhere
 	notes   []string
+	// onlyTested are the names of the folders in root, if they are those of validation and test alone.
+	onlyTested []string
 }
 
 // The parts of a folder. Without folders for them, all pictures are in partTrain.
@@ -54,6 +56,12 @@ var partNames = map[string]int{
 	"test": partTest, "testing": partTest,
 }
 
+// isPart reports whether a folder of that name is a part of the data.
+func isPart(name string) bool {
+	_, found := partNames[strings.ToLower(name)]
+	return found
+}
+
 // findFolder looks for pictures below path. It reads names, not pictures.
 func findFolder(path string) (*folder, error) {
 	t := &folder{root: path}
@@ -62,7 +70,7 @@ func findFolder(path string) (*folder, error) {
 		return nil, err
 	}
 	for range 3 { // archives put a folder, sometimes two, around the data
-		if len(top.folders) != 1 || top.pictures {
+		if len(top.folders) != 1 || top.pictures || isPart(top.folders[0]) {
 			break
 		}
 		below, err := t.list(top.folders[0])
@@ -148,9 +156,9 @@ func (t *folder) findParts(folders []string) (dirs [3]string, err error) {
 		}
 		return dirs, nil
 	}
-	if len(others) == 0 && len(folders) > 1 {
-		return dirs, notFoundError(fmt.Sprintf("%s: holds %s, but no pictures to train with: expected a folder train",
-			show(t.root), strings.Join(folders, " and ")))
+	if len(others) == 0 && t.holdFolders(folders) {
+		t.onlyTested = folders // enough for who tests a network
+		return dirs, nil
 	}
 	// Without train, the classes to train with may lie beside test.
 	for _, part := range []int{partVal, partTest} {
@@ -169,6 +177,14 @@ func (t *folder) findParts(folders []string) (dirs [3]string, err error) {
 		return all, nil
 	}
 	return dirs, nil
+}
+
+// holdFolders reports whether one of the folders in root holds a folder.
+func (t *folder) holdFolders(folders []string) bool {
+	return slices.ContainsFunc(folders, func(name string) bool {
+		l, err := t.list(name)
+		return err == nil && len(l.folders) > 0
+	})
 }
 
 // holdPictures reports whether pictures lie right in one of the folders in root.
@@ -404,6 +420,11 @@ func (t *folder) checkPictures(train bool) error {
 	all := slices.Concat(t.parts[:]...)
 	if len(all) == 0 {
 		return notFoundError(fmt.Sprintf("%s: the folders of the classes hold no picture%s", show(t.root), t.unread("")))
+	}
+	if train && t.onlyTested != nil {
+		return fmt.Errorf("%s: holds %s, but no pictures to train with: expected a folder train; "+
+			"to train with these, name %s",
+			show(t.root), strings.Join(t.onlyTested, " and "), show(filepath.Join(t.root, t.onlyTested[0])))
 	}
 	if missing := t.without(t.parts[partTrain]); train && len(missing) > 0 {
 		remedy := "add some, or remove the folder"

@@ -130,7 +130,7 @@ func TestFoldersThatAreNone(t *testing.T) {
 		{"two folders for validation", some(1, "train/a", "train/b", "val/a", "valid/a"),
 			": holds both val and valid: expected one of them"},
 		{"no train", some(1, "test/a", "test/b", "val/a", "val/b"),
-			": holds test and val, but no pictures to train with: expected a folder train"},
+			": holds test and val, but no pictures to train with: expected a folder train; to train with these, name "},
 		{"many", many, ": 257 folders of classes (class 000, class 001 …), at most 256 are possible"},
 		{"a few pictures", some(1, "a", "b"),
 			": too few pictures to set some apart for the test: expected a folder test, or a larger --test-fraction"},

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"crnn/data/imageset"
 	"crnn/internal/memory"
 	"fmt"
 	"image"
@@ -12,7 +13,14 @@ import (
 )
 
 // convert gives the images the size and channels that the options ask for.
-func (d *Dataset) convert(o Options) {
+func (d *Dataset) convert(o Options) error {
+	if o.Height > 0 {
+		to := d.Train.Description
+		to.Height, to.Width = o.Height, o.Width
+		if err := checkMemory(d.Dir, d.Train.Count+d.Test.Count, to, "", len(d.Train.Images)+len(d.Test.Images)); err != nil {
+			return err
+		}
+	}
 	for _, s := range []*Set{d.Train, d.Test} {
 		if o.Gray && s.Channels == 3 {
 			s.toGray()
@@ -25,6 +33,24 @@ func (d *Dataset) convert(o Options) {
 			s.scale(o.Height, o.Width)
 		}
 	}
+	return nil
+}
+
+// checkMemory returns an error if the images would not fit into the machine's memory beside what is there
+// already, in bytes, since the system would then end the program without a word. such, if not empty, is
+// a size that suits the images.
+func checkMemory(path string, images int, d imageset.Description, such string, beside int) error {
+	const gb = 1e9
+	need, have := int64(images)*int64(d.Bytes())+int64(beside), memory.Physical()
+	if have == 0 || need <= have {
+		return nil
+	}
+	if such != "" {
+		such = ", such as --image-size " + such
+	}
+	return fmt.Errorf("%s: %d images of %s take %.1f GB of memory, but the machine has %.1f GB: "+
+		"pass a smaller --image-size%s",
+		show(path), images, d.Size(), float64(need)/gb, float64(have)/gb, such)
 }
 
 // toGray makes colours gray by their luminance (Rec. 601), with the bits that a picture of them gets.

@@ -2,7 +2,9 @@ package data
 
 import (
 	"bytes"
+	"crnn/internal/memory"
 	"crnn/tests/datatest"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -146,5 +148,24 @@ func BenchmarkScale(b *testing.B) {
 	for b.Loop() {
 		s := *whole.Test
 		s.scale(32, 32)
+	}
+}
+
+// The system would end the program without a word. Who asks for an enormous size gets one line.
+func TestScalingBeyondTheMemory(t *testing.T) {
+	if memory.Physical() == 0 {
+		t.Skip("the machine's memory is not known")
+	}
+	small := imageset.Description{Height: 4, Width: 4, Channels: 1}
+	large := imageset.Description{Height: 4096, Width: 4096, Channels: 1}
+	count := int(memory.Physical())/large.Bytes() + 1
+	d := &Dataset{Dir: "here", Train: &Set{Description: small, Count: count}, Test: &Set{Description: small}}
+	err := d.convert(Options{Height: 4096, Width: 4096})
+	datatest.WantError(t, err, fmt.Sprintf("here: %d images of 4096x4096x1 take ", count), "pass a smaller --image-size")
+	if err := checkMemory("here", count-2, large, "", 0); err != nil {
+		t.Error(err)
+	}
+	if err := checkMemory("here", count-2, large, "", 2*large.Bytes()); err == nil {
+		t.Error("what is in the memory already is not counted")
 	}
 }

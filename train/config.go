@@ -6,6 +6,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strings"
 
 	"crnn/data"
 	"crnn/data/imageset"
@@ -25,7 +26,7 @@ type Config struct {
 	ImageSize    ImageSize `yaml:"image_size"`    // pictures are scaled to it
 	Grayscale    bool      `yaml:"grayscale"`     // colours become gray
 	Background   string    `yaml:"background"`    // behind transparent parts of pictures: contrast, black or white
-	TestFraction float64   `yaml:"test_fraction"` // of a folder's pictures, if it has none for the test
+	TestFraction float64   `yaml:"test_fraction"` // of each class, if a folder or a CSV file has none for the test
 
 	Epochs        int     `yaml:"epochs"`
 	BatchSize     int     `yaml:"batch_size"`
@@ -132,8 +133,19 @@ func (c Config) Validate() error {
 	return err
 }
 
-// Sizes returns the sizes of a network for the data, or a *FieldError if they are impossible. If the
-// run starts from weights, their sizes replace all of these except Dropout.
+// SizesFor returns the sizes of a network for a data set, as Sizes does.
+func (c Config) SizesFor(d *data.Dataset) (model.Config, error) {
+	sizes, err := c.Sizes(d.Train.Description)
+	if e := (*model.SizeError)(nil); errors.As(err, &e) {
+		err = fmt.Errorf("%s: images of %s: the %w; pass --image-size HxW, to which all are scaled",
+			d.Dir, d.Train.Size(), err)
+	}
+	return sizes, err
+}
+
+// Sizes returns the sizes of a network for images. The error is a *FieldError if a setting makes them
+// impossible, and a *model.SizeError if the images do. If the run starts from weights, their sizes replace
+// all of these except Dropout.
 func (c Config) Sizes(d imageset.Description) (model.Config, error) {
 	return c.sizes(model.Config{
 		ImageHeight: d.Height, ImageWidth: d.Width, ImageChannels: d.Channels, Classes: len(d.Classes),
@@ -166,7 +178,7 @@ func (c Config) sizes(sizes model.Config) (model.Config, error) {
 
 // fieldError turns the model's error about a size into an error about the setting.
 func fieldError(err error) error {
-	if e := (*model.SizeError)(nil); errors.As(err, &e) {
+	if e := (*model.SizeError)(nil); errors.As(err, &e) && !strings.HasPrefix(e.Field, "image ") {
 		return &FieldError{e.Field, e.Value, e.Rule}
 	}
 	return err
@@ -200,6 +212,9 @@ func (c Config) Plan(d *data.Dataset) (Plan, error) {
 		p.Train, p.Val = data.Split(images, c.ValFraction, c.Seed)
 	}
 	switch {
+	case c.ValFraction > 0 && len(p.Val) == 0 && d.Stratified && images > 1:
+		return p, &FieldError{"val-fraction", c.ValFraction,
+			"takes no image of any class, since each has few: must be 0 or larger, such as 0.5"}
 	case c.ValFraction > 0 && len(p.Val) == 0:
 		return p, &FieldError{"val-fraction", c.ValFraction,
 			fmt.Sprintf("must be 0 or take at least one of the %d training images", images)}

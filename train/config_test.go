@@ -137,6 +137,31 @@ func TestPlanRefusesTooFewImages(t *testing.T) {
 	}
 }
 
+// Of each class so few are set apart that rounding leaves none.
+func TestPlanOfSmallClasses(t *testing.T) {
+	d := ofImages(20)
+	d.Stratified = true
+	for i := range d.Train.Count {
+		d.Train.Labels = append(d.Train.Labels, uint8(i/2))
+	}
+	_, err := Default().Plan(d)
+	var bad *FieldError
+	if !errors.As(err, &bad) || bad.Field != "val-fraction" || !strings.Contains(bad.Rule, "of any class") {
+		t.Errorf("error %v, want one of val-fraction that names the classes", err)
+	}
+}
+
+func TestSizesForSmallImages(t *testing.T) {
+	d := ofImages(20)
+	d.Dir, d.Train.Height = "here", 3
+	_, err := Default().SizesFor(d)
+	const want = "here: images of 3x28x1: the image height 3: must be from 4, since two poolings halve it twice, " +
+		"to 4096; pass --image-size HxW, to which all are scaled"
+	if err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
 func TestPlanCountsTheSteps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := Default()

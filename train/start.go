@@ -110,7 +110,7 @@ func (r *Runner) begin() error {
 		return err
 	}
 	if r.Config.Init == "" {
-		sizes, err := r.Config.Sizes(r.Data.Train.Description)
+		sizes, err := r.Config.SizesFor(r.Data)
 		if err != nil {
 			return err
 		}

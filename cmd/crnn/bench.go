@@ -100,7 +100,7 @@ func benchCommand() *cli.Command {
 				Device: device.Name(), DeviceName: device.description, Mode: mode,
 				Precision: config.Precision, BatchSize: config.BatchSize, Threads: device.threads,
 			}
-			sizes, err := config.Sizes(set.Train.Description)
+			sizes, err := config.SizesFor(set)
 			if err != nil {
 				return blame(err, options, "", nil)
 			}

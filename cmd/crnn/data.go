@@ -28,7 +28,7 @@ var dataWords = []struct {
 	{"verify", 0, []string{"data"}},
 	{"where", 0, []string{"data"}},
 	{"info", 1, append([]string{"json", "out"}, dataSettings...)},
-	{"convert", 2, []string{"image-size", "grayscale", "test-fraction", "seed"}},
+	{"convert", 2, []string{"image-size", "grayscale", "background", "test-fraction", "seed"}},
 }
 
 func dataCommand() *cli.Command {

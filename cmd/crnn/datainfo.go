@@ -49,15 +49,18 @@ func dataInfo(c *cli.Context, config train.Config, asJSON bool, out string) erro
 			fmt.Fprintln(c.App.ErrWriter, note)
 		}
 	}
-	plan, planErr := config.Plan(set)
+	plan, refusal := config.Plan(set)
+	if sizes == nil && refusal == nil {
+		_, refusal = config.SizesFor(set)
+	}
 	info := set.Describe(readOptions(config), plan.Train, plan.Val)
 	if sizes != nil {
 		info.Sizes = sizes
 		info.Warnings = append(info.Warnings, "the pictures have no common size that a network can take: pass --image-size "+
 			"HxW, to which all are scaled, such as --image-size "+sizes.Suggested)
 	}
-	if planErr != nil {
-		info.Warnings = append(info.Warnings, "crnn train refuses this: "+planErr.Error())
+	if refusal != nil {
+		info.Warnings = append(info.Warnings, "crnn train refuses this: "+refusal.Error())
 	}
 	if out != "" {
 		figure, err := contactSheet(set.Train, info, plan.Train)

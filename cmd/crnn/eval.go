@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"crnn/data"
+	"crnn/data/imageset"
 	"crnn/train"
 )
 
@@ -68,13 +70,17 @@ func evaluate(c *cli.Context, config train.Config, options []*option, weights, s
 	if err != nil {
 		return e, err
 	}
-	dataset, err := loadDataLike(c, config, &state.Images)
+	like := state.Images
+	if c.IsSet("background") {
+		like.Pixels.Background = imageset.Background(config.Background)
+	}
+	dataset, err := loadDataLike(c, config, &like)
 	if err != nil {
 		return e, err
 	}
 	if images := dataset.Train.Description; !images.SameShape(state.Images) {
-		return e, fmt.Errorf("%s: weights for images of %s, expected %s, as the images in %s have",
-			weights, state.Images.Size(), images.Size(), dataset.Dir)
+		return e, fmt.Errorf("%s: weights for images of %s, expected %s, as the images in %s have%s",
+			weights, state.Images.Size(), images.Size(), dataset.Dir, shapeRemedy(images, state.Images))
 	}
 	if err := dataset.Match(state.Images.Classes); err != nil {
 		return e, fmt.Errorf("%s: %w", weights, err)
@@ -99,6 +105,21 @@ func evaluate(c *cli.Context, config train.Config, options []*option, weights, s
 	result, err := train.Evaluate(c.Context, net, images, set.Labels, indices)
 	e.Count, e.Loss, e.Accuracy = result.Count, result.Loss, result.Accuracy
 	return e, err
+}
+
+// shapeRemedy says with which flags images have the size and channels that a network wants.
+func shapeRemedy(images, wanted imageset.Description) string {
+	var flags []string
+	if images.Height != wanted.Height || images.Width != wanted.Width {
+		flags = append(flags, fmt.Sprintf("--image-size %dx%d", wanted.Height, wanted.Width))
+	}
+	switch {
+	case images.Channels > wanted.Channels:
+		flags = append(flags, "--grayscale")
+	case images.Channels < wanted.Channels:
+		return "; gray images do not become colours"
+	}
+	return "; pass " + strings.Join(flags, " ")
 }
 
 // imagesOf returns the set that a split belongs to, and the indices of the split's images.

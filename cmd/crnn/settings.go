@@ -58,7 +58,7 @@ func settings(c *train.Config, names ...string) []*option {
 		{name: "background", category: files, target: &c.Background, value: "COLOUR",
 			usage: "behind transparent parts: black, white or contrast"},
 		{name: "test-fraction", category: files, target: &c.TestFraction, value: "P",
-			usage: "part of each class kept for the test, if a folder of pictures has no test/"},
+			usage: "part of each class kept for the test, if a folder or a CSV file has none"},
 		{name: "out", category: files, target: &c.Out, value: "DIR", initial: "runs/<date-time>",
 			usage: "directory of the run"},
 		{name: "log-steps", category: files, target: &c.LogSteps, usage: "keep every step in metrics.jsonl"},

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/urfave/cli/v2"
 
 	"crnn/data/imageset"
@@ -36,6 +38,9 @@ func summaryCommand() *cli.Command {
 			sizes, err := config.Sizes(imageset.Description{
 				Height: height, Width: width, Channels: channels, Classes: imageset.Numbered(classes),
 			})
+			if impossible := (*model.SizeError)(nil); errors.As(err, &impossible) {
+				return usagef("--image %s: %w", image, err)
+			}
 			if err != nil {
 				return blame(err, options, "", nil)
 			}

@@ -29,6 +29,9 @@ func Open(path string) (io.ReadCloser, error) {
 	}{r, f}, nil
 }
 
+// magic begins a file of gzip.
+const magic = "\x1f\x8b"
+
 // decompress detects gzip by the first bytes of r, and returns the decompressed bytes.
 func decompress(r io.Reader) (_ io.Reader, compressed bool, err error) {
 	buffered := bufio.NewReaderSize(r, 1<<16)
@@ -36,7 +39,7 @@ func decompress(r io.Reader) (_ io.Reader, compressed bool, err error) {
 	if err != nil && err != io.EOF {
 		return nil, false, err
 	}
-	if string(start) != "\x1f\x8b" {
+	if string(start) != magic {
 		return buffered, false, nil
 	}
 	zip, err := gzip.NewReader(buffered)
@@ -69,6 +72,9 @@ func (m *members) Read(p []byte) (int, error) {
 		}
 		if err := m.file.UnreadByte(); err != nil {
 			return n, err
+		}
+		if start, _ := m.file.Peek(2); string(start) != magic {
+			return n, gzip.ErrHeader
 		}
 		if err := m.zip.Reset(m.file); err != nil {
 			return n, err

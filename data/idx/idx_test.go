@@ -114,6 +114,7 @@ func TestDamagedFiles(t *testing.T) {
 		{"gzip checksum", spoil(zipped, len(zipped)-6), 1584, "checksum"},
 		{"gzip trailer cut", zipped[:len(zipped)-1], 1584, "cut short"},
 		{"gzip, then other bytes", append(bytes.Clone(zipped), "more than ten bytes"...), 1584, "foreign bytes"},
+		{"gzip, then two other bytes", append(bytes.Clone(zipped), "ab"...), 1584, "foreign bytes"},
 		{"gzip of too few", datatest.Gzip(good[:1000]), 1000, "the file ends"},
 		{"gzip of too many", datatest.Gzip(append(bytes.Clone(good), 0)), 1584, "goes on"},
 	} {

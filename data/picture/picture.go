@@ -114,7 +114,7 @@ var formats = []struct {
 	{"PNG", pngStart, readPNG},
 	{"JPEG", "\xff\xd8", readJPEG},
 	{"GIF", "GIF8?a", readGIF},
-	{"BMP", "BM????\x00\x00\x00\x00", readBMP},
+	{"BMP", "BM?????????????\x00\x00\x00", readBMP}, // the zeros end the size of the header
 	{"WebP", "RIFF????WEBP", readWebP},
 	{"TIFF", "II*\x00", readTIFF},
 	{"TIFF", "MM\x00*", readTIFF},
