@@ -22,7 +22,7 @@ type Figure struct{ image *image.RGBA }
 func (f Figure) WritePNG(w io.Writer) error { return png.Encode(w, f.image) }
 
 // Save writes the figure as a PNG to path. Until it is complete, readers find the old file.
-func (f Figure) Save(path string) error { return atomicfile.Write(path, 0o644, f.WritePNG) }
+func (f Figure) Save(path string) error { return atomicfile.Output(path, 0o644, f.WritePNG) }
 
 // dpi is the resolution of every figure, in pixels per inch. At half of it text of
 // sizeTick is still 11 pixels high.

@@ -130,8 +130,12 @@ func (l tiles) draw(d imageset.Description, rows []Row) Figure {
 	for i, row := range rows {
 		x := l.gap + i%l.across*(width+l.gap)
 		y := i / l.across * (height + l.gap/2)
-		canvas.FillText(style, figure.at(x+title, y+l.title/2), elide(row.Title, style,
-			pixels(width)-style.Width(row.Note))+row.Note)
+		at, name := figure.at(x+title, y+l.title/2), elide(row.Title, style, pixels(width)-style.Width(row.Note))
+		canvas.FillText(style, at, name)
+		if row.Note != "" { // by itself: a name that is read from right to left would turn its numbers round
+			at.X += style.Width(name)
+			canvas.FillText(style, at, row.Note)
+		}
 		for j, img := range row.Images[:min(l.images, len(row.Images))] {
 			corner := image.Pt(x+first+j*(size.X+tileSpace), y+l.title)
 			drawImage(figure, image.Rectangle{Max: size}.Add(corner), d, img)

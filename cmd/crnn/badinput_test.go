@@ -330,6 +330,61 @@ func TestBadPictures(t *testing.T) {
 			}
 		})
 	}
+	// So are folders and patterns without a picture, and pictures of kinds that are not read.
+	for _, name := range []string{"none", "phone"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"none", "q*.png", "photo.heic"} {
+		if name == "photo.heic" {
+			write(t, filepath.Join(dir, "phone", name), []byte("\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic"))
+			name = "phone"
+		}
+		r := process{args: []string{"predict", "--device", "cpu", "--weights", weights, name, "good.png"}, dir: dir}.run(t)
+		lines := strings.Split(strings.TrimSpace(r.stderr), "\n")
+		if r.code != 1 || len(lines) != 2 || !strings.HasPrefix(lines[0], "crnn: "+name) ||
+			!strings.HasPrefix(r.stdout, "good.png: ") {
+			t.Errorf("%s: exit code %d\n%s%s", name, r.code, r.stdout, r.stderr)
+		}
+		process{args: []string{"predict", "--device", "cpu", "--weights", weights, name}, dir: dir}.refused(t, 1, name)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "phone")); err != nil {
+		t.Fatal(err)
+	}
+	for target, want := range map[string]string{
+		"none":     "cannot write none: a directory, expected the name of a file",
+		"no/o.csv": "cannot write no/o.csv: no such file",
+	} {
+		args := []string{"predict", "--device", "cpu", "--weights", weights, "--csv", target, "good.png"}
+		process{args: args, dir: dir}.refused(t, 1, want)
+	}
+	// Links are followed, also from the table to its file; a link to a folder above is not.
+	for link, target := range map[string]string{"linked": "real", "real/loop": ".", "table.csv": "real.csv"} {
+		if err := os.MkdirAll(filepath.Join(dir, "real", "class"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, "real", "class", "a.png"), good)
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ csv, table string }{{"table.csv", "real.csv"}, {"-", ""}} {
+		args := []string{"predict", "--device", "cpu", "--weights", weights, "--csv", c.csv, "linked/class", "linked"}
+		r := process{args: args, dir: dir}.run(t)
+		table := []byte(r.stdout)
+		if c.table != "" {
+			table, _ = os.ReadFile(filepath.Join(dir, c.table))
+		}
+		if !regexp.MustCompile(`^file,class,probability\nlinked/class/a\.png,.*\nlinked/class/a\.png,.*\n`).Match(table) {
+			t.Errorf("--csv %s: exit code %d\n%s%s", c.csv, r.code, table, r.stderr)
+		}
+	}
+	for _, name := range []string{"linked", "real", "table.csv", "real.csv", "none"} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	// A folder gives its pictures, by name.
 	args := []string{"predict", "--device", "cpu", "--weights", weights, "--csv", "out.csv", "."}
 	r := process{args: args, dir: dir}.run(t)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -16,9 +15,6 @@ import (
 func saveFigure(c *cli.Context, f report.Figure, path string) error {
 	if ext := filepath.Ext(path); ext != "" && !strings.EqualFold(ext, ".png") {
 		return fmt.Errorf("cannot write %s: figures are PNG files, expected FILE.png", path)
-	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return fmt.Errorf("cannot write %s: a directory, expected the name of a file", path)
 	}
 	if err := f.Save(path); err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, osfile.Cause(err))

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,59 +19,80 @@ import (
 	"crnn/internal/osfile"
 )
 
-// stdinName stands for a picture on standard input.
-const stdinName = "-"
+// stdinName stands for a picture on standard input, stdoutName for a table on standard output.
+const (
+	stdinName  = "-"
+	stdoutName = "-"
+)
 
 // listPictures returns the pictures that the paths name: files, the pictures in folders and their
-// subfolders, and patterns that no shell has expanded.
-func listPictures(paths []string) ([]string, error) {
-	var files []string
+// subfolders, and patterns that no shell has expanded. empty says which paths name none.
+func listPictures(paths []string) (files []string, empty []error, err error) {
+	stdin := false
 	for _, path := range paths {
 		info, err := os.Stat(path)
 		switch {
+		case path == stdinName && stdin:
+			return nil, nil, usagef("- is given twice: standard input holds one picture")
 		case path == stdinName:
+			stdin = true
 			files = append(files, path)
 		case err == nil && info.IsDir():
-			below, err := picturesBelow(path)
-			if err != nil {
-				return nil, err
+			before := len(files)
+			if files, err = appendPictures(files, path, nil); err != nil {
+				empty = append(empty, err)
+			} else if len(files) == before {
+				empty = append(empty,
+					fmt.Errorf("%s: a folder without pictures (.png, .jpg, .gif, .bmp, .webp, .tif)", shown(path)))
 			}
-			if len(below) == 0 {
-				return nil, fmt.Errorf("%s: a folder without pictures (.png, .jpg, .gif, .bmp, .webp, .tif)", path)
-			}
-			files = append(files, below...)
 		case errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(path, "*?["):
 			matches, err := filepath.Glob(path)
 			if err != nil || len(matches) == 0 {
-				return nil, fmt.Errorf("%s: no file matches it", path)
+				empty = append(empty, fmt.Errorf("%s: no file matches it", shown(path)))
 			}
 			files = append(files, matches...)
 		default: // reading says what is wrong with it
 			files = append(files, path)
 		}
 	}
-	return files, nil
+	return files, empty, nil
 }
 
-// picturesBelow returns the pictures in a folder and its subfolders, by name.
-func picturesBelow(dir string) ([]string, error) {
-	var files []string
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, osfile.Cause(err))
+// appendPictures appends the pictures in a folder and its subfolders, by name, those of kinds that are not
+// read included: reading them says so. Links are followed, but not into a folder of above.
+func appendPictures(files []string, dir string, above []fs.FileInfo) ([]string, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return files, fmt.Errorf("%s: %w", shown(dir), osfile.Cause(err))
+	}
+	if slices.ContainsFunc(above, func(a fs.FileInfo) bool { return os.SameFile(a, info) }) {
+		return files, nil
+	}
+	above = append(slices.Clip(above), info)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return files, fmt.Errorf("%s: %w", shown(dir), osfile.Cause(err))
+	}
+	for _, e := range entries {
+		name, path := e.Name(), filepath.Join(dir, e.Name())
+		if strings.HasPrefix(name, ".") {
+			continue
 		}
-		if path != dir && strings.HasPrefix(e.Name(), ".") {
-			if e.IsDir() {
-				return filepath.SkipDir
+		isDir := e.IsDir()
+		if e.Type()&fs.ModeSymlink != 0 {
+			target, err := os.Stat(path)
+			isDir = err == nil && target.IsDir()
+		}
+		switch {
+		case isDir:
+			if files, err = appendPictures(files, path, above); err != nil {
+				return files, err
 			}
-			return nil
-		}
-		if !e.IsDir() && picture.IsName(e.Name()) {
+		case picture.IsName(name) || picture.UnreadName(name) != "":
 			files = append(files, path)
 		}
-		return nil
-	})
-	return files, err
+	}
+	return files, nil
 }
 
 // loadedPicture is a picture prepared for a network, or the reason why it could not be read.

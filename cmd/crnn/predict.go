@@ -10,18 +10,20 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
 	"crnn/data/picture"
 	"crnn/internal/atomicfile"
+	"crnn/internal/osfile"
 	"crnn/model"
 	"crnn/train"
 )
 
 // prediction is the network's result for a picture, in the form of --json.
 type prediction struct {
-	File          string        `json:"file"`
+	File          fileName      `json:"file"`
 	Class         string        `json:"class"`
 	ClassIndex    int           `json:"class_index"`
 	Probability   float64       `json:"probability"`
@@ -61,9 +63,9 @@ func predictCommand() *cli.Command {
 	}, settings(&config, computeSettings...)...)
 	return newCommand("predict", "PATH…", "the class of pictures",
 		"Prints the class of each picture and its three most probable classes. A PATH is a picture (PNG, JPEG,\n"+
-			"GIF, BMP, WebP or TIFF), a folder of them, or - for one on standard input. Pictures are prepared as the\n"+
-			"images were on which the weights were trained. A picture that cannot be read is reported, the others\n"+
-			"go on, and the exit code is 1.\n"+
+			"GIF, BMP, WebP or TIFF), a folder of them, a pattern such as 'shoes/*.png', or - for one on standard\n"+
+			"input. Pictures are prepared as the images were on which the weights were trained. A picture that\n"+
+			"cannot be read is reported, the others go on, and the exit code is 1.\n"+
 			"It reads no data set: it accepts --data only because every command that computes does.",
 		"crnn predict --weights runs/latest shoe.png shirt.jpg\n"+
 			"crnn predict --weights runs/latest --csv predictions.csv holiday/", options,
@@ -102,31 +104,45 @@ func runPredict(c *cli.Context, config train.Config, o predictOptions) error {
 	if err != nil {
 		return err
 	}
-	files, err := listPictures(c.Args().Slice())
+	files, empty, err := listPictures(c.Args().Slice())
 	if err != nil {
 		return err
+	}
+	if len(files) == 0 && len(empty) == 1 {
+		return empty[0]
+	}
+	for _, e := range empty {
+		fmt.Fprintln(c.App.ErrWriter, errorLine(e))
 	}
 	p, err := newPredictor(device, state, len(files), picture.Invert(o.invert))
 	if err != nil {
 		return err
 	}
+	p.empty = len(empty)
 	device.announce(c.App.ErrWriter)
-	if o.csv == "" {
+	top := max(1, min(o.top, state.Classes)) // of a table
+	switch o.csv {
+	case "":
 		return p.predict(c, files, o.writer(c.App.Writer, state, len(files)))
+	case stdoutName:
+		return p.predict(c, files, newCSVWriter(c.App.Writer, top))
 	}
 	// The pictures that cannot be read are an error at the end; the table holds the others.
 	var failed error
-	err = atomicfile.Write(o.csv, 0o644, func(w io.Writer) error {
-		failed = p.predict(c, files, newCSVWriter(w, max(1, min(o.top, state.Classes))))
+	err = atomicfile.Output(o.csv, 0o644, func(w io.Writer) error {
+		failed = p.predict(c, files, newCSVWriter(w, top))
 		if e := (*unreadPictures)(nil); errors.As(failed, &e) {
 			return nil
 		}
 		return failed
 	})
-	if err == nil {
-		err = failed
+	switch {
+	case failed != nil:
+		return failed
+	case err != nil:
+		return fmt.Errorf("--csv: cannot write %s: %w", shown(o.csv), osfile.Cause(err))
 	}
-	return err
+	return nil
 }
 
 // predictionWriter takes predictions in the order of the pictures.
@@ -158,6 +174,7 @@ type predictor struct {
 	pixels  []uint8
 	labels  []uint8 // unknown: only probabilities are needed
 	indices []int32
+	empty   int // folders and patterns without a picture, reported already
 }
 
 func newPredictor(device *device, state *model.State, pictures int, invert picture.Invert) (*predictor, error) {
@@ -177,10 +194,20 @@ func newPredictor(device *device, state *model.State, pictures int, invert pictu
 }
 
 // unreadPictures is the error of a prediction that left out pictures.
-type unreadPictures struct{ count, total int }
+type unreadPictures struct {
+	count, total int
+	empty        int // folders and patterns without a picture
+}
 
 func (e *unreadPictures) Error() string {
-	return fmt.Sprintf("%d of %d pictures could not be read", e.count, e.total)
+	switch {
+	case e.empty == 0:
+		return fmt.Sprintf("%d of %d pictures could not be read", e.count, e.total)
+	case e.count == 0:
+		return fmt.Sprintf("%d of the paths hold no picture", e.empty)
+	}
+	return fmt.Sprintf("%d of %d pictures could not be read, and %d of the paths hold no picture", e.count,
+		e.total, e.empty)
 }
 
 // predict predicts the pictures of the files. A picture that cannot be read is reported, and is an
@@ -198,7 +225,7 @@ func (p *predictor) predict(c *cli.Context, files []string, w predictionWriter) 
 		for _, l := range loaded {
 			if l.err != nil {
 				unread++
-				if total == 1 {
+				if total == 1 && p.empty == 0 {
 					return l.err
 				}
 				fmt.Fprintln(c.App.ErrWriter, errorLine(l.err))
@@ -215,10 +242,10 @@ func (p *predictor) predict(c *cli.Context, files []string, w predictionWriter) 
 		}
 		predictions, err := classify(p.net, p.images, p.indices[:len(read)], p.state.Images.Classes)
 		for i, l := range read {
-			if err != nil || i >= len(predictions) {
+			if err != nil {
 				break
 			}
-			predictions[i].File, predictions[i].Note = l.file, l.notes.String()
+			predictions[i].File, predictions[i].Note = fileName(l.file), l.notes.String()
 			if _, text := w.(textWriter); !text && predictions[i].Note != "" {
 				fmt.Fprintf(c.App.ErrWriter, "%s: note: %s\n", shown(l.file), predictions[i].Note)
 			}
@@ -235,8 +262,8 @@ func (p *predictor) predict(c *cli.Context, files []string, w predictionWriter) 
 	if err := w.end(); err != nil {
 		return err
 	}
-	if unread > 0 {
-		return &unreadPictures{unread, total}
+	if unread > 0 || p.empty > 0 {
+		return &unreadPictures{unread, total, p.empty}
 	}
 	return nil
 }
@@ -307,7 +334,7 @@ type textWriter struct {
 }
 
 func (t textWriter) write(p prediction) error {
-	line := fmt.Sprintf("%s: %s  (", shown(p.File), shown(p.Class))
+	line := fmt.Sprintf("%s: %s  (", shown(string(p.File)), shown(p.Class))
 	for i, of := range p.Top[:t.top] {
 		if i > 0 {
 			line += ", "
@@ -323,6 +350,29 @@ func (t textWriter) write(p prediction) error {
 }
 
 func (t textWriter) end() error { return nil }
+
+// fileName is the name of a file, which may be any bytes.
+type fileName string
+
+// MarshalJSON implements json.Marshaler. JSON holds no bytes that are not UTF-8: such a byte b becomes the
+// escape \udcXX, as Python's json.dumps(os.fsdecode(name)) writes it, so that os.fsencode gives it back.
+func (f fileName) MarshalJSON() ([]byte, error) {
+	b := []byte{'"'}
+	for rest := string(f); rest != ""; {
+		r, n := utf8.DecodeRuneInString(rest)
+		if r == utf8.RuneError && n == 1 {
+			b = fmt.Appendf(b, `\udc%02x`, rest[0])
+		} else {
+			quoted, err := json.Marshal(rest[:n])
+			if err != nil {
+				return nil, err
+			}
+			b = append(b, quoted[1:len(quoted)-1]...)
+		}
+		rest = rest[n:]
+	}
+	return append(b, '"'), nil
+}
 
 // jsonWriter writes one array, or an object per line.
 type jsonWriter struct {
@@ -372,7 +422,7 @@ func (t *csvWriter) write(p prediction) error {
 	if t.err != nil {
 		return t.err
 	}
-	row := []string{p.File}
+	row := []string{string(p.File)}
 	for _, of := range p.Top[:t.top] {
 		row = append(row, of.Class, strconv.FormatFloat(of.Probability, 'f', 6, 64))
 	}

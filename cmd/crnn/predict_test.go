@@ -41,3 +41,18 @@ func TestPredictionsAreWritten(t *testing.T) {
 		t.Errorf("%q, error %v", rows, err)
 	}
 }
+
+// Python gets the bytes of a name back by os.fsencode.
+func TestNamesInJSON(t *testing.T) {
+	for name, want := range map[fileName]string{
+		"a b.png": `"a b.png"`, "ü\"\n猫": `"ü\"\n猫"`, "a\xffb\xc3.png": `"a\udcffb\udcc3.png"`, "�": `"�"`, "": `""`,
+	} {
+		if got, err := name.MarshalJSON(); err != nil || string(got) != want {
+			t.Errorf("%q: %s, error %v, want %s", string(name), got, err, want)
+		}
+	}
+	var b strings.Builder
+	if err := writeJSON(&b, prediction{File: "a\xff"}); err != nil || !strings.Contains(b.String(), `"a\udcff"`) {
+		t.Errorf("%s, error %v", b.String(), err)
+	}
+}

@@ -23,7 +23,7 @@ var unreadEndings = map[string]string{
 }
 
 // IsName reports whether a file's name ends as that of a picture that is read: .png .jpg .jpeg .jpe
-// .jfif .gif .bmp .webp .tif .tiff, in any case. What the file holds decides its first bytes.
+// .jfif .gif .bmp .webp .tif .tiff, in any case. The first bytes of a file decide what it holds.
 func IsName(name string) bool { return readEndings[ending(name)] }
 
 // UnreadName returns the kind of picture that is not read and whose names end like name, such as

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // infix stands between the name of a file and a random number in the name of its
@@ -49,6 +50,47 @@ func Write(path string, perm fs.FileMode, write func(io.Writer) error) (err erro
 		return err
 	}
 	return SyncDir(filepath.Dir(path))
+}
+
+// Output is Write for a file that the user names. A link is followed: the file that it leads to is
+// replaced. A device or a pipe is written into and stays.
+func Output(path string, perm fs.FileMode, write func(io.Writer) error) error {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return &fs.PathError{Op: "write", Path: path, Err: errors.New("a directory, expected the name of a file")}
+	case err == nil && (!info.Mode().IsRegular() || isDescriptor(path)):
+		return writeInto(path, write)
+	}
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	} else if target, err := os.Readlink(path); err == nil { // to a file that is not there yet
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		path = target
+	}
+	return Write(path, perm, write)
+}
+
+// isDescriptor reports whether path stands for an open file, such as /dev/stdout. Its writer goes on where
+// others stopped.
+func isDescriptor(path string) bool {
+	return strings.HasPrefix(path, "/dev/") || strings.HasPrefix(path, "/proc/")
+}
+
+// writeInto writes into what is at path.
+func writeInto(path string, write func(io.Writer) error) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w := bufio.NewWriterSize(f, 1<<16)
+	if err := write(w); err != nil {
+		return err
+	}
+	return w.Flush()
 }
 
 // Preserve replaces the file at as by the current file at path, as a whole. If the file system

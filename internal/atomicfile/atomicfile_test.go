@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -40,6 +42,39 @@ func check(t *testing.T, path, want string) {
 	}
 	if list := names(t, filepath.Dir(path)); len(list) != 1 {
 		t.Errorf("the folder holds %q, want the file alone", list)
+	}
+}
+
+// What the user names stays what it is: a link, a pipe, a device.
+func TestOutput(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	for link, target := range map[string]string{path("link"): path("file"), path("relative"): "file",
+		path("dangling"): "new"} {
+		if err := os.Symlink(target, link); err != nil {
+			t.Skip("no links: ", err)
+		}
+	}
+	for _, name := range []string{"file", "link", "relative", "dangling"} {
+		if err := Output(path(name), 0o644, writeString(name)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path(name)); err != nil || string(got) != name {
+			t.Errorf("%s holds %q, error %v", name, got, err)
+		}
+	}
+	if got := names(t, dir); !slices.Equal(got, []string{"dangling", "file", "link", "new", "relative"}) {
+		t.Errorf("the folder holds %q", got)
+	}
+	for _, link := range []string{"link", "relative", "dangling"} {
+		if info, err := os.Lstat(path(link)); err != nil || info.Mode()&os.ModeSymlink == 0 {
+			t.Errorf("%s is a link no more, error %v", link, err)
+		}
+	}
+	written := false
+	err := Output(dir, 0o644, func(io.Writer) error { written = true; return nil })
+	if err == nil || !strings.Contains(err.Error(), "a directory, expected the name of a file") || written {
+		t.Errorf("into a directory: error %v", err)
 	}
 }
 
